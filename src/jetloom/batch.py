@@ -1,0 +1,23 @@
+"""What every model eats."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """A batch of jets (or point clouds), padded to a common number of particles N.
+
+    Being a named tuple it is a pytree: torch.compile, torch.export and DDP take it as it is.
+    """
+
+    features: Tensor
+    """(B, N, F) float32, standardised inputs; arbitrary where ``mask`` is False."""
+    vectors: Tensor | None
+    """(B, N, 4) float32, px, py, pz, E in GeV; None for point clouds."""
+    coordinates: Tensor
+    """(B, N, 2) float32, deta and dphi relative to the jet axis; (B, N, 3) x, y, z for point clouds."""
+    mask: Tensor
+    """(B, N) bool, True for a real particle."""
+    label: Tensor | None = None
+    """(B,) int64 class index; None when unknown."""

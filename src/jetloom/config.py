@@ -1,0 +1,423 @@
+"""The schema of ``config.yaml``, of the data-set presets and of the training recipes.
+
+Snakemake and the command line parse with the same models, so a mistake is one line before any job starts.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import product
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from jetloom import presets
+from jetloom.errors import JetloomError
+from jetloom.options import check_options
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+Model = TypeVar("Model", bound=BaseModel)
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class Strict(BaseModel):
+    """A section in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Training(Strict):
+    """The recipe of one training."""
+
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(128, ge=1, description="jets per step and device")
+    samples_per_epoch: int | None = Field(
+        None, ge=1, description="jets per epoch; default: the whole training split"
+    )
+    validation_samples: int | None = Field(
+        None, ge=1, description="jets per validation; default: the whole split"
+    )
+    optimizer: Literal["adamw", "adam", "ranger"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(
+        0.0, ge=0, description="decoupled; not on biases, norms, 1-d parameters and tokens"
+    )
+    schedule: Literal["constant", "flat_decay", "cosine"] = "cosine"
+    warmup_fraction: float = Field(0.0, ge=0, lt=1, description="part of all steps with linearly rising rate")
+    gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    precision: Literal["auto", "32", "bf16", "16"] = Field(
+        "auto", description="auto: bf16 where the GPU has it, 16 on older GPUs, 32 on CPU"
+    )
+    monitor: Literal["accuracy", "loss"] = Field(
+        "accuracy", description="validation figure that chooses the best epoch"
+    )
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better one")
+    batch_phases: list[tuple[int, int]] | None = Field(
+        None, description="[batch size, epochs] in turn (SAL-T recipe); replaces batch_size and epochs"
+    )
+    head_learning_rate_factor: float = Field(
+        1.0, gt=0, description="the last layer learns so much faster (fine-tuning)"
+    )
+    initial_weights: str | None = Field(None, description="checkpoint to start from (fine-tuning)")
+    devices: int = Field(1, ge=1, description="GPUs per node; 1 also means the CPU")
+    nodes: int = Field(1, ge=1)
+    workers: int = Field(0, ge=0, description="loader processes")
+    checkpoint_minutes: float = Field(10.0, gt=0, description="longest training time that a kill may lose")
+
+
+class Simulation(Strict):
+    """How a simulated data set is made."""
+
+    jets: dict[str, int] = Field(description="jets (or meshes) per class and raw file, for each split")
+    seed: int = Field(1, ge=0)
+    detector: Literal["jetclass", "ideal"] = "jetclass"
+    mpi: bool = Field(True, description="multiparton interactions")
+
+
+class Dataset(Strict):
+    """A data set: preset plus the changes of ``per_dataset``."""
+
+    title: str
+    kind: Literal["jets", "points"]
+    source: str = Field(description="module of jetloom.data.sources that reads the raw files")
+    simulated: bool = False
+    licence: str
+    citation: str = Field(description="BibTeX")
+    homepage: str = ""
+    classes: list[str] = Field(min_length=2, description="label names; the position is the class index")
+    background: str | None = Field(None, description="class against which rejections are quoted")
+    working_points: dict[str, float] = Field(default_factory=dict, description="signal efficiency per class")
+    splits: dict[Literal["train", "val", "test"] | Annotated[str, Field(pattern=r"^test_\w+$")], list[str]]
+    selection: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)
+    feature_set: Literal["kin", "kinpid", "full", "xyz"]
+    max_particles: int = Field(128, ge=1, description="particles (or points) kept, those of highest pT")
+    buckets: list[int] = Field(default_factory=list, description="padded lengths; the last is max_particles")
+    shards: dict[str, int] = Field(default_factory=dict, description="shards per split; default 1")
+    seed: int = Field(1, ge=0, description="of the mixing and of the points sampled on a mesh")
+    simulation: Simulation | None = None
+    preset: str | None = Field(None, description="model preset that fits this data set")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Dataset":
+        if self.buckets and (
+            self.buckets != sorted(set(self.buckets)) or self.buckets[-1] != self.max_particles
+        ):
+            raise ValueError(
+                f"buckets must rise and end at max_particles = {self.max_particles}, got {self.buckets}"
+            )
+        for split in self.shards:
+            if split not in self.splits:
+                raise ValueError(f"shards.{split}: no such split; allowed: {', '.join(self.splits)}")
+        for name in [*self.working_points, *([self.background] if self.background else [])]:
+            if name not in self.classes:
+                raise ValueError(f"{name} is not among the classes {', '.join(self.classes)}")
+        return self
+
+    def raw_files(self, split: str) -> list[str]:
+        """Raw files of a split, relative to the data set's raw directory, brace ranges expanded."""
+        return [name for pattern in self.splits[split] for name in expand_braces(pattern)]
+
+
+class DatasetChanges(BaseModel):
+    """``per_dataset.<name>``: any key of the data-set preset, and what this experiment trains on it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    based_on: str | None = Field(None, description="preset, if this name is not one itself")
+    models: list[Name] | None = None
+    training: dict[str, Any] = Field(default_factory=dict)
+
+
+class ModelChanges(Strict):
+    """``per_model.<name>``: preset, options and recipe of one architecture, or of a variant of one."""
+
+    based_on: str | None = Field(None, description="architecture, if this name is a variant")
+    preset: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    seeds: list[int] | None = Field(None, min_length=1)
+    title: str | None = None
+
+
+class Evaluation(Strict):
+    """What is computed on the test split."""
+
+    batch_size: int = Field(512, ge=1)
+    bootstrap: int = Field(200, ge=2, description="resamplings behind each interval")
+    confidence: float = Field(0.68, gt=0, lt=1)
+
+
+class Cost(Strict):
+    """What is measured on this machine."""
+
+    batch_sizes: list[int] = Field(default_factory=lambda: [1, 16, 128, 512], min_length=1)
+    particles: list[int] = Field(default_factory=lambda: [16, 32, 64, 128, 256, 512], min_length=1)
+    seconds: float = Field(0.5, gt=0, description="time spent on each point")
+
+
+class Report(Strict):
+    """What the page shows."""
+
+    title: str = "Jet taggers compared"
+
+
+class Tracking(Strict):
+    """Where MLflow runs go."""
+
+    uri: str | None = Field(
+        None, description="default: MLFLOW_TRACKING_URI, else SQLite in the results directory"
+    )
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    dataset: str
+    model: str
+    seed: int
+
+
+class ModelChoice(NamedTuple):
+    """An architecture with its preset and the options that differ from it."""
+
+    architecture: str
+    preset: str
+    options: dict[str, Any]
+    title: str
+
+
+def _unique(values: Any) -> Any:
+    if isinstance(values, list) and len(set(map(str, values))) != len(values):
+        raise ValueError("the same entry twice")
+    return values
+
+
+class Experiment(Strict):
+    """``config.yaml``."""
+
+    experiment: Name
+    datasets: Annotated[list[Name], BeforeValidator(_unique), Field(min_length=1)]
+    models: Annotated[list[Name], BeforeValidator(_unique), Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_unique), Field(min_length=1)]
+    preset: str | None = Field(None, description="model preset; default: the one named by the data set")
+    training: dict[str, Any] = Field(default_factory=dict, description="recipe, over the model preset's own")
+    evaluation: Evaluation = Evaluation()
+    cost: Cost = Cost()
+    report: Report = Report()
+    tracking: Tracking = Tracking()
+    per_dataset: dict[str, DatasetChanges] = Field(default_factory=dict)
+    per_model: dict[str, ModelChanges] = Field(default_factory=dict)
+    data_directory: str = "data"
+    results_directory: str = "results"
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set with this experiment's changes."""
+        return self._datasets[name]
+
+    @cached_property
+    def _datasets(self) -> dict[str, Dataset]:
+        return {name: self._resolve_dataset(name) for name in self.datasets}
+
+    def _resolve_dataset(self, name: str) -> Dataset:
+        changes = self.per_dataset.get(name, DatasetChanges())
+        based_on = changes.based_on or name
+        where = f"per_dataset.{name}.based_on" if changes.based_on else "datasets"
+        if based_on not in presets.names("datasets"):
+            raise JetloomError(_unknown(where, based_on, presets.names("datasets")))
+        return resolve_dataset(based_on, changes.model_extra or {}, f"per_dataset.{name}")
+
+    def models_of(self, dataset: str) -> list[str]:
+        """Models trained on a data set, in the order of the configuration."""
+        changes = self.per_dataset.get(dataset)
+        return changes.models if changes and changes.models is not None else self.models
+
+    def model(self, dataset: str, model: str) -> ModelChoice:
+        """Which architecture a model name stands for on a data set, in which preset, with which options."""
+        changes = self.per_model.get(model, ModelChanges())
+        architecture = changes.based_on or model
+        card = presets.model_card(architecture)
+        preset = changes.preset or self.preset or self.dataset(dataset).preset or "tiny"
+        return ModelChoice(architecture, preset, changes.options, changes.title or card.title)
+
+    def training_of(self, dataset: str, model: str) -> Training:
+        """The recipe: preset of the model, then ``training``, ``per_dataset``, ``per_model``, the last one wins."""
+        choice = self.model(dataset, model)
+        card = presets.model_card(choice.architecture)
+        return resolve_training(
+            card.presets[choice.preset].training
+            | self.training
+            | (self.per_dataset[dataset].training if dataset in self.per_dataset else {})
+            | (self.per_model[model].training if model in self.per_model else {}),
+            f"training of {model} on {dataset}",
+        )
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every training of the experiment."""
+        return [
+            Run(dataset, model, seed)
+            for dataset in self.datasets
+            for model in self.models_of(dataset)
+            for seed in self._seeds(model)
+        ]
+
+    def _seeds(self, model: str) -> list[int]:
+        changes = self.per_model.get(model)
+        return changes.seeds if changes and changes.seeds else self.seeds
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "Experiment":
+        architectures = presets.names("models")
+        for name in self.per_dataset:
+            if name not in self.datasets:
+                raise JetloomError(_unknown("per_dataset", name, self.datasets))
+        listed = set(self.models).union(*(self.models_of(name) for name in self.datasets))
+        for name in self.per_model:
+            if name not in listed:
+                raise JetloomError(_unknown("per_model", name, sorted(listed)))
+        for dataset in self.datasets:
+            resolved = self.dataset(dataset)
+            for model in self.models_of(dataset):
+                changes = self.per_model.get(model, ModelChanges())
+                architecture = changes.based_on or model
+                if architecture not in architectures:
+                    where = f"per_model.{model}.based_on" if changes.based_on else "models"
+                    raise JetloomError(_unknown(where, architecture, architectures))
+                choice = self.model(dataset, model)
+                card = presets.model_card(architecture)
+                if resolved.kind not in card.inputs:
+                    raise JetloomError(
+                        f"models: {model} reads {' or '.join(card.inputs)}, {dataset} holds {resolved.kind}; "
+                        f"name the models of {dataset} in per_dataset.{dataset}.models"
+                    )
+                if choice.preset not in card.presets:
+                    raise JetloomError(_unknown(f"preset of {model}", choice.preset, list(card.presets)))
+                check_options(architecture, choice.options, f"per_model.{model}.options")
+                self.training_of(dataset, model)
+        return self
+
+
+def resolve_dataset(name: str, changes: Mapping[str, Any], where: str) -> Dataset:
+    """A data-set preset with changes merged in, key by key.
+
+    Raises:
+        JetloomError: unknown preset, unknown key, wrong type, class that does not exist.
+    """
+    preset = presets.read("datasets", name)
+    classes = changes.get("classes")
+    if isinstance(classes, list):
+        for label in classes:
+            if label not in preset["classes"]:
+                raise JetloomError(_unknown(f"{where}.classes", str(label), preset["classes"]))
+        if "working_points" not in changes:
+            points = {key: value for key, value in preset.get("working_points", {}).items() if key in classes}
+            preset = preset | {"working_points": points}
+        if preset.get("background") not in classes and "background" not in changes:
+            preset = preset | {"background": None}
+    return validate(Dataset, merge(preset, changes), where)
+
+
+def resolve_training(values: Mapping[str, Any], where: str = "training") -> Training:
+    """A recipe from the values that differ from the defaults.
+
+    Raises:
+        JetloomError: unknown key or wrong type.
+    """
+    return validate(Training, values, where)
+
+
+def parse_experiment(values: Mapping[str, Any]) -> Experiment:
+    """The experiment described by the content of ``config.yaml``.
+
+    Raises:
+        JetloomError: the first mistake, with the key and what is allowed; all of them if the keys themselves are wrong.
+    """
+    return validate(Experiment, values, "")
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes`` laid over it, section by section; lists and values are replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """``["a.b=1", "c=[1, 2]"]`` as ``{"a": {"b": 1}, "c": [1, 2]}``; values are YAML.
+
+    Raises:
+        JetloomError: no ``=``, or a value that is not YAML.
+    """
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise JetloomError(f"{assignment!r}: expected KEY=VALUE")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise JetloomError(f"{assignment!r}: the value is not YAML") from None
+        for part in reversed(key.split(".")):
+            value = {part: value}
+        values = merge(values, value)
+    return values
+
+
+def expand_braces(pattern: str) -> Iterator[str]:
+    """``a_{x,y}_{00..02}.root`` as the shell would expand it, ranges with leading zeros."""
+    parts: list[list[str]] = []
+    for text, braces in re.findall(r"([^{]+)|\{([^}]*)\}", pattern):
+        if text:
+            parts.append([text])
+        elif interval := re.fullmatch(r"(\d+)\.\.(\d+)", braces):
+            first, last = interval.groups()
+            parts.append([str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)])
+        else:
+            parts.append(braces.split(","))
+    return map("".join, product(*parts))
+
+
+def validate(model: type[Model], values: Mapping[str, Any], where: str) -> Model:
+    """Validate, with every mistake as one line of a JetloomError."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_explain(model, item, where) for item in error.errors()]
+        raise JetloomError("\n".join(lines)) from None
+
+
+def _explain(model: type[BaseModel], error: Any, where: str) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    key = ".".join(part for part in (where, path) if part)
+    match error["type"]:
+        case "extra_forbidden":
+            return _unknown(where=key.rpartition(".")[0] or "top level", got=str(error["loc"][-1]),
+                            allowed=_allowed(model, error["loc"][:-1]), what="unknown key")  # fmt: skip
+        case "missing":
+            return f"{key}: missing; it is required"
+        case "value_error":
+            return f"{key or 'configuration'}: {error['ctx']['error']}"
+        case _:
+            return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]}, got {error['input']!r}"
+
+
+def _allowed(model: Any, path: tuple[Any, ...]) -> list[str]:
+    for part in path:
+        field = getattr(model, "model_fields", {}).get(part)
+        if field is None:
+            continue
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next(
+            (item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), model
+        )
+    return list(model.model_fields)
+
+
+def _unknown(where: str, got: str, allowed: list[str], what: str = "unknown name") -> str:
+    close = difflib.get_close_matches(got, allowed, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{where}: {what} {got!r}{hint}; allowed: {', '.join(allowed)}"

@@ -1,0 +1,45 @@
+"""From a name to a model. A row of the registry is a file in ``presets/models/`` and a class in this package."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jetloom.errors import JetloomError
+from jetloom.options import check_options, options as options_of
+from jetloom.presets import model_card
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def build(
+    name: str,
+    *,
+    n_features: int,
+    n_classes: int,
+    max_particles: int | None = None,
+    preset: str | None = None,
+    **options: Any,
+) -> "nn.Module":
+    """Build an architecture with fresh weights.
+
+    Args:
+        name: row of the registry (``jetloom models`` lists them).
+        n_features: width F of ``Batch.features``.
+        n_classes: number of logits C.
+        max_particles: longest input; architectures with a fixed length take it as their length unless a preset or
+            an option states another.
+        preset: named size; without one the class's own defaults (the published architecture) hold.
+        options: keyword arguments of the class, over the preset's.
+
+    Raises:
+        JetloomError: unknown name, preset or option, or an option of the wrong type.
+    """
+    card = model_card(name)
+    if preset is not None and preset not in card.presets:
+        raise JetloomError(f"{name} has no preset {preset!r}; allowed: {', '.join(card.presets)}")
+    values = (card.presets[preset].options if preset else {}) | options
+    if max_particles is not None and "max_particles" in options_of(name):
+        values = {"max_particles": max_particles} | values
+    module, _, class_name = card.class_path.rpartition(".")
+    model_class = getattr(importlib.import_module(module), class_name)
+    return model_class(n_features, n_classes, **check_options(name, values, name))

@@ -1,0 +1,67 @@
+"""The facts that ship with jetloom: one YAML file per data set, model and table of published numbers.
+
+Reading them imports no torch, so the workflow can plan and the command line can list in a fraction of a second.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from jetloom.errors import JetloomError
+
+DIRECTORY = Path(__file__).parent
+
+Kind = Literal["datasets", "models", "published"]
+
+
+class ModelPreset(BaseModel):
+    """One named size and recipe of an architecture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the class")
+    training: dict[str, Any] = Field(default_factory=dict, description="the recipe, keys of `training:`")
+    source: str = Field("", description="where size and recipe were published")
+
+
+class ModelCard(BaseModel):
+    """``presets/models/<name>.yaml``: which class an architecture is, its paper, its published sizes."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    class_path: str = Field(alias="class", description="dotted path of the class")
+    title: str = Field(description="name in tables and figures")
+    paper: str = Field(description="reference, arXiv number where there is one")
+    inputs: list[Literal["jets", "points"]] = Field(default_factory=lambda: ["jets"])
+    presets: dict[str, ModelPreset]
+
+
+def names(kind: Kind) -> list[str]:
+    """Names of all presets of one kind, sorted."""
+    return sorted(path.stem for path in (DIRECTORY / kind).glob("*.yaml"))
+
+
+@cache
+def read(kind: Kind, name: str) -> dict[str, Any]:
+    """Content of one preset file.
+
+    Raises:
+        JetloomError: there is no such preset.
+    """
+    path = DIRECTORY / kind / f"{name}.yaml"
+    if not path.is_file():
+        raise JetloomError(f"unknown {kind.removesuffix('s')} {name!r}; known: {', '.join(names(kind))}")
+    return yaml.safe_load(path.read_text())
+
+
+@cache
+def model_card(name: str) -> ModelCard:
+    """The card of one architecture.
+
+    Raises:
+        JetloomError: there is no such model.
+    """
+    return ModelCard.model_validate(read("models", name))
