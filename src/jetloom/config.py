@@ -33,17 +33,11 @@ class Training(Strict):
 
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(128, ge=1, description="jets per step and device")
-    samples_per_epoch: int | None = Field(
-        None, ge=1, description="jets per epoch; default: the whole training split"
-    )
-    validation_samples: int | None = Field(
-        None, ge=1, description="jets per validation; default: the whole split"
-    )
+    samples_per_epoch: int | None = Field(None, ge=1, description="jets per epoch; default: the whole training split")
+    validation_samples: int | None = Field(None, ge=1, description="jets per validation; default: the whole split")
     optimizer: Literal["adamw", "adam", "ranger"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(
-        0.0, ge=0, description="decoupled; not on biases, norms, 1-d parameters and tokens"
-    )
+    weight_decay: float = Field(0.0, ge=0, description="decoupled; not on biases, norms, 1-d parameters and tokens")
     schedule: Literal["constant", "flat_decay", "cosine"] = "cosine"
     warmup_fraction: float = Field(0.0, ge=0, lt=1, description="part of all steps with linearly rising rate")
     gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
@@ -101,12 +95,8 @@ class Dataset(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Dataset":
-        if self.buckets and (
-            self.buckets != sorted(set(self.buckets)) or self.buckets[-1] != self.max_particles
-        ):
-            raise ValueError(
-                f"buckets must rise and end at max_particles = {self.max_particles}, got {self.buckets}"
-            )
+        if self.buckets and (self.buckets != sorted(set(self.buckets)) or self.buckets[-1] != self.max_particles):
+            raise ValueError(f"buckets must rise and end at max_particles = {self.max_particles}, got {self.buckets}")
         for split in self.shards:
             if split not in self.splits:
                 raise ValueError(f"shards.{split}: no such split; allowed: {', '.join(self.splits)}")
@@ -166,9 +156,7 @@ class Report(Strict):
 class Tracking(Strict):
     """Where MLflow runs go."""
 
-    uri: str | None = Field(
-        None, description="default: MLFLOW_TRACKING_URI, else SQLite in the results directory"
-    )
+    uri: str | None = Field(None, description="default: MLFLOW_TRACKING_URI, else SQLite in the results directory")
 
 
 class Run(NamedTuple):
@@ -411,9 +399,7 @@ def _allowed(model: Any, path: tuple[Any, ...]) -> list[str]:
         if field is None:
             continue
         candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next(
-            (item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), model
-        )
+        model = next((item for item in candidates if isinstance(item, type) and issubclass(item, BaseModel)), model)
     return list(model.model_fields)
 
 

@@ -77,9 +77,7 @@ def options(model: str) -> dict[str, Option]:
                         )
                         for argument, default in pairs
                     }
-    raise JetloomError(
-        f"presets/models/{model}.yaml: module {module} has no class {class_name} with an __init__"
-    )
+    raise JetloomError(f"presets/models/{model}.yaml: module {module} has no class {class_name} with an __init__")
 
 
 def check_options(model: str, values: dict[str, Any], where: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from jetloom.errors import JetloomError
-from jetloom.options import check_options, options as options_of
+from jetloom.options import check_options
+from jetloom.options import options as options_of
 from jetloom.presets import model_card
 
 if TYPE_CHECKING:
