@@ -5,7 +5,7 @@ Snakemake and the command line parse with the same models, so a mistake is one l
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import product
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
@@ -116,6 +116,7 @@ class DatasetChanges(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     based_on: str | None = Field(None, description="preset, if this name is not one itself")
+    raw: str | None = Field(None, description="directory that holds the raw files already; default: in data_directory")
     models: list[Name] | None = None
     training: dict[str, Any] = Field(default_factory=dict)
 
@@ -197,8 +198,9 @@ class Experiment(Strict):
     tracking: Tracking = Tracking()
     per_dataset: dict[str, DatasetChanges] = Field(default_factory=dict)
     per_model: dict[str, ModelChanges] = Field(default_factory=dict)
-    data_directory: str = "data"
+    data_directory: str = Field("data", description="raw files, skims and tensors, shared by experiments")
     results_directory: str = "results"
+    scratch_directory: str = Field("scratch", description="checkpoints of running trainings")
 
     def dataset(self, name: str) -> Dataset:
         """The data set with this experiment's changes."""
@@ -334,7 +336,7 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """``["a.b=1", "c=[1, 2]"]`` as ``{"a": {"b": 1}, "c": [1, 2]}``; values are YAML.
 
     Raises:
