@@ -1,0 +1,48 @@
+# `make demo` and `make test` set everything up and run; `make help` lists the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: help install demo test quick lint mlflow docs clean
+
+help:
+	@echo "make demo      simulate, train, compare; the report is results/demo/report/index.html"
+	@echo "make test      run the whole test suite"
+	@echo "make quick     run the tests that take seconds"
+	@echo "make lint      check style of code and workflow"
+	@echo "make mlflow    open the MLflow UI on the runs in results/"
+	@echo "make docs      draw the pictures in docs/"
+	@echo "make clean     remove results, data and logs (not .venv)"
+
+install: $(INSTALLED)
+
+$(INSTALLED): envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jetloom needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@echo "Setting up .venv (a few minutes, once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --only-binary pythia8mc,fastjet -r envs/requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --profile profiles/local
+	@echo "Report: results/demo/report/index.html    MLflow: make mlflow"
+
+test: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest
+
+quick: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not slow"
+
+lint: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint'
+
+mlflow: install
+	@$(BIN)/jetloom mlflow ui
+
+docs: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'snakemake --rulegraph --configfile config.yaml 2>/dev/null | dot -Tsvg > docs/workflow.svg'
+
+clean:
+	rm -rf results data scratch logs .snakemake

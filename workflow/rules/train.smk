@@ -1,0 +1,96 @@
+"""Trainings: one per data set, model and seed."""
+
+TRAINING_CODE = fingerprint("jetloom.training.train")
+
+
+def recipe_changes(dataset, model):
+    """What differs from the recipe of the model's preset."""
+    values = EXPERIMENT.training
+    if dataset in EXPERIMENT.per_dataset:
+        values = merge(values, EXPERIMENT.per_dataset[dataset].training)
+    if model in EXPERIMENT.per_model:
+        values = merge(values, EXPERIMENT.per_model[model].training)
+    return values
+
+
+def model_flags(wildcards):
+    """Architecture, preset, options and names as arguments of train and cost."""
+    choice = EXPERIMENT.model(wildcards.dataset, wildcards.model)
+    return (
+        f"--model {choice.architecture} --preset {choice.preset} {assignments(choice.options, '--option')}"
+        f" --dataset {wildcards.dataset} --name {wildcards.model} --title {shlex.quote(choice.title)}"
+    )
+
+
+def model_digest(wildcards):
+    """Hash of everything that an untrained model depends on."""
+    choice = EXPERIMENT.model(wildcards.dataset, wildcards.model)
+    preset = model_card(choice.architecture).presets[choice.preset].options
+    return digest(choice.architecture, merge(preset, choice.options), model_fingerprint(choice.architecture))
+
+
+def training_digest(wildcards):
+    """Hash of everything that a training depends on, its data aside: those are an input."""
+    recipe = EXPERIMENT.training_of(wildcards.dataset, wildcards.model)
+    # Where it runs and how often it saves does not change what it learns.
+    learning = recipe.model_dump(mode="json", exclude={"workers", "checkpoint_minutes"})
+    return digest(model_digest(wildcards), learning, TRAINING_CODE)
+
+
+# MLflow experiments exist before several trainings race to create them.
+rule mlflow_store:
+    output:
+        f"{HERE}/mlflow.json",
+    log:
+        f"logs/mlflow_store/{EXPERIMENT.experiment}.log",
+    benchmark:
+        f"logs/benchmarks/mlflow_store/{EXPERIMENT.experiment}.tsv"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        experiments=[f"{EXPERIMENT.experiment}/{name}" for name in EXPERIMENT.datasets],
+        uri=f"--uri {shlex.quote(EXPERIMENT.tracking.uri)}" if EXPERIMENT.tracking.uri else "",
+        directory=RESULTS,
+    shell:
+        "jetloom mlflow init {params.experiments} {params.uri} --directory {params.directory} --output {output} &> {log}"
+
+
+# The running training keeps its checkpoints in scratch: Snakemake would delete them among the outputs of a failed job.
+rule train_model:
+    input:
+        manifest=f"{DATA}/{{dataset}}/tensors/manifest.json",
+        store=ancient(rules.mlflow_store.output[0]),
+    output:
+        checkpoint=f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/best.ckpt",
+        history=f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/history.csv",
+        training=f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/training.json",
+    log:
+        f"logs/train_model/{EXPERIMENT.experiment}/{{dataset}}/{{model}}_seed{{seed}}.log",
+    benchmark:
+        f"logs/benchmarks/train_model/{EXPERIMENT.experiment}/{{dataset}}/{{model}}_seed{{seed}}.tsv"
+    priority: 5
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        directory=subpath(output.checkpoint, parent=True),
+        scratch=lambda wildcards: (
+            f"{SCRATCH}/{EXPERIMENT.experiment}-{wildcards.dataset}-{wildcards.model}-seed{wildcards.seed}"
+            f"-{training_digest(wildcards)}"
+        ),
+        model=model_flags,
+        recipe=lambda wildcards: assignments(recipe_changes(wildcards.dataset, wildcards.model)),
+        experiment=EXPERIMENT.experiment,
+    shell:
+        "jetloom train {input.manifest} {params.model} {params.recipe} --seed {wildcards.seed}"
+        " --experiment {params.experiment} --store {input.store} --threads {threads}"
+        " --scratch {params.scratch} --output {params.directory} &> {log}"
+
+
+rule train:
+    input:
+        [f"{HERE}/{run.dataset}/{run.model}/seed{run.seed}/best.ckpt" for run in EXPERIMENT.runs],
