@@ -6,7 +6,13 @@ from jetloom import presets
 from jetloom.config import expand_braces, merge, parse_assignments, parse_experiment, resolve_training
 from jetloom.errors import JetloomError
 
-DEMO = {"experiment": "demo", "datasets": ["jetclass-sim"], "models": ["salt", "part"], "seeds": [1, 2], "preset": "tiny"}
+DEMO = {
+    "experiment": "demo",
+    "datasets": ["jetclass-sim"],
+    "models": ["salt", "part"],
+    "seeds": [1, 2],
+    "preset": "tiny",
+}
 
 
 def mistake(**changes) -> str:

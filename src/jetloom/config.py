@@ -31,14 +31,16 @@ class Strict(BaseModel):
 class Training(Strict):
     """The recipe of one training."""
 
-    epochs: int = Field(20, ge=1)
+    epochs: int = Field(20, ge=1, description="passes over samples_per_epoch jets")
     batch_size: int = Field(128, ge=1, description="jets per step and device")
     samples_per_epoch: int | None = Field(None, ge=1, description="jets per epoch; default: the whole training split")
     validation_samples: int | None = Field(None, ge=1, description="jets per validation; default: the whole split")
-    optimizer: Literal["adamw", "adam", "ranger"] = "adamw"
-    learning_rate: float = Field(1e-3, gt=0)
+    optimizer: Literal["adamw", "adam", "ranger"] = Field("adamw", description="ranger: Lookahead around RAdam")
+    learning_rate: float = Field(1e-3, gt=0, description="the highest one of the schedule")
     weight_decay: float = Field(0.0, ge=0, description="decoupled; not on biases, norms, 1-d parameters and tokens")
-    schedule: Literal["constant", "flat_decay", "cosine"] = "cosine"
+    schedule: Literal["constant", "flat_decay", "cosine"] = Field(
+        "cosine", description="flat_decay: the last 30 % of the epochs fall to 1 % of the rate (ParT)"
+    )
     warmup_fraction: float = Field(0.0, ge=0, lt=1, description="part of all steps with linearly rising rate")
     gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
     precision: Literal["auto", "32", "bf16", "16"] = Field(
@@ -56,7 +58,7 @@ class Training(Strict):
     )
     initial_weights: str | None = Field(None, description="checkpoint to start from (fine-tuning)")
     devices: int = Field(1, ge=1, description="GPUs per node; 1 also means the CPU")
-    nodes: int = Field(1, ge=1)
+    nodes: int = Field(1, ge=1, description="machines of one training")
     workers: int = Field(0, ge=0, description="loader processes")
     checkpoint_minutes: float = Field(10.0, gt=0, description="longest training time that a kill may lose")
 
@@ -65,32 +67,36 @@ class Simulation(Strict):
     """How a simulated data set is made."""
 
     jets: dict[str, int] = Field(description="jets (or meshes) per class and raw file, for each split")
-    seed: int = Field(1, ge=0)
-    detector: Literal["jetclass", "ideal"] = "jetclass"
+    seed: int = Field(1, ge=0, description="same seed, same jets")
+    detector: Literal["jetclass", "ideal"] = Field("jetclass", description="ideal: tracks keep their momentum")
     mpi: bool = Field(True, description="multiparton interactions")
 
 
 class Dataset(Strict):
     """A data set: preset plus the changes of ``per_dataset``."""
 
-    title: str
-    kind: Literal["jets", "points"]
+    title: str = Field(description="name in the report")
+    kind: Literal["jets", "points"] = Field(description="jets of particles with four-vectors, or point clouds")
     source: str = Field(description="module of jetloom.data.sources that reads the raw files")
-    simulated: bool = False
-    licence: str
+    simulated: bool = Field(False, description="made by jetloom; the report says so")
+    licence: str = Field(description="of the public files")
     citation: str = Field(description="BibTeX")
-    homepage: str = ""
+    homepage: str = Field("", description="where the files are published")
     classes: list[str] = Field(min_length=2, description="label names; the position is the class index")
     background: str | None = Field(None, description="class against which rejections are quoted")
     working_points: dict[str, float] = Field(default_factory=dict, description="signal efficiency per class")
     splits: dict[Literal["train", "val", "test"] | Annotated[str, Field(pattern=r"^test_\w+$")], list[str]]
-    selection: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)
-    feature_set: Literal["kin", "kinpid", "full", "xyz"]
+    selection: dict[str, tuple[float | None, float | None]] = Field(
+        default_factory=dict, description="closed range [low, high] of a jet column; null is open"
+    )
+    feature_set: Literal["kin", "kinpid", "full", "xyz"] = Field(
+        description="7, 13 or 17 inputs per particle; 3 per point"
+    )
     max_particles: int = Field(128, ge=1, description="particles (or points) kept, those of highest pT")
     buckets: list[int] = Field(default_factory=list, description="padded lengths; the last is max_particles")
     shards: dict[str, int] = Field(default_factory=dict, description="shards per split; default 1")
     seed: int = Field(1, ge=0, description="of the mixing and of the points sampled on a mesh")
-    simulation: Simulation | None = None
+    simulation: Simulation | None = Field(None, description="how to make the raw files; null: they are public")
     preset: str | None = Field(None, description="model preset that fits this data set")
 
     @model_validator(mode="after")
@@ -117,41 +123,41 @@ class DatasetChanges(BaseModel):
 
     based_on: str | None = Field(None, description="preset, if this name is not one itself")
     raw: str | None = Field(None, description="directory that holds the raw files already; default: in data_directory")
-    models: list[Name] | None = None
-    training: dict[str, Any] = Field(default_factory=dict)
+    models: list[Name] | None = Field(None, description="default: the models of the top level")
+    training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the top level")
 
 
 class ModelChanges(Strict):
     """``per_model.<name>``: preset, options and recipe of one architecture, or of a variant of one."""
 
     based_on: str | None = Field(None, description="architecture, if this name is a variant")
-    preset: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
-    seeds: list[int] | None = Field(None, min_length=1)
-    title: str | None = None
+    preset: str | None = Field(None, description="default: the preset of the top level")
+    options: dict[str, Any] = Field(default_factory=dict, description="of the architecture: `jetloom models NAME`")
+    training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the data set")
+    seeds: list[int] | None = Field(None, min_length=1, description="default: the seeds of the top level")
+    title: str | None = Field(None, description="name in tables and figures")
 
 
 class Evaluation(Strict):
     """What is computed on the test split."""
 
-    batch_size: int = Field(512, ge=1)
+    batch_size: int = Field(512, ge=1, description="jets scored at once")
     bootstrap: int = Field(200, ge=2, description="resamplings behind each interval")
-    confidence: float = Field(0.68, gt=0, lt=1)
+    confidence: float = Field(0.68, gt=0, lt=1, description="coverage of the intervals")
 
 
 class Cost(Strict):
     """What is measured on this machine."""
 
-    batch_sizes: list[int] = Field(default_factory=lambda: [1, 16, 128, 512], min_length=1)
-    particles: list[int] = Field(default_factory=lambda: [16, 32, 64, 128, 256, 512], min_length=1)
+    batch_sizes: list[int] = Field([1, 16, 128, 512], min_length=1, description="of latency and throughput")
+    particles: list[int] = Field([16, 32, 64, 128, 256, 512], min_length=1, description="of latency and peak memory")
     seconds: float = Field(0.5, gt=0, description="time spent on each point")
 
 
 class Report(Strict):
     """What the page shows."""
 
-    title: str = "Jet taggers compared"
+    title: str = Field("Jet taggers compared", description="headline")
 
 
 class Tracking(Strict):
@@ -186,20 +192,22 @@ def _unique(values: Any) -> Any:
 class Experiment(Strict):
     """``config.yaml``."""
 
-    experiment: Name
-    datasets: Annotated[list[Name], BeforeValidator(_unique), Field(min_length=1)]
-    models: Annotated[list[Name], BeforeValidator(_unique), Field(min_length=1)]
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_unique), Field(min_length=1)]
+    experiment: Name = Field(description="names the directory of the results and the MLflow experiments")
+    datasets: Annotated[list[Name], BeforeValidator(_unique)] = Field(min_length=1, description="`jetloom datasets`")
+    models: Annotated[list[Name], BeforeValidator(_unique)] = Field(min_length=1, description="`jetloom models`")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_unique)] = Field(
+        min_length=1, description="one training for each"
+    )
     preset: str | None = Field(None, description="model preset; default: the one named by the data set")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over the model preset's own")
-    evaluation: Evaluation = Evaluation()
-    cost: Cost = Cost()
-    report: Report = Report()
-    tracking: Tracking = Tracking()
-    per_dataset: dict[str, DatasetChanges] = Field(default_factory=dict)
-    per_model: dict[str, ModelChanges] = Field(default_factory=dict)
+    evaluation: Evaluation = Field(Evaluation(), description="what is computed on the test split")
+    cost: Cost = Field(Cost(), description="what is measured on this machine")
+    report: Report = Field(Report(), description="what the page shows")
+    tracking: Tracking = Field(Tracking(), description="where MLflow runs go")
+    per_dataset: dict[str, DatasetChanges] = Field(default_factory=dict, description="changes of single data sets")
+    per_model: dict[str, ModelChanges] = Field(default_factory=dict, description="changes of single models")
     data_directory: str = Field("data", description="raw files, skims and tensors, shared by experiments")
-    results_directory: str = "results"
+    results_directory: str = Field("results", description="one directory per experiment, and the MLflow store")
     scratch_directory: str = Field("scratch", description="checkpoints of running trainings")
 
     def dataset(self, name: str) -> Dataset:

@@ -86,6 +86,8 @@ rule simulate_jets:
         "logs/simulate_jets/{dataset}/{process}_{number}.log",
     benchmark:
         "logs/benchmarks/simulate_jets/{dataset}/{process}_{number}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     wildcard_constraints:
         dataset="|".join(SIMULATED_JETS) or "none",
         process="|".join(PROCESSES),
@@ -117,6 +119,8 @@ rule simulate_shapes:
         "logs/simulate_shapes/{dataset}/{shape}_{split}.log",
     benchmark:
         "logs/benchmarks/simulate_shapes/{dataset}/{shape}_{split}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     wildcard_constraints:
         dataset="|".join(SIMULATED_SHAPES) or "none",
         shape="[a-z_]+",
@@ -144,6 +148,8 @@ rule skim:
         "logs/skim/{dataset}/{raw}.log",
     benchmark:
         "logs/benchmarks/skim/{dataset}/{raw}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -171,6 +177,8 @@ rule tensors_shard:
         "logs/tensors_shard/{dataset}/{split}_{shard}.log",
     benchmark:
         "logs/benchmarks/tensors_shard/{dataset}/{split}_{shard}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -195,6 +203,8 @@ rule tensors_manifest:
         "logs/tensors_manifest/{dataset}.log",
     benchmark:
         "logs/benchmarks/tensors_manifest/{dataset}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     localrule: True
     threads: 1
     resources:

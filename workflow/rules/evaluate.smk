@@ -14,6 +14,8 @@ rule evaluate:
         f"logs/evaluate/{EXPERIMENT.experiment}/{{dataset}}/{{model}}_seed{{seed}}.log",
     benchmark:
         f"logs/benchmarks/evaluate/{EXPERIMENT.experiment}/{{dataset}}/{{model}}_seed{{seed}}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     threads: 1
     resources:
         mem_mb=2000,
@@ -37,6 +39,8 @@ rule measure_cost:
         f"logs/measure_cost/{EXPERIMENT.experiment}/{{dataset}}/{{model}}.log",
     benchmark:
         f"logs/benchmarks/measure_cost/{EXPERIMENT.experiment}/{{dataset}}/{{model}}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     threads: 1024
     resources:
         mem_mb=4000,

@@ -37,6 +37,8 @@ rule report:
         f"logs/report/{EXPERIMENT.experiment}.log",
     benchmark:
         f"logs/benchmarks/report/{EXPERIMENT.experiment}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     threads: 1
     resources:
         mem_mb=2000,

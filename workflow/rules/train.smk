@@ -45,6 +45,8 @@ rule mlflow_store:
         f"logs/mlflow_store/{EXPERIMENT.experiment}.log",
     benchmark:
         f"logs/benchmarks/mlflow_store/{EXPERIMENT.experiment}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     localrule: True
     threads: 1
     resources:
@@ -71,6 +73,8 @@ rule train_model:
         f"logs/train_model/{EXPERIMENT.experiment}/{{dataset}}/{{model}}_seed{{seed}}.log",
     benchmark:
         f"logs/benchmarks/train_model/{EXPERIMENT.experiment}/{{dataset}}/{{model}}_seed{{seed}}.tsv"
+    conda:
+        "../../envs/jetloom.yaml"
     priority: 5
     threads: 1
     resources:

@@ -1,0 +1,114 @@
+"""What a finished run leaves, and how a killed one goes on."""
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+import zipfile
+
+import psutil
+import pytest
+
+from .conftest import SMALL
+
+pytestmark = pytest.mark.slow
+
+RUNS = [("jetclass-sim", "salt"), ("jetclass-sim", "pfn"), ("shapes-sim", "salt")]
+
+
+def test_every_run_has_its_files(finished):
+    for dataset, model in RUNS:
+        run = finished.path / f"results/small/{dataset}/{model}/seed1"
+        assert {file.name for file in run.iterdir()} == {
+            "best.ckpt", "history.csv", "metrics.json", "predictions.parquet", "training.json",
+        }  # fmt: skip
+        metrics = json.loads((run / "metrics.json").read_text())
+        assert metrics["run"]["model"] == model
+        assert 0 <= metrics["values"]["accuracy"]["low"] <= metrics["values"]["accuracy"]["value"] <= 1
+        assert len(list(csv.DictReader((run / "history.csv").open()))) == SMALL["training"]["epochs"]
+
+
+def test_the_report_names_every_model(finished):
+    page = (finished.path / "results/small/report/index.html").read_text()
+    for word in ("SAL-T", "PFN", "jetclass-sim", "shapes-sim", "simulat"):
+        assert word in page
+
+
+def test_mlflow_holds_one_finished_run_per_training(finished):
+    with sqlite3.connect(finished.path / "results/mlflow.db") as store:
+        runs = store.execute(
+            "select e.name, r.name, r.status from runs r join experiments e using (experiment_id)"
+        ).fetchall()
+    assert sorted(runs) == [
+        ("small/jetclass-sim", "PFN · seed 1", "FINISHED"),
+        ("small/jetclass-sim", "SAL-T · seed 1", "FINISHED"),
+        ("small/shapes-sim", "SAL-T · seed 1", "FINISHED"),
+    ]
+
+
+def test_no_scratch_is_left(finished):
+    scratch = finished.path / "scratch"
+    assert not scratch.exists() or not list(scratch.iterdir())
+
+
+def test_the_snakemake_report_has_captions(finished):
+    finished.run("--report", "report.zip")
+    with zipfile.ZipFile(finished.path / "report.zip") as archive:
+        text = "".join(
+            archive.read(name).decode(errors="replace")
+            for name in archive.namelist()
+            if name.endswith((".html", ".js"))
+        )
+    assert "Figures" in text
+    assert "Tables" in text
+
+
+def test_a_killed_training_goes_on_and_ends_the_same(finished):
+    """kill -9 of the trainer; the next call continues from its last checkpoint to the same figures."""
+    path = finished.path
+    config = {
+        **SMALL,
+        "experiment": "long",
+        "datasets": ["jetclass-sim"],
+        "models": ["salt"],
+        "training": {"epochs": 60, "batch_size": 16},
+    }
+    config["per_dataset"] = {"jetclass-sim": SMALL["per_dataset"]["jetclass-sim"]}
+    import yaml
+
+    for name in ("undisturbed", "killed"):
+        (path / f"{name}.yaml").write_text(yaml.safe_dump(config | {"experiment": name}))
+    finished.run("--configfile", "undisturbed.yaml", "results/undisturbed/jetclass-sim/salt/seed1/metrics.json")
+
+    target = "results/killed/jetclass-sim/salt/seed1/metrics.json"
+    command = ["snakemake", "--profile", "profiles/local", "--cores", "2", "--configfile", "killed.yaml", target]
+    driver = subprocess.Popen(
+        command, cwd=path, env=finished.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(path.glob("scratch/killed-*/last.ckpt")):
+        assert time.monotonic() < deadline and driver.poll() is None, "no checkpoint was written"
+        time.sleep(0.02)
+    trainers = [
+        process
+        for process in psutil.Process(driver.pid).children(recursive=True)
+        if "train" in process.cmdline() and "python" in process.name()
+    ]
+    assert trainers
+    for process in trainers:
+        os.kill(process.pid, signal.SIGKILL)
+    assert driver.wait(60) != 0
+    assert not (path / target).exists()
+
+    finished.run("--configfile", "killed.yaml", target)
+    training = json.loads((path / "results/killed/jetclass-sim/salt/seed1/training.json").read_text())
+    assert training["resumed"] == 1
+    results = [
+        json.loads((path / f"results/{name}/jetclass-sim/salt/seed1/metrics.json").read_text())
+        for name in ("undisturbed", "killed")
+    ]
+    assert results[0]["values"] == results[1]["values"]
+    assert results[0]["confusion"] == results[1]["confusion"]
