@@ -23,15 +23,18 @@ import json, torch
 from jetloom.config import parse_experiment
 from jetloom.models import build
 from jetloom.batch import Batch
-experiment = parse_experiment({"experiment": "x", "datasets": ["shapes-sim"], "models": ["deepset"], "seeds": [1], "preset": "tiny"})
+experiment = parse_experiment(
+    {"experiment": "x", "datasets": ["shapes-sim"], "models": ["deepset"], "seeds": [1], "preset": "tiny"}
+)
 model = build("deepset", n_features=3, n_classes=10, preset="tiny").eval()
 points = torch.randn(4, 50, 3)
 mask = torch.arange(50) < torch.tensor([[50], [1], [20], [35]])
 first = model(Batch(points, None, points, mask))
 points = torch.where(mask[..., None], points, torch.nan)
 second = model(Batch(points, None, points, mask))
-print(json.dumps([list(first.shape), torch.allclose(first, second), experiment.training_of("shapes-sim", "deepset").epochs,
-                  sum(p.numel() for p in model.parameters())]))
+epochs = experiment.training_of("shapes-sim", "deepset").epochs
+parameters = sum(parameter.numel() for parameter in model.parameters())
+print(json.dumps([list(first.shape), torch.allclose(first, second), epochs, parameters]))
 """
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)

@@ -268,6 +268,10 @@ class Experiment(Strict):
     @model_validator(mode="after")
     def _known_names(self) -> "Experiment":
         architectures = presets.names("models")
+        resolve_training(self.training, "training")
+        for kind in ("per_dataset", "per_model"):
+            for name, changes in getattr(self, kind).items():
+                resolve_training(changes.training, f"{kind}.{name}.training")
         for name in self.per_dataset:
             if name not in self.datasets:
                 raise JetloomError(_unknown("per_dataset", name, self.datasets))
