@@ -49,7 +49,7 @@ class Vetoes(pythia8mc.UserHooks):
         return VETO_SCALE
 
     def doVetoProcessLevel(self, process: "pythia8mc.Event") -> bool:
-        """Drop collisions whose resonances are soft, too central in mass or decay to something else."""
+        """Drop collisions whose resonances are soft, forward, too wide for one jet, or decay to something else."""
         groups: dict[int, list[pythia8mc.Particle]] = {}
         for index in range(5, process.size()):
             particle = process.at(index)
