@@ -1,0 +1,216 @@
+"""What every architecture of the registry promises, whatever it computes inside."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from jetloom import presets
+from jetloom.batch import Batch
+from jetloom.models import build
+from tests.models.jets import extreme_jets, permuted, random_jets, random_points, resized, with_padding
+
+CLASSES = 10
+LONGEST = {"jets": 32, "points": 64}
+"""max_particles: widest input of these tests."""
+
+ROWS = [(name, kind) for name in presets.names("models") for kind in presets.model_card(name).inputs]
+JETS = [row for row in ROWS if row[1] == "jets"]
+
+
+def preset_of(name: str, kind: str) -> str:
+    """The small preset: point clouds may need another one than jets."""
+    own = f"tiny_{kind}"
+    return own if own in presets.model_card(name).presets else "tiny"
+
+
+def sample(kind: str, number: int = 4, seed: int = 0) -> Batch:
+    return random_jets(number, 24, seed=seed) if kind == "jets" else random_points(number, LONGEST[kind], seed=seed)
+
+
+def make(name: str, kind: str) -> nn.Module:
+    """A model in evaluation mode whose scales, offsets and running statistics are not at their initial values."""
+    torch.manual_seed(1)
+    model = build(
+        name,
+        n_features=17 if kind == "jets" else 3,
+        n_classes=CLASSES,
+        max_particles=LONGEST[kind],
+        preset=preset_of(name, kind),
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.03 * torch.randn_like(parameter)
+        model.train()
+        for seed in range(3):
+            model(sample(kind, 16, seed))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def made():
+    """Models made once per module; tests must leave them as they are."""
+    cache: dict[tuple[str, str], nn.Module] = {}
+
+    def get(row: tuple[str, str]) -> nn.Module:
+        if row not in cache:
+            cache[row] = make(*row)
+        return cache[row]
+
+    return get
+
+
+@pytest.fixture(params=ROWS, ids="-".join)
+def row(request):
+    return request.param
+
+
+@pytest.fixture(params=JETS, ids=[name for name, _ in JETS])
+def jet_row(request):
+    return request.param
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance * max(1.0, expected.abs().max().item()))
+
+
+@torch.no_grad()
+def test_logits_and_inputs(made, row):
+    """Logits have the right shape, differ between jets, need no label, and the inputs are left untouched."""
+    model, batch = made(row), sample(row[1])
+    before = copy.deepcopy(batch)
+    logits = model(batch)
+    assert logits.shape == (4, CLASSES) and logits.isfinite().all()
+    assert (logits[0] - logits[1]).abs().max() > 1e-4
+    close(model(batch._replace(label=None)), logits, 1e-6)
+    for name in ("features", "vectors", "coordinates", "mask"):
+        value = getattr(batch, name)
+        assert value is None or torch.equal(value, getattr(before, name))
+    assert isinstance(model.ordered, bool)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
+def test_content_of_padding(made, jet_row, value):
+    model, batch = made(jet_row), sample("jets")
+    close(model(with_padding(batch, value)), model(batch))
+
+
+@torch.no_grad()
+def test_width_of_padding(made, jet_row):
+    """A wider and a narrower bucket, and a jet on its own, give the same logits."""
+    model = made(jet_row)
+    batch = sample("jets")
+    expected = model(batch)
+    close(model(resized(batch, LONGEST["jets"])), expected)
+    short = Batch(*(None if value is None else value[1:] for value in batch))
+    assert short.mask.sum(1).max() < 24
+    close(model(resized(short, int(short.mask.sum(1).max()))), expected[1:])
+    alone = Batch(*(None if value is None else value[2:3] for value in batch))
+    close(model(resized(alone, int(alone.mask.sum()))), expected[2:3])
+
+
+@torch.no_grad()
+def test_order(made, row):
+    """Set models do not see the order of the particles; those that declare it do."""
+    model, batch = made(row), sample(row[1])
+    expected, actual = model(batch), model(permuted(batch))
+    if model.ordered:
+        assert (actual - expected).abs().max() > 1e-5, "declared as ordered, but it is not"
+    else:
+        close(actual, expected)
+
+
+def check_gradients(model: nn.Module, batch: Batch) -> nn.Module:
+    torch.manual_seed(0)
+    trained = copy.deepcopy(model).train()
+    logits = trained(batch)
+    nn.functional.cross_entropy(logits, batch.label).backward()
+    assert logits.isfinite().all()
+    for name, parameter in trained.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+    for name, buffer in trained.named_buffers():
+        assert buffer.isfinite().all(), name
+    return trained
+
+
+def test_gradients(made, row):
+    """Every parameter learns, and padding full of NaN does no harm in training."""
+    batch = sample(row[1], 16)
+    trained = check_gradients(made(row), with_padding(batch, float("nan")))
+    unused = [name for name, parameter in trained.named_parameters() if parameter.grad is None]
+    assert not unused
+
+
+@pytest.mark.parametrize("kind", extreme_jets())
+def test_gradients_of_extreme_jets(made, jet_row, kind):
+    model, batch = made(jet_row), extreme_jets()[kind]
+    with torch.no_grad():
+        assert model(batch).isfinite().all()
+    check_gradients(model, batch)
+
+
+@torch.no_grad()
+def test_bfloat16(made, row):
+    model, batch = made(row), sample(row[1], 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = model(batch)
+    assert actual.isfinite().all()
+    # Coarse numbers may choose other neighbours or another order, so single jets may differ more than their mean.
+    assert (actual.float().softmax(1) - model(batch).softmax(1)).abs().mean() < 0.01
+
+
+class Positional(nn.Module):
+    """Exported graphs take tensors by position."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, features, vectors, coordinates, mask):
+        return self.model(Batch(features, vectors, coordinates, mask))
+
+
+@torch.no_grad()
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_onnx(made, row, tmp_path):
+    """The exported graph gives the same logits in onnxruntime for other batch sizes and lengths."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    name, kind = row
+    model = made(row)
+    axes = {0: torch.export.Dim("jets", min=1, max=4096)}
+    if kind == "jets":
+        axes[1] = torch.export.Dim("particles", min=2, max=LONGEST["jets"])
+    example = sample(kind, 3)[:4]
+    file = tmp_path / "model.onnx"
+    torch.onnx.export(
+        Positional(model).eval(),
+        example,
+        file,
+        input_names=["features", "vectors", "coordinates", "mask"],
+        dynamic_shapes=tuple(None if value is None else axes for value in example),
+        dynamo=True,
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    wanted = {item.name for item in session.get_inputs()}
+    batches = [sample(kind, 2, 5), sample(kind, 5, 6)]
+    if kind == "jets":
+        batches += [random_jets(1, 9, seed=7), random_jets(3, LONGEST["jets"], seed=8)]
+    for batch in batches:
+        feed = {key: value.numpy() for key, value in batch._asdict().items() if key in wanted}
+        (actual,) = session.run(None, feed)
+        close(torch.from_numpy(actual), model(batch), 1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["part", "salt"])
+def test_compile(made, name):
+    if (name, "jets") not in ROWS:
+        pytest.skip(f"{name} is not in the registry")
+    model, batch = made((name, "jets")), sample("jets")
+    close(torch.compile(model)(batch), model(batch), 1e-4)
