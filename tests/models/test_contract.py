@@ -179,7 +179,7 @@ def test_onnx(made, row, tmp_path):
     """The exported graph gives the same logits in onnxruntime for other batch sizes and lengths."""
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    name, kind = row
+    _, kind = row
     model = made(row)
     axes = {0: torch.export.Dim("jets", min=1, max=4096)}
     if kind == "jets":

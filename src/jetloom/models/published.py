@@ -1,0 +1,86 @@
+"""Published checkpoints into our models."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jetloom.errors import JetloomError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PREFIX = "mod."
+"""Wrapper prefix of the parameter names in checkpoints of the ParT authors."""
+
+
+def load_published(model: "nn.Module", path: str | Path) -> str:
+    """Load a checkpoint written by weaver-core (or a plain state dict) into a model of the same architecture.
+
+    Names may carry the prefix ``mod.`` and may follow weaver-core 0.5 (``attn.in_proj.weight``) or 0.4
+    (``attn.in_proj_weight``). Note that ParT checkpoints of the two have the same names and shapes but another channel
+    order: build the model with ``channel_order="weaver0.5"`` for checkpoints trained with weaver-core 0.5 or later.
+
+    Args:
+        model: built with the features and classes of the checkpoint.
+        path: file of ``torch.save``; read without unpickling code.
+
+    Returns:
+        One line that says what was loaded.
+
+    Raises:
+        JetloomError: not a state dict, or any name or shape differs. The model is then unchanged.
+    """
+    state = _read(Path(path))
+    state = {_own_name(name): value for name, value in state.items()}
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in state]
+    foreign = [name for name in state if name not in expected]
+    if missing or foreign:
+        parts = [f"it lacks {_some(missing)}"] * bool(missing) + [f"it has unknown {_some(foreign)}"] * bool(foreign)
+        raise JetloomError(f"{path} does not fit {type(model).__name__}: {' and '.join(parts)}; nothing was loaded")
+    for name, value in expected.items():
+        if state[name].shape != value.shape:
+            raise JetloomError(
+                f"{path} does not fit {type(model).__name__}: {name} is {_shape(state[name])} in the file and "
+                f"{_shape(value)} in the model; build it with the features, classes and sizes of the checkpoint"
+            )
+    model.load_state_dict(state)
+    number = sum(parameter.numel() for parameter in model.parameters())
+    return f"{type(model).__name__}: {len(state)} entries, {number:,} parameters from {path}"
+
+
+def _read(path: Path) -> "dict[str, Tensor]":
+    import pickle
+
+    import torch
+
+    if not path.is_file():
+        raise JetloomError(f"no checkpoint {path}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise JetloomError(f"{path} is no readable checkpoint of tensors: {reason}") from None
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in state.items()
+    ):
+        raise JetloomError(f"{path} holds no state dict (names and tensors)")
+    return state
+
+
+def _own_name(name: str) -> str:
+    return (
+        name.removeprefix(PREFIX)
+        .replace(".in_proj.weight", ".in_proj_weight")
+        .replace(".in_proj.bias", ".in_proj_bias")
+    )
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+def _shape(tensor: "Tensor") -> str:
+    return "x".join(map(str, tensor.shape)) or "a single number"
