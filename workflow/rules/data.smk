@@ -1,5 +1,7 @@
 """Raw files, skims and tensors."""
 
+from jetloom.data.simulate.processes import PROCESS_OF
+
 
 def raw_path(dataset, name):
     """Where a raw file lies."""
@@ -28,18 +30,7 @@ SIMULATED_SHAPES = [
     for name in EXPERIMENT.datasets
     if EXPERIMENT.dataset(name).simulation and EXPERIMENT.dataset(name).kind == "points"
 ]
-PROCESSES = {
-    "ZJetsToNuNu": "QCD",
-    "HToBB": "Hbb",
-    "HToCC": "Hcc",
-    "HToGG": "Hgg",
-    "HToWW4Q": "H4q",
-    "HToWW2Q1L": "Hqql",
-    "ZToQQ": "Zqq",
-    "WToQQ": "Wqq",
-    "TTBar": "Tbqq",
-    "TTBarLep": "Tbl",
-}
+LABEL_OF = {process: label for label, process in PROCESS_OF.items()}
 
 
 def simulated_jets(wildcards):
@@ -86,21 +77,21 @@ rule simulate_jets:
         "logs/simulate_jets/{dataset}/{process}_{number}.log",
     benchmark:
         "logs/benchmarks/simulate_jets/{dataset}/{process}_{number}.tsv"
-    conda:
-        "../../envs/jetloom.yaml"
     wildcard_constraints:
         dataset="|".join(SIMULATED_JETS) or "none",
-        process="|".join(PROCESSES),
+        process="|".join(LABEL_OF),
         number=r"\d{3}",
     # Longest first: a simulation started last would keep one core waiting.
     priority: 10
+    conda:
+        "../../envs/jetloom.yaml"
     threads: 1
     resources:
         mem_mb=1000,
         runtime=120,
     params:
         directory=subpath(output[0], parent=True),
-        label=lambda wildcards: PROCESSES[wildcards.process],
+        label=lambda wildcards: LABEL_OF[wildcards.process],
         number=lambda wildcards: int(wildcards.number),
         jets=simulated_jets,
         seed=lambda wildcards: simulation(wildcards).seed,
@@ -119,11 +110,11 @@ rule simulate_shapes:
         "logs/simulate_shapes/{dataset}/{shape}_{split}.log",
     benchmark:
         "logs/benchmarks/simulate_shapes/{dataset}/{shape}_{split}.tsv"
-    conda:
-        "../../envs/jetloom.yaml"
     wildcard_constraints:
         dataset="|".join(SIMULATED_SHAPES) or "none",
         shape="[a-z_]+",
+    conda:
+        "../../envs/jetloom.yaml"
     threads: 1
     resources:
         mem_mb=1000,
@@ -203,9 +194,9 @@ rule tensors_manifest:
         "logs/tensors_manifest/{dataset}.log",
     benchmark:
         "logs/benchmarks/tensors_manifest/{dataset}.tsv"
+    localrule: True
     conda:
         "../../envs/jetloom.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=500,

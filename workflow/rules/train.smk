@@ -45,9 +45,9 @@ rule mlflow_store:
         f"logs/mlflow_store/{EXPERIMENT.experiment}.log",
     benchmark:
         f"logs/benchmarks/mlflow_store/{EXPERIMENT.experiment}.tsv"
+    localrule: True
     conda:
         "../../envs/jetloom.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=1000,
@@ -73,9 +73,9 @@ rule train_model:
         f"logs/train_model/{EXPERIMENT.experiment}/{{dataset}}/{{model}}_seed{{seed}}.log",
     benchmark:
         f"logs/benchmarks/train_model/{EXPERIMENT.experiment}/{{dataset}}/{{model}}_seed{{seed}}.tsv"
+    priority: 5
     conda:
         "../../envs/jetloom.yaml"
-    priority: 5
     threads: 1
     resources:
         mem_mb=4000,
