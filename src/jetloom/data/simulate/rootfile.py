@@ -1,8 +1,7 @@
 """ROOT files in the format of JetClass: tree ``tree``, 41 branches, LZ4 level 4."""
 
-import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +23,6 @@ JET_TYPES = (
     | {f"jet_tau{n}": "float32" for n in (1, 2, 3, 4)}
     | {f"aux_{name}": "float32" for name in ("genpart_eta", "genpart_phi", "genpart_pid", "genpart_pt", "truth_match")}
 )
-BRANCHES = [f"part_{name}" for name in PARTICLE_TYPES] + list(JET_TYPES)
 
 Columns = Mapping[str, "awkward.Array | numpy.ndarray"]
 
@@ -75,16 +73,3 @@ def create(path: Path) -> Iterator[Writer]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def content_hash(path: Path, branches: Sequence[str] = BRANCHES) -> str:
-    """SHA-256 of the numbers in a file; the files themselves differ from run to run by a time stamp and a UUID."""
-    digest = hashlib.sha256()
-    with uproot.open(path) as file:
-        for name in branches:
-            array = file[TREE][name].array()
-            if array.ndim > 1:
-                digest.update(awkward.to_numpy(awkward.num(array)).astype("<i8").tobytes())
-                array = awkward.flatten(array)
-            digest.update(name.encode() + awkward.to_numpy(array).tobytes())
-    return digest.hexdigest()
