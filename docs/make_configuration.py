@@ -18,6 +18,7 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("`per_dataset.<name>`", config.DatasetChanges, "Changes of one data set, or a variant of one under a new name; "
      "besides these keys any key of the preset below."),
     ("Data-set preset", config.Dataset, "`src/jetloom/presets/datasets/<name>.yaml`."),
+    ("`files`", config.RemoteFile, "In the preset of a public data set: a list of these."),
     ("`simulation`", config.Simulation, "In the preset of a simulated data set."),
 ]  # fmt: skip
 

@@ -72,6 +72,24 @@ class Simulation(Strict):
     mpi: bool = Field(True, description="multiparton interactions")
 
 
+class RemoteFile(Strict):
+    """One file of a public data set, as its publisher offers it."""
+
+    name: str = Field(pattern=r"^[\w.+-]+(/[\w.+-]+)*$", description="below a mirror; without `holds` also the raw file")
+    url: str = Field("", description="at the publisher")
+    size: int | None = Field(None, ge=0, description="bytes")
+    md5: str | None = Field(None, pattern="^[0-9a-f]{32}$", description="checksum; without one it is learnt")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="checksum, before md5")
+    holds: list[str] = Field(default_factory=list, description="raw files or directories an archive holds, or may hold")
+    rename: dict[str, str] = Field(
+        default_factory=dict, description="pattern of a member's whole path: path instead; the first that fits"
+    )
+
+    def raw_files(self) -> list[str]:
+        """Raw files that come from this one, brace ranges expanded."""
+        return [name for pattern in self.holds for name in expand_braces(pattern)] or [self.name]
+
+
 class Dataset(Strict):
     """A data set: preset plus the changes of ``per_dataset``."""
 
@@ -85,6 +103,11 @@ class Dataset(Strict):
     classes: list[str] = Field(min_length=2, description="label names; the position is the class index")
     background: str | None = Field(None, description="class against which rejections are quoted")
     working_points: dict[str, float] = Field(default_factory=dict, description="signal efficiency per class")
+    size: str = Field("", description="to download, in words")
+    files: list[RemoteFile] = Field(default_factory=list, description="what to download")
+    mirrors: list[str] = Field(
+        default_factory=list, description="tried before the publisher: URLs, file:// or directories that hold `files`"
+    )
     splits: dict[Literal["train", "val", "test"] | Annotated[str, Field(pattern=r"^test_\w+$")], list[str]]
     selection: dict[str, tuple[float | None, float | None]] = Field(
         default_factory=dict, description="closed range [low, high] of a jet column; null is open"
