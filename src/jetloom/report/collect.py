@@ -1,0 +1,216 @@
+"""Read the files of finished trainings into what tables and figures are made of."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from jetloom.errors import JetloomError
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of the test split."""
+
+    scores: NDArray[np.float32]
+    """(N, C) probabilities."""
+    label: NDArray[np.int64]
+    """(N,) class index."""
+    observers: dict[str, NDArray[np.float32]]
+    """(N,) each: jet_pt and jet_mass in GeV, jet_nparticles and so on."""
+
+    @cached_property
+    def correct(self) -> NDArray[np.bool_]:
+        """(N,) whether the highest score is that of the true class."""
+        return self.scores.argmax(axis=1) == self.label
+
+
+@dataclass(frozen=True)
+class Result:
+    """One training and its evaluation."""
+
+    seed: int
+    metrics: dict[str, Any]
+    training: dict[str, Any]
+    history: dict[str, NDArray[np.float64]]
+    predictions_file: Path
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """Read when first used."""
+        table = pq.read_table(self.predictions_file)
+        columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        scores = np.stack([columns.pop(f"score_{name}") for name in self.metrics["classes"]], axis=1)
+        return Predictions(scores, columns.pop("label").astype(np.int64), columns)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model on a data set: one row of the tables."""
+
+    dataset: str
+    model: str
+    title: str
+    results: list[Result]
+    cost: dict[str, Any] | None
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters."""
+        return self.cost["parameters"] if self.cost else self.results[0].training["parameters"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set and the models that were trained on it."""
+
+    name: str
+    manifest: dict[str, Any]
+    entries: list[Entry] = field(default_factory=list)
+
+    @property
+    def first(self) -> dict[str, Any]:
+        """Metrics of some training: what is the same for all."""
+        return self.entries[0].results[0].metrics
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; the position is the label."""
+        return self.first["classes"]
+
+    @property
+    def background(self) -> str | None:
+        """Class against which rejections are quoted."""
+        return self.first["background"]
+
+    @property
+    def jets(self) -> int:
+        """Test jets (or meshes)."""
+        return self.first["jets"]
+
+    @property
+    def thing(self) -> str:
+        """What is classified, in the plural."""
+        return "jets" if self.manifest["kind"] == "jets" else "shapes"
+
+    @property
+    def particle(self) -> str:
+        """What it is made of, in the plural."""
+        return "particles" if self.manifest["kind"] == "jets" else "points"
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Everything that a report shows."""
+
+    datasets: list[DataSet]
+
+    @property
+    def models(self) -> list[str]:
+        """Names of all models, in order of appearance."""
+        return list(dict.fromkeys(entry.model for dataset in self.datasets for entry in dataset.entries))
+
+    @property
+    def results(self) -> list[tuple[Entry, Result]]:
+        """Every training."""
+        return [(entry, result) for dataset in self.datasets for entry in dataset.entries for result in entry.results]
+
+
+def collect(
+    metrics: Sequence[Path],
+    training: Sequence[Path],
+    predictions: Sequence[Path],
+    histories: Sequence[Path],
+    costs: Sequence[Path],
+    manifests: Sequence[Path],
+) -> Collection:
+    """Read and match result files; each says itself to which run it belongs, its path does not matter.
+
+    Args:
+        metrics: ``metrics.json`` of every evaluation; their order is that of the report.
+        training: ``training.json`` of the same trainings.
+        predictions: ``predictions.parquet`` of the same evaluations.
+        histories: ``history.csv``, each beside its ``training.json``.
+        costs: ``cost.json``, one for each model and data set, or none.
+        manifests: ``manifest.json`` of the data sets.
+
+    Raises:
+        JetloomError: a file is missing, damaged, or belongs to other data than its partner.
+    """
+    if not metrics:
+        raise JetloomError("report: no metrics.json given, there is nothing to show")
+    trained = {_key(content): (path, content) for path, content in _read_all(training)}
+    beside = {path.parent: path for path in histories}
+    predicted = {_key(_predictions_facts(path)): path for path in predictions}
+    measured = {_key(content, seed=False): content for _, content in _read_all(costs)}
+    described = {content["digest"]: content for _, content in _read_all(manifests)}
+
+    datasets: dict[str, DataSet] = {}
+    entries: dict[tuple[str, str], Entry] = {}
+    for path, content in _read_all(metrics):
+        run, key = content["run"], _key(content)
+        where = f"{path}: {run['model']} on {run['dataset']}, seed {run['seed']}"
+        if key not in trained:
+            raise JetloomError(f"{where}: no training.json of this run among {len(training)} given")
+        if key not in predicted:
+            raise JetloomError(f"{where}: no predictions.parquet of this run among {len(predictions)} given")
+        if content["data_digest"] not in described:
+            raise JetloomError(
+                f"{where}: evaluated on data {content['data_digest'][:12]}, of which no manifest is given; run it again"
+            )
+        training_path, facts = trained[key]
+        if training_path.parent not in beside:
+            raise JetloomError(f"{where}: no history.csv beside {training_path}")
+        history = read_history(beside[training_path.parent])
+        dataset = datasets.setdefault(run["dataset"], DataSet(run["dataset"], described[content["data_digest"]]))
+        if dataset.manifest["digest"] != content["data_digest"]:
+            raise JetloomError(f"{where}: evaluated on other data than the rest of {run['dataset']}; run it again")
+        pair = (run["dataset"], run["model"])
+        if pair not in entries:
+            entries[pair] = Entry(*pair, run.get("title") or run["model"], [], measured.get(pair))
+            dataset.entries.append(entries[pair])
+        entries[pair].results.append(Result(run["seed"], content, facts, history, predicted[key]))
+    for entry in entries.values():
+        entry.results.sort(key=lambda result: result.seed)
+    return Collection(list(datasets.values()))
+
+
+def read_history(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Columns of a ``history.csv``; an empty cell is NaN."""
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows = list(reader)
+        names = reader.fieldnames or []
+    try:
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+    except (ValueError, TypeError) as error:
+        raise JetloomError(f"{path}: not a training history ({error})") from None
+
+
+def _read_all(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
+    contents = []
+    for path in paths:
+        try:
+            contents.append((path, json.loads(path.read_text())))
+        except ValueError as error:
+            raise JetloomError(f"{path}: not JSON ({error}); make it again") from None
+    return contents
+
+
+def _predictions_facts(path: Path) -> dict[str, Any]:
+    metadata = pq.read_schema(path).metadata or {}
+    if b"jetloom" not in metadata:
+        raise JetloomError(f"{path}: not written by `jetloom evaluate` (no run in its metadata)")
+    return json.loads(metadata[b"jetloom"])
+
+
+def _key(content: dict[str, Any], seed: bool = True) -> tuple[Any, ...]:
+    run = content["run"]
+    return (run["dataset"], run["model"], run["seed"]) if seed else (run["dataset"], run["model"])

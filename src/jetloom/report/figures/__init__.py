@@ -1,0 +1,88 @@
+"""The figures of a report: one function for each, from a data set and the look of its models to a drawing."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from jetloom.report.collect import DataSet
+from jetloom.report.figures import costs, jets, learning, performance
+from jetloom.report.style import Drawing, Look
+
+
+class Kind(NamedTuple):
+    """One kind of figure."""
+
+    draw: Callable[[DataSet, dict[str, Look]], Drawing | None]
+    """None where the data set has nothing to show in it."""
+    title: str
+    caption: str
+    """How to read it."""
+
+
+FIGURES: dict[str, Kind] = {
+    "roc": Kind(
+        performance.roc,
+        "Background rejection against signal efficiency",
+        "Each panel: one signal class against the background class {background}. Further up is better. Lines are means "
+        "over seeds, bands the uncertainty of the mean: 68 % interval of a bootstrap over jets, and spread over "
+        "seeds. The dotted line marks the working point of the table. A curve ends where less than one of the "
+        "{background_jets} background jets is left.",
+    ),
+    "rejection": Kind(
+        performance.rejection,
+        "Background rejection at the working points",
+        "Bars start at 1, where nothing is rejected; an open bar with an arrow is a lower limit, because less than one "
+        "background jet survives the cut. Black lines: jets and seeds in quadrature. Two bars whose lines overlap "
+        "are not to be told apart with these jets.",
+    ),
+    "confusion": Kind(
+        performance.confusion,
+        "Which class is taken for which",
+        "Rows are true classes and add up to 100 %; empty cells hold less than half a percent. Best tagger first. "
+        "The colour follows the square root of the share, so that small confusions show. Mean over seeds.",
+    ),
+    "scores": Kind(
+        performance.scores,
+        "Distribution of the discriminant",
+        "Solid: {thing} of the class itself; dashed: {background}. The better the tagger, the less the two overlap. A "
+        "dashed line that stays high on the right is background that no cut removes. Zero: undecided; the outermost bins "
+        "hold what lies beyond. Mean over seeds.",
+    ),
+    "dependence": Kind(
+        jets.dependence,
+        "Accuracy for different jets",
+        "Each bin holds a sixth of the test jets (thin lines: edges). Error bars: binomial and spread over seeds, "
+        "in quadrature. The mix of classes changes from bin to bin, so part of the shape is physics and not the "
+        "tagger; differences between taggers inside one bin are the taggers'.",
+    ),
+    "accuracy_vs_cost": Kind(
+        costs.accuracy_vs_cost,
+        "Accuracy against cost",
+        "Up and to the left is better. The grey steps join the taggers that no other one beats in both accuracy and "
+        "this cost. Error bars: jets and seeds in quadrature.",
+    ),
+    "scaling": Kind(
+        costs.scaling,
+        "Latency and memory against the number of {particle}",
+        "Both axes are logarithmic, so a power law is a straight line: the grey guides rise like n and n squared. "
+        "Lines: median of repeated forward passes, bands: their central 68 %. Memory: {memory}, without the model "
+        "itself. On the left fixed overheads dominate; what counts for long jets is the slope on the right.",
+    ),
+    "throughput": Kind(
+        costs.throughput,
+        "Latency and throughput against the batch size",
+        "Left: time for a whole batch, the flat part is overhead. Right: {thing} per second; where it stops rising, "
+        "the machine is busy and larger batches gain nothing. Median of repeated forward passes, bands central 68 %.",
+    ),
+    "training": Kind(
+        learning.training,
+        "Training curves",
+        "One line for each seed. Solid: validation; dashed: training {thing}, averaged while the epoch ran. The marker is "
+        "the epoch whose weights were evaluated. Solid lines that turn up while dashed ones fall: overfitting.",
+    ),
+    "observables": Kind(
+        jets.observables,
+        "The jets",
+        "Test jets of each class, normalised to one; the central 99 % are shown. The mass peaks at 80, 91, 125 and "
+        "173 GeV are what a tagger can use without looking inside the jet.",
+    ),
+}

@@ -1,0 +1,192 @@
+"""How well the classes are told apart: ROC curves, rejections, confusion, score distributions."""
+
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from jetloom.evaluation.metrics import discriminant
+from jetloom.report.collect import DataSet, Entry
+from jetloom.report.figures.parts import context, legend, panels
+from jetloom.report.names import in_figure
+from jetloom.report.numbers import Figure
+from jetloom.report.statistics import mean_confusion, ranked, rejection_over_seeds, roc_over_seeds
+from jetloom.report.style import Drawing, Look
+
+LARGEST_ODDS = 9.0
+"""The discriminant is shown up to these log-odds; what lies beyond is in the last bin."""
+
+
+def roc(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
+    """Background rejection against signal efficiency, one panel for each signal class."""
+    signals = list(dataset.first["roc"])
+    if not signals:
+        return None
+    figure, axes = panels(len(signals), 3.5, 2.7, sharex=True, sharey=True)
+    rows = []
+    ceiling = max(item["background_jets"] for item in dataset.first["values"]["rejection"].values())
+    for axis, signal in zip(axes, signals, strict=True):
+        for entry in dataset.entries:
+            curve, look = roc_over_seeds(entry, signal), looks[entry.model]
+            # Below one background jet nothing was measured: the curve ends there.
+            shown = curve["background_efficiency"] * ceiling >= 1
+            x = curve["signal_efficiency"][shown]
+            value, low, high = (1 / np.maximum(curve[key][shown], 1 / ceiling) for key in
+                                ("background_efficiency", "high", "low"))  # fmt: skip
+            axis.fill_between(x, low, high, color=look.color, alpha=0.16, linewidth=0)
+            axis.plot(x, value, color=look.color, linestyle=look.line)
+            names = ("signal_efficiency", "background_efficiency", "low", "high")
+            points = zip(*(curve[name] for name in names), strict=True)
+            rows += [(signal, entry.model, *point) for point in points]
+        point = dataset.first["values"]["rejection"][signal]["efficiency"]
+        axis.axvline(point, color="0.55", linewidth=0.9, linestyle=(0, (1, 2)))
+        axis.set_yscale("log")
+        axis.set_xlim(0, 1)
+        axis.set_ylim(1, 1.6 * ceiling)
+        axis.text(0.05, 0.06, in_figure(signal), transform=axis.transAxes, fontsize=12)
+    figure.supxlabel(r"Signal efficiency $\varepsilon_S$", fontsize=12)
+    against = in_figure(dataset.background) if dataset.background else "all others"
+    figure.supylabel(rf"Background rejection $1/\varepsilon_B$ against {against}", fontsize=12)
+    legend(figure, dataset, looks, "line")
+    context(figure, dataset)
+    return Drawing(figure, ("class", "model", "signal_efficiency", "background_efficiency", "low", "high"), rows)
+
+
+def rejection(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
+    """Background rejection at the working point of each class, bars with intervals."""
+    points = dataset.first["values"]["rejection"]
+    if not points:
+        return None
+    figure, axis = plt.subplots(figsize=(10.5, 4.6))
+    rows = []
+    count = len(dataset.entries)
+    width = 0.8 / count
+    top = 1.0
+    for place, entry in enumerate(dataset.entries):
+        look = looks[entry.model]
+        for index, signal in enumerate(points):
+            value = rejection_over_seeds(entry, signal)
+            x = index + (place - (count - 1) / 2) * width
+            top = max(top, value.high or 0, value.low or 0, value.value or 0)
+            _bar(axis, x, width, value, look)
+            rows.append((signal, points[signal]["efficiency"], entry.model, *value[:4]))
+    axis.set_yscale("log")
+    axis.set_ylim(1, 3 * top)
+    axis.set_xlim(-0.6, len(points) - 0.4)
+    axis.set_xticks(
+        range(len(points)),
+        [f"{in_figure(name)}\n{100 * point['efficiency']:g} %" for name, point in points.items()],
+    )
+    axis.tick_params(axis="x", which="both", length=0)
+    axis.set_xlabel("Signal class and efficiency of the working point", loc="center")
+    axis.set_ylabel(r"Background rejection $1/\varepsilon_B$", loc="center")
+    legend(figure, dataset, looks, "bar")
+    context(figure, dataset)
+    return Drawing(figure, ("class", "efficiency", "model", "rejection", "low", "high", "seed_spread"), rows)
+
+
+def _bar(axis: Axes, x: float, width: float, value: Figure, look: Look) -> None:
+    if value.value is None:
+        # Only a lower limit: an open bar with an arrow.
+        axis.bar(x, value.low, 0.9 * width, color="none", edgecolor=look.color, linewidth=1.0, linestyle="--")
+        axis.annotate(
+            "", (x, 1.7 * value.low), (x, value.low), arrowprops={"arrowstyle": "-|>", "color": look.color, "lw": 1.2}
+        )
+        return
+    axis.bar(x, value.value, 0.9 * width, color=look.color)
+    scatter = (value.spread or 0) / math.sqrt(value.seeds)
+    # The edges stay positive on a logarithmic axis.
+    low = value.value / (1 + math.hypot(value.value / value.low - 1, scatter / value.value))
+    high = value.value + math.hypot(value.high - value.value, scatter) if value.high else None
+    axis.plot([x, x], [low, high or 2 * value.value], color="black", linewidth=1.0)
+    if high is None:
+        axis.plot(x, 2 * value.value, marker="^", markersize=4, color="black")
+
+
+def confusion(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
+    """Share of each true class that goes to each class, one matrix for each model, best model first."""
+    del looks
+    classes = [in_figure(name) for name in dataset.classes]
+    size = max(3.0, 0.37 * len(classes))
+    figure, axes = panels(len(dataset.entries), size, size, sharex=True, sharey=True)
+    rows = []
+    image = None
+    for axis, entry in zip(axes, ranked(dataset), strict=True):
+        matrix = mean_confusion(entry)
+        # Square root: what goes wrong is small and is what one wants to see.
+        image = axis.imshow(np.sqrt(matrix), cmap="Blues", vmin=0, vmax=1, aspect="equal")
+        for (row, column), share in np.ndenumerate(matrix):
+            rows.append((entry.model, dataset.classes[row], dataset.classes[column], share))
+            if share >= 0.005:
+                color = "white" if share > 0.4 else "black"
+                axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.5, color=color)
+        axis.set_title(entry.title, fontsize=11.5, pad=5)
+        axis.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8.5)
+        axis.set_yticks(range(len(classes)), classes, fontsize=8.5)
+        axis.tick_params(which="both", length=0)
+        axis.minorticks_off()
+        axis.tick_params(axis="x", rotation=90)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.01)
+    ticks = [0, 0.05, 0.2, 0.4, 0.7, 1]
+    bar.set_ticks(np.sqrt(ticks), labels=[f"{100 * tick:g} %" for tick in ticks])
+    bar.ax.tick_params(labelsize=9, which="both", length=0)
+    figure.supxlabel("Class given by the tagger", fontsize=12)
+    figure.supylabel("True class", fontsize=12)
+    context(figure, dataset, in_margin=True)
+    return Drawing(figure, ("model", "true_class", "given_class", "share"), rows)
+
+
+def scores(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
+    """Distribution of the discriminant of each class for the class itself and for the background.
+
+    As log-odds ln(D / (1 - D)) = ln(s_S / s_B): the same order of jets, and the ends are not squeezed into one bin.
+    """
+    background = dataset.classes.index(dataset.background) if dataset.background else None
+    signals = [index for index in range(len(dataset.classes)) if index != background]
+    figure, axes = panels(len(signals), 3.5, 2.5, sharex=True, sharey=True)
+    edges = np.linspace(-LARGEST_ODDS, LARGEST_ODDS, 19)
+    rows = []
+    for axis, signal in zip(axes, signals, strict=True):
+        for entry in dataset.entries:
+            own, other = _score_histograms(entry, signal, background, edges)
+            look = looks[entry.model]
+            # Bins without jets have no place on a logarithmic axis.
+            for share, line in ((own, "-"), (other, (0, (3, 1.5)))):
+                axis.stairs(np.where(share > 0, share, np.nan), edges, color=look.color, linewidth=1.3, linestyle=line)
+            rows += [
+                (dataset.classes[signal], entry.model, edges[index], edges[index + 1], own[index], other[index])
+                for index in range(len(own))
+            ]
+        axis.set_yscale("log")
+        axis.set_ylim(8e-4, 3)
+        axis.set_xlim(edges[0], edges[-1])
+        axis.text(0.5, 0.94, in_figure(dataset.classes[signal]), transform=axis.transAxes, ha="center", va="top")
+    against = in_figure(dataset.background) if dataset.background else "all other classes"
+    symbol = r"Discriminant $\ln(s_S/s_B)$" if dataset.background else r"Discriminant $\ln(s/(1-s))$"
+    figure.supxlabel(symbol, fontsize=12)
+    figure.supylabel(f"Share of {dataset.thing} per bin", fontsize=12)
+    legend(figure, dataset, looks, "line", solid=True, extra=[
+        (Line2D([], [], color="0.3"), "the class itself"),
+        (Line2D([], [], color="0.3", linestyle=(0, (3, 1.5))), against),
+    ])  # fmt: skip
+    context(figure, dataset)
+    return Drawing(figure, ("class", "model", "low_edge", "high_edge", "share_of_class", "share_of_background"), rows)
+
+
+def _score_histograms(
+    entry: Entry, signal: int, background: int | None, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    histograms = []
+    for result in entry.results:
+        predictions = result.predictions
+        odds = discriminant(predictions.scores, signal, background)
+        with np.errstate(divide="ignore"):
+            value = np.clip(np.log(odds) - np.log1p(-odds), edges[0], edges[-1])
+        others = predictions.label != signal if background is None else predictions.label == background
+        histograms.append(
+            [np.histogram(value[chosen], edges)[0] / chosen.sum() for chosen in (predictions.label == signal, others)]
+        )
+    own, other = np.mean(histograms, axis=0)
+    return own, other

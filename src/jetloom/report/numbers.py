@@ -1,0 +1,88 @@
+"""Numbers as physicists write them: no digit beyond the uncertainty."""
+
+import math
+from typing import NamedTuple
+
+
+class Figure(NamedTuple):
+    """A figure of merit of one model, averaged over its seeds."""
+
+    value: float | None
+    """None: the jets cannot measure it, ``low`` is its lower limit."""
+    low: float | None
+    """Lower end of the statistical interval."""
+    high: float | None
+    """Upper end; None: unbounded."""
+    spread: float | None
+    """Standard deviation over the seeds; None with one seed."""
+    seeds: int
+
+    @property
+    def statistical(self) -> float | None:
+        """Half the width of the statistical interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
+    def combined(self) -> float | None:
+        """Statistical uncertainty and uncertainty of the mean over seeds, in quadrature."""
+        if self.statistical is None:
+            return None
+        return math.hypot(self.statistical, (self.spread or 0.0) / math.sqrt(self.seeds))
+
+
+def decimals(uncertainty: float) -> int:
+    """Decimals to which the Particle Data Group quotes a number with this uncertainty.
+
+    Three leading digits of the uncertainty from 100 to 354 keep two, from 355 to 949 one, above it counts as 1000.
+    Source: Review of Particle Physics, introduction, section 5.3.
+    """
+    exponent = math.floor(math.log10(uncertainty))
+    leading = round(uncertainty / 10.0 ** (exponent - 2))
+    if leading >= 1000:
+        leading, exponent = 100, exponent + 1
+    if leading <= 354:
+        return 1 - exponent
+    return -exponent if leading <= 949 else -exponent - 1
+
+
+def fixed(value: float, places: int) -> str:
+    """``value`` with so many decimals; negative: rounded to tens, hundreds ..."""
+    text = f"{round(value, places):,.{max(places, 0)}f}"
+    return text.replace("-", "−")
+
+
+def with_uncertainties(value: float, *uncertainties: float | None) -> list[str]:
+    """Value and uncertainties, all rounded to the decimals of the largest one.
+
+    An uncertainty that is None or zero is left out; without any the value keeps three significant digits.
+    """
+    known = [item for item in uncertainties if item]
+    if not known:
+        return [significant(value)]
+    places = decimals(max(known))
+    return [fixed(value, places), *(fixed(item, places) for item in known)]
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Value with so many significant digits, without exponent."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return fixed(value, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def scaled(value: float, digits: int = 3) -> str:
+    """Large counts with a unit prefix: 25.4 k, 1.32 M."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{significant(value / factor, digits)} {prefix}"
+    return f"{value:g}"
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 10 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

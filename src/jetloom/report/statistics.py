@@ -1,0 +1,118 @@
+"""Means over seeds, and comparisons of models on the same jets."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jetloom.report.collect import DataSet, Entry
+from jetloom.report.numbers import Figure
+
+
+def over_seeds(entry: Entry, name: str) -> Figure:
+    """Accuracy, auc or loss of a model: mean over seeds, mean statistical interval, spread.
+
+    All seeds are scored on the same jets, so their statistical uncertainty does not shrink with their number.
+    """
+    values = [result.metrics["values"][name] for result in entry.results]
+    mean, low, high = (float(np.mean([item[key] for item in values])) for key in ("value", "low", "high"))
+    return Figure(mean, low, high, _spread([item["value"] for item in values]), len(values))
+
+
+def rejection_over_seeds(entry: Entry, signal: str) -> Figure:
+    """Background rejection of a model: inverse of the mean background efficiency over seeds.
+
+    The mean is taken of eps_B and not of 1 / eps_B, which one seed with hardly any survivor would dominate.
+    """
+    items = [result.metrics["values"]["rejection"][signal] for result in entry.results]
+    jets = items[0]["background_jets"]
+    passing = float(np.mean([item["background_passing"] for item in items]))
+    high = float(np.mean([1 / item["low"] if item["low"] else 1.0 for item in items]))
+    low = float(np.mean([1 / item["high"] if item["high"] else 0.0 for item in items]))
+    if passing < 1:
+        return Figure(None, 1 / high, None, None, len(items))
+    spread = _spread([item["background_passing"] / jets for item in items])
+    efficiency = passing / jets
+    # First order: d(1/e) = de / e^2.
+    scatter = None if spread is None else spread / efficiency**2
+    return Figure(1 / efficiency, 1 / high, 1 / low if low else None, scatter, len(items))
+
+
+def survivors(entry: Entry, signal: str) -> float:
+    """Background jets behind a rejection, mean over seeds."""
+    items = [result.metrics["values"]["rejection"][signal] for result in entry.results]
+    return float(np.mean([item["background_passing"] for item in items]))
+
+
+class Difference(NamedTuple):
+    """Accuracy of one model less that of another."""
+
+    value: float
+    uncertainty: float
+
+    @property
+    def sigma(self) -> float:
+        """In units of its uncertainty."""
+        return abs(self.value) / self.uncertainty if self.uncertainty > 0 else math.inf if self.value else 0.0
+
+
+def accuracy_difference(first: Entry, second: Entry) -> Difference:
+    """Accuracy of ``first`` less that of ``second`` on the same jets.
+
+    Jets that both get right or both get wrong cancel: the uncertainty is the standard error of the difference jet by
+    jet, and in quadrature those of the two means over seeds.
+    """
+    shares = [
+        np.mean([result.predictions.correct for result in entry.results], axis=0, dtype=float)
+        for entry in (first, second)
+    ]
+    difference = shares[0] - shares[1]
+    variance = difference.var() / len(difference)
+    for entry in (first, second):
+        spread = over_seeds(entry, "accuracy").spread
+        variance += spread**2 / len(entry.results) if spread is not None else 0.0
+    return Difference(float(difference.mean()), math.sqrt(variance))
+
+
+def ranked(dataset: DataSet) -> list[Entry]:
+    """Models of a data set, best accuracy first."""
+    return sorted(dataset.entries, key=lambda entry: -(over_seeds(entry, "accuracy").value or 0.0))
+
+
+def mean_confusion(entry: Entry) -> NDArray[np.float64]:
+    """Share of the jets of each true class (rows) that go to each class, mean over seeds; (C, C)."""
+    counts = np.mean([result.metrics["confusion"] for result in entry.results], axis=0)
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+def roc_over_seeds(entry: Entry, signal: str) -> dict[str, NDArray[np.float64]]:
+    """ROC curve: signal efficiency, mean background efficiency, and its uncertainty band (jets and seeds)."""
+    curves = [result.metrics["roc"][signal] for result in entry.results]
+    mean, low, high = (
+        np.mean([curve[key] for curve in curves], axis=0) for key in ("background_efficiency", "low", "high")
+    )
+    scatter = 0.0
+    if len(curves) > 1:
+        values = [curve["background_efficiency"] for curve in curves]
+        scatter = np.std(values, axis=0, ddof=1) / math.sqrt(len(curves))
+    return {
+        "signal_efficiency": np.array(curves[0]["signal_efficiency"]),
+        "background_efficiency": mean,
+        "low": np.maximum(mean - np.hypot(mean - low, scatter), 0),
+        "high": np.minimum(mean + np.hypot(high - mean, scatter), 1),
+    }
+
+
+def pareto(points: list[tuple[float, float]]) -> list[int]:
+    """Indices of (cost, gain) points that no other point beats in both, by rising cost."""
+    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
+    front: list[int] = []
+    for index in order:
+        if not front or points[index][1] > points[front[-1]][1]:
+            front.append(index)
+    return front
+
+
+def _spread(values: list[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None

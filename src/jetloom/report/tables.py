@@ -1,0 +1,269 @@
+"""The tables of a report: cells for the page, and the same numbers unrounded as CSV."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jetloom.report.collect import Collection, DataSet, Entry, Result
+from jetloom.report.figures.costs import milliseconds_per_jet
+from jetloom.report.names import in_text
+from jetloom.report.numbers import Figure, decimals, duration, fixed, scaled, significant, with_uncertainties
+from jetloom.report.statistics import (
+    accuracy_difference,
+    over_seeds,
+    ranked,
+    rejection_over_seeds,
+    survivors,
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: what is read, what is sorted by, what a pointer explains."""
+
+    text: str
+    order: float | str | None = None
+    hint: str = ""
+    uncertainties: tuple[str, ...] = ()
+    above: str = ""
+    """Upper uncertainty, where the two sides differ; then ``below`` is the lower one."""
+    below: str = ""
+    link: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table; the first cell of a row names the model."""
+
+    title: str
+    note: str
+    columns: list[Cell]
+    rows: list[tuple[str, list[Cell]]]
+    """Model name (for its colour) and cells."""
+
+
+def overview(dataset: DataSet) -> Table:
+    """Accuracy, AUC and cost of every model, best accuracy first."""
+    entries = ranked(dataset)
+    cost = next((entry.cost for entry in entries if entry.cost), None)
+    columns = [
+        Cell("Tagger"),
+        Cell("Accuracy"),
+        Cell("Behind the best", hint="same test jets for both; only jets on which the two differ count"),
+        Cell("AUC", hint="macro one-vs-one"),
+        Cell("Loss [nats]", hint="cross entropy"),
+        Cell("Parameters"),
+    ]
+    if cost:
+        point = _memory_point(cost)
+        columns += [
+            Cell(f"FLOPs ({cost['flops_particles']} {dataset.particle})", hint=cost["flop_counter"]),
+            Cell(f"Time per {dataset.thing[:-1]} [ms]", hint=_latency_hint(cost, dataset)),
+            Cell("Peak memory [MB]", hint=f"batch {point['batch_size']}, {point['particles']} {dataset.particle}; "
+                 f"{cost['memory_method']}"),
+        ]  # fmt: skip
+    columns.append(Cell("Training", hint="wall time, mean over seeds"))
+    rows = []
+    for entry in entries:
+        seconds = sum(result.training["seconds"] for result in entry.results) / len(entry.results)
+        accuracy = over_seeds(entry, "accuracy")
+        cells = [
+            Cell(entry.title, entry.title.lower(), f"{entry.model}, {_seeds(entry)}"),
+            figure_cell(accuracy, best=entry is entries[0]),
+            _behind(entry, entries[0]),
+            figure_cell(over_seeds(entry, "auc")),
+            figure_cell(over_seeds(entry, "loss")),
+            Cell(scaled(entry.parameters), entry.parameters, f"{entry.parameters:,}"),
+        ]
+        if cost:
+            cells += _cost_cells(entry)
+        cells.append(Cell(duration(seconds), seconds, f"{len(entry.results)} trainings"))
+        rows.append((entry.model, cells))
+    note = "Uncertainties: first the test jets (68 % bootstrap), then the spread (standard deviation) over seeds."
+    if max(len(entry.results) for entry in entries) == 1:
+        note = "Uncertainties: the test jets (68 % bootstrap). One seed each: the spread over seeds is unknown."
+    return Table("Accuracy and cost", note, columns, rows)
+
+
+def rejections(dataset: DataSet) -> Table | None:
+    """Background rejection of every model for every signal class."""
+    points = dataset.first["values"]["rejection"]
+    if not points:
+        return None
+    entries = ranked(dataset)
+    jets = next(iter(points.values()))["background_jets"]
+    columns = [Cell("Tagger")] + [
+        Cell(f"{in_text(name)} {100 * point['efficiency']:g} %", hint=f"at signal efficiency {point['efficiency']:g}")
+        for name, point in points.items()
+    ]
+    rows = []
+    for entry in entries:
+        cells = [Cell(entry.title, entry.title.lower(), entry.model)]
+        for name in points:
+            hint = f"{survivors(entry, name):.3g} of {jets:,} background {dataset.thing} survive, {_seeds(entry)}"
+            cells.append(rejection_cell(rejection_over_seeds(entry, name), hint))
+        rows.append((entry.model, cells))
+    against = in_text(dataset.background) if dataset.background else "all other classes"
+    discriminant = "s_S/(s_S + s_B)" if dataset.background else "s_S"
+    note = (
+        f"1/ε_B against {against} ({jets:,} test {dataset.thing}) at the signal efficiency in the head of each column; "
+        f"discriminant {discriminant}; mean background efficiency over seeds. Uncertainties: 68 % interval (bootstrap, "
+        "widened to Clopper–Pearson below ten survivors) and spread over seeds in quadrature. “>”: less than one "
+        "background jet survives, lower end of the interval."
+    )
+    return Table("Background rejection", note, columns, rows)
+
+
+def runs(collection: Collection, dataset: DataSet) -> Table:
+    """Every training with its MLflow run, commit, time and machine."""
+    del collection
+    names = ("Tagger", "Seed", "Accuracy", "Best epoch", "Wall time", "Device", "Commit", "MLflow run")
+    rows = []
+    for entry in dataset.entries:
+        for result in entry.results:
+            facts, value = result.training, result.metrics["values"]["accuracy"]
+            git = facts.get("git") or {}
+            commit = (git.get("commit") or "")[:9] or "none"
+            dirty = " (changed)" if git.get("dirty") else ""
+            hint = "the working tree had uncommitted changes" if dirty else git.get("commit") or "not a git clone"
+            accuracy = figure_cell(Figure(value["value"], value["low"], value["high"], None, 1))
+            resumed = f"resumed {facts['resumed']} times" if facts.get("resumed") else "undisturbed"
+            rows.append((entry.model, [
+                Cell(entry.title, entry.title.lower(), f"{facts['architecture']}, preset {facts['preset']}"),
+                Cell(str(result.seed), result.seed),
+                accuracy,
+                Cell(f"{facts['best_epoch'] + 1} of {facts['epochs_done']}", facts["best_epoch"]),
+                Cell(duration(facts["seconds"]), facts["seconds"], resumed),
+                Cell(facts["device"], facts["device"]),
+                Cell(commit + dirty, commit, hint),
+                _mlflow(result),
+            ]))  # fmt: skip
+    return Table("Trainings", "", [Cell(name) for name in names], rows)
+
+
+def figure_cell(figure: Figure, best: bool = False) -> Cell:
+    """A value with its statistical uncertainty and its spread."""
+    value, *uncertainties = with_uncertainties(figure.value or 0.0, figure.statistical, figure.spread)
+    return Cell(value, figure.value, uncertainties=tuple(uncertainties), best=best)
+
+
+def rejection_cell(figure: Figure, hint: str) -> Cell:
+    """A rejection: upper and lower uncertainty differ, and it may be a limit."""
+    if figure.value is None or figure.low is None:
+        return Cell(f"> {significant(figure.low or 0, 2)}", figure.low, hint)
+    scatter = (figure.spread or 0.0) / figure.seeds**0.5
+    down = ((figure.value - figure.low) ** 2 + scatter**2) ** 0.5
+    # Below one there is no rejection.
+    down = min(down, figure.value - 1) or down
+    if figure.high is None:
+        places = decimals(down)
+        return Cell(fixed(figure.value, places), figure.value, f"{hint}; no upper end", above="+∞",
+                    below=f"−{fixed(down, places)}")  # fmt: skip
+    up = ((figure.high - figure.value) ** 2 + scatter**2) ** 0.5
+    # The smaller side decides on the digits only if it is not much smaller.
+    places = decimals(max(down, up / 3)) if max(down, up) > 0 else 0
+    return Cell(
+        fixed(figure.value, places), figure.value, hint, above=f"+{fixed(up, places)}", below=f"−{fixed(down, places)}"
+    )
+
+
+def mlflow_link(tracked: dict[str, Any]) -> tuple[str, bool]:
+    """Address of a run in the MLflow UI, and whether its server must first be started on this machine."""
+    uri = tracked.get("uri") or ""
+    local = not uri.startswith(("http://", "https://"))
+    base = "http://127.0.0.1:5000" if local else uri.rstrip("/")
+    return f"{base}/#/experiments/{tracked['experiment_id']}/runs/{tracked['run_id']}", local
+
+
+def csv_of_dataset(dataset: DataSet) -> tuple[Sequence[str], list[Sequence[Any]]]:
+    """Everything that the page's tables say about the models, unrounded."""
+    points = dataset.first["values"]["rejection"]
+    parts = ("", "_low", "_high", "_seed_spread")
+    columns = ["model", "title", "seeds"]
+    columns += [name + part for name in ("accuracy", "auc", "loss") for part in parts]
+    columns += [f"rejection_{name}{part}" for name in points for part in parts]
+    columns += ["parameters", "flops", "flops_particles", "milliseconds_per_jet", "peak_memory_mb", "training_seconds"]
+    rows = []
+    for entry in dataset.entries:
+        row: list[Any] = [entry.model, entry.title, len(entry.results)]
+        for name in ("accuracy", "auc", "loss"):
+            row += over_seeds(entry, name)[:4]
+        for name in points:
+            row += rejection_over_seeds(entry, name)[:4]
+        row.append(entry.parameters)
+        if entry.cost:
+            row += [entry.cost["flops"], entry.cost["flops_particles"], milliseconds_per_jet(entry)["median"],
+                    _memory_point(entry.cost)["peak_memory_mb"]]  # fmt: skip
+        else:
+            row += [None] * 4
+        row.append(sum(result.training["seconds"] for result in entry.results) / len(entry.results))
+        rows.append(row)
+    return columns, rows
+
+
+def csv_of_runs(collection: Collection) -> tuple[Sequence[str], list[Sequence[Any]]]:
+    """One row for each training: figures of merit, and where they come from."""
+    columns = ("dataset", "model", "seed", "accuracy", "auc", "loss", "best_epoch", "epochs", "seconds", "device",
+               "commit", "dirty", "data_digest", "checkpoint_sha256", "mlflow_experiment_id", "mlflow_run_id")  # fmt: skip
+    rows = []
+    for entry, result in collection.results:
+        facts, values = result.training, result.metrics["values"]
+        git, tracked = facts.get("git") or {}, facts.get("mlflow") or {}
+        rows.append((
+            entry.dataset, entry.model, result.seed, *(values[name]["value"] for name in ("accuracy", "auc", "loss")),
+            facts["best_epoch"], facts["epochs_done"], facts["seconds"], facts["device"], git.get("commit"),
+            git.get("dirty"), result.metrics["data_digest"], result.metrics["checkpoint_sha256"],
+            tracked.get("experiment_id"), tracked.get("run_id"),
+        ))  # fmt: skip
+    return columns, rows
+
+
+def _behind(entry: Entry, best: Entry) -> Cell:
+    if entry is best:
+        return Cell("–", 0.0, "the most accurate one")
+    difference = accuracy_difference(best, entry)
+    value, *uncertainty = with_uncertainties(100 * difference.value, 100 * difference.uncertainty)
+    hint = f"{difference.sigma:.1f} standard deviations"
+    return Cell(f"{value} %", difference.value, hint, tuple(f"{item} %" for item in uncertainty))
+
+
+def _cost_cells(entry: Entry) -> list[Cell]:
+    if not entry.cost:
+        return [Cell("not measured", None)] * 3
+    flops = entry.cost["flops"]
+    time = milliseconds_per_jet(entry)
+    value, *uncertainty = with_uncertainties(time["median"], (time["high"] - time["low"]) / 2)
+    memory = _memory_point(entry.cost)["peak_memory_mb"]
+    return [
+        Cell(scaled(flops), flops, f"{flops:,} FLOPs = {entry.cost['macs']:,} MACs"),
+        Cell(value, time["median"], "median and central 68 %", tuple(uncertainty)),
+        Cell("unknown" if memory is None else significant(memory, 2), memory),
+    ]
+
+
+def _memory_point(cost: dict[str, Any]) -> dict[str, Any]:
+    """The point of the length scan that is nearest to the longest input of the data set."""
+    longest = cost["latency"][0]["particles"]
+    return min(cost["length_scan"], key=lambda point: abs(point["particles"] - longest))
+
+
+def _latency_hint(cost: dict[str, Any], dataset: DataSet) -> str:
+    point = max(cost["latency"], key=lambda item: item["batch_size"])
+    return (
+        f"batch {point['batch_size']}, {point['particles']} {dataset.particle}, {cost['hardware']['threads']} threads"
+    )
+
+
+def _seeds(entry: Entry) -> str:
+    numbers = ", ".join(str(result.seed) for result in entry.results)
+    return f"seed{'s' if len(entry.results) > 1 else ''} {numbers}"
+
+
+def _mlflow(result: Result) -> Cell:
+    tracked = result.training.get("mlflow") or {}
+    if not tracked.get("run_id"):
+        return Cell("not tracked", None)
+    link, local = mlflow_link(tracked)
+    hint = "start `jetloom mlflow ui` first" if local else ""
+    return Cell(tracked["run_id"][:8], tracked["run_id"], hint, link=link)
