@@ -12,7 +12,7 @@ from jetloom.data.simulate.processes import PROCESSES
 from jetloom.errors import JetloomError
 from tests.data.simulate.reading import content_hash
 
-# The table of the JetClass documentation (part_parmat: rename.py of the authors).
+# As the public files have them.
 PARTICLE_FLOATS = ["px", "py", "pz", "energy", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr", "charge"]
 PARTICLE_FLAGS = ["isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon"]
 JET_TYPES = (
@@ -46,7 +46,7 @@ def test_branches_and_types(tmp_path):
     quick("Wqq", tmp_path / "a.root")
     file = uproot.open(tmp_path / "a.root")
     assert file.classnames() == {"tree;1": "TTree"}
-    assert file.compression.name == "LZ4" and file.compression.level == 4
+    assert file.file.fCompress == 404  # LZ4, level 4
     arrays = file["tree"].arrays()
     found = {name: str(arrays[name].type).rpartition(" * ")[2] for name in arrays.fields if name != "npart"}
     expected = JET_TYPES | {f"part_{name}": "float32" for name in PARTICLE_FLOATS}
@@ -185,7 +185,7 @@ def test_matching_asks_for_all_partons():
         parton_phi=numpy.array([[-3.1, 3.1], [0.0, 0.0], [0.0, 0.0]]),
     )
     assert jets._match(found, target).tolist() == [0, -1, 2, -1]
-    far = target._replace(parton_eta=target.parton_eta + [[0.0, 0.0], [0.9, 0.0], [0.9, 0.0]])
+    far = target._replace(parton_eta=target.parton_eta + numpy.array([[0.0, 0.0], [0.9, 0.0], [0.9, 0.0]]))
     assert jets._match(found, far).tolist() == [0, -1, -1, -1]
 
 
