@@ -21,7 +21,7 @@ def _wide(x: Tensor) -> Tensor:
 def pt(vectors: Tensor) -> Tensor:
     """Transverse momentum (...,) in GeV."""
     vectors = _wide(vectors)
-    return torch.hypot(vectors[..., 0], vectors[..., 1])
+    return vectors[..., :2].square().sum(-1).sqrt()
 
 
 def phi(vectors: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def delta_phi(first: Tensor, second: Tensor) -> Tensor:
 
 def delta_r(first: Tensor, second: Tensor) -> Tensor:
     """Distance in pseudorapidity and azimuth between two broadcastable sets of four-vectors."""
-    return torch.hypot(eta(first) - eta(second), delta_phi(phi(first), phi(second)))
+    return ((eta(first) - eta(second)).square() + delta_phi(phi(first), phi(second)).square()).sqrt()
 
 
 def kt(vectors: Tensor, coordinates: Tensor) -> Tensor:
@@ -64,8 +64,7 @@ def kt(vectors: Tensor, coordinates: Tensor) -> Tensor:
         vectors: (..., 4).
         coordinates: (..., 2) deta and dphi relative to the jet axis.
     """
-    coordinates = _wide(coordinates)
-    return pt(vectors) * torch.hypot(coordinates[..., 0], coordinates[..., 1])
+    return pt(vectors) * _wide(coordinates).square().sum(-1).sqrt()
 
 
 def _particle_terms(vectors: Tensor) -> Tensor:

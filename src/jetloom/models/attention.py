@@ -30,7 +30,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor |
     query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     if bias is not None:
         bias = bias.to(query.dtype)
-    return functional.scaled_dot_product_attention(query, key, value, bias, dropout).transpose(1, 2).flatten(-2)
+    attended = functional.scaled_dot_product_attention(query, key, value, bias, dropout).transpose(1, 2)
+    if torch.compiler.is_exporting():
+        # The exporter swaps in another kernel, whose output has another memory layout.
+        attended = attended.clone(memory_format=torch.contiguous_format)
+    return attended.flatten(-2)
 
 
 class Projections(nn.Module):

@@ -39,10 +39,11 @@ class Packing:
 
     def pack(self, x: Tensor) -> Tensor:
         """(B, N, D) to (n, D); what stands in padded slots is lost, in a recorded graph it becomes zero."""
-        flat = x.flatten(0, 1)
         if self.rows is not None:
-            return flat[self.rows]
-        return flat if self.real is None else flat.masked_fill(~self.real[:, None], 0.0)
+            return x.flatten(0, 1)[self.rows]
+        if self.real is not None:
+            x = x.masked_fill(~self.mask[..., None], 0.0)
+        return x.flatten(0, 1)
 
     def unpack(self, x: Tensor) -> Tensor:
         """(n, D) to (B, N, D); zeros in padded slots, in a recorded graph anything finite."""
@@ -50,7 +51,7 @@ class Packing:
             flat = x.new_zeros(self.mask.numel(), x.shape[-1])
             flat[self.rows] = x
             x = flat
-        return x.unflatten(0, self.mask.shape)
+        return x.view(*self.mask.shape, -1)
 
 
 class RealBatchNorm(nn.BatchNorm1d):

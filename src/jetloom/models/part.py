@@ -78,12 +78,12 @@ def pair_bias(embedding: PairEmbedding, vectors: Tensor, mask: Tensor) -> Tensor
     closed = key_bias(mask).expand(batch, 1, number, number)
     lower = torch.ones(number, number, dtype=torch.bool, device=mask.device).tril()
     if keep_dense():
-        slot = torch.arange(batch * number, device=mask.device).unflatten(0, mask.shape)
+        slot = torch.arange(batch * number, device=mask.device).view(batch, number)
         first, second = slot[:, :, None].expand(-1, -1, number), slot[:, None, :].expand(-1, number, -1)
         features = listed_pair_features(vectors, first, second)
         counted = mask[:, :, None] & mask[:, None, :] & lower
         bias = embedding(features.flatten(0, 2), counted.flatten())
-        return bias.unflatten(0, (batch, number, number)).permute(0, 3, 1, 2) + closed
+        return bias.view(batch, number, number, -1).permute(0, 3, 1, 2) + closed
     cells = (mask[:, :, None] & mask[:, None, :] & lower).flatten().nonzero()[:, 0]
     first = torch.div(cells, number, rounding_mode="floor")
     jet_start = torch.div(first, number, rounding_mode="floor") * number
@@ -180,7 +180,7 @@ class ClassAttentionModel(nn.Module):
 
     def classify(self, particles: Tensor, mask: Tensor) -> Tensor:
         """Particles (B, N, D) and mask (B, N) to logits (B, C)."""
-        token = self.cls_token.expand(len(particles), -1, -1)
+        token = self.cls_token.repeat(particles.shape[0], 1, 1)
         bias = functional.pad(key_bias(mask), (1, 0))
         for block in self.cls_blocks:
             token = block(token, particles, bias)
