@@ -1,0 +1,516 @@
+"""Downloads against a server that behaves badly, and against directories."""
+
+import hashlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jetloom.config import Dataset
+from jetloom.data import archives, transfer
+from jetloom.data.download import download
+from jetloom.data.transfer import Patience
+from jetloom.errors import JetloomError
+
+from .http_server import served
+
+ROOT = Path(__file__).parents[2]
+QUICK = Patience(attempts=3, pause=0.01, silence=2.0)
+CONTENT = np.random.default_rng(1).bytes(300_000)
+
+
+def md5(data):
+    return hashlib.md5(data).hexdigest()
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def dataset(*files, raw=None, mirrors=()):
+    """A data set of plain files, or of the raw files that archives hold."""
+    names = raw or [file["name"] for file in files]
+    return Dataset(
+        title="Test set",
+        kind="jets",
+        source="none",
+        licence="none",
+        citation="none",
+        classes=["a", "b"],
+        feature_set="kin",
+        splits={"train": names},
+        files=list(files),
+        mirrors=list(mirrors),
+    )
+
+
+def fetch(site, output, *, known=True, **settings):
+    """The file a.bin from a server."""
+    file = {"name": "a.bin", "url": f"{site.url}/a.bin?download=1"} | ({"md5": md5(CONTENT)} if known else {})
+    return download(dataset(file), output, patience=QUICK, **settings)
+
+
+def visible(directory):
+    """Files that a workflow would see."""
+    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+
+
+def test_a_file_arrives_whole(tmp_path):
+    with served(files={"a.bin": CONTENT}) as site:
+        assert fetch(site, tmp_path) == [tmp_path / "a.bin"]
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    assert site.statuses() == [200]
+    assert visible(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_connection_that_keeps_breaking_is_resumed_where_it_broke(tmp_path, known):
+    with served(files={"a.bin": CONTENT}, cut_after=70_000) as site:
+        fetch(site, tmp_path, known=known)
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    starts = [int(wanted.removeprefix("bytes=").rstrip("-")) for _, wanted, _ in site.seen[1:]]
+    assert site.statuses() == [200, 206, 206, 206, 206]
+    assert starts == [70_000, 140_000, 210_000, 280_000]
+
+
+def test_a_server_without_ranges_begins_again_and_the_file_is_right(tmp_path):
+    (tmp_path / ".download").mkdir()
+    (tmp_path / ".download/a.bin.part").write_bytes(CONTENT[:1000])
+    with served(files={"a.bin": CONTENT}, ranges=False) as site:
+        fetch(site, tmp_path)
+    assert site.seen == [("/a.bin?download=1", "bytes=1000-", 200)]
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_that_always_breaks_is_given_up(tmp_path):
+    with (
+        served(files={"a.bin": CONTENT}, ranges=False, cut_after=10_000) as site,
+        pytest.raises(JetloomError, match=r"not to be had.*127\.0\.0\.1.*give the command again"),
+    ):
+        fetch(site, tmp_path)
+    assert len(site.seen) == QUICK.attempts + 1
+    assert visible(tmp_path) == []
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_server_is_asked_again(tmp_path, status):
+    with served(files={"a.bin": CONTENT}, refusals=[status] * 4) as site:
+        fetch(site, tmp_path)
+    assert site.statuses() == [status] * 4 + [200]
+
+
+def test_a_server_that_says_when_to_come_back_is_obeyed(tmp_path):
+    with served(files={"a.bin": CONTENT}, refusals=[429], retry_after="1") as site:
+        start = time.monotonic()
+        fetch(site, tmp_path)
+    assert time.monotonic() - start >= 1.0
+
+
+def test_a_server_that_stays_broken_is_named_with_its_answer(tmp_path):
+    with (
+        served(files={"a.bin": CONTENT}, refusals=[500] * 100) as site,
+        pytest.raises(JetloomError, match="500 Internal Server Error") as caught,
+    ):
+        fetch(site, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_not_asked_for_again_and_the_next_mirror_is(tmp_path):
+    with served(files={}) as empty, served(files={"a.bin": CONTENT}) as good:
+        fetch(good, tmp_path, mirrors=[empty.url])
+    assert empty.statuses() == [404]
+    assert good.statuses() == [200]
+
+
+def test_a_dead_server_leads_to_the_next_mirror(tmp_path):
+    with served(files={}) as dead:
+        pass
+    with served(files={"a.bin": CONTENT}) as good:
+        fetch(good, tmp_path, mirrors=[dead.url])
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_another_mirror_goes_on_where_the_first_broke_off_if_the_checksum_is_known(tmp_path, monkeypatch):
+    with (
+        served(files={"a.bin": CONTENT}, cut_after=50_000) as first,
+        served(files={"a.bin": CONTENT}, version='"other"') as second,
+    ):
+        original = transfer.Transfer._receive
+
+        def receive(self, session, url):
+            if url.startswith(first.url) and self.digests.size:
+                raise transfer.UnavailableError("gone after the first break")
+            return original(self, session, url)
+
+        monkeypatch.setattr(transfer.Transfer, "_receive", receive)
+        fetch(second, tmp_path, mirrors=[first.url])
+    assert second.seen == [("/a.bin?download=1", "bytes=50000-", 206)]
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_file_that_changed_between_two_tries_is_not_patched_together(tmp_path):
+    newer = CONTENT[::-1]
+    with served(files={"a.bin": CONTENT}, cut_after=50_000) as site:
+        original = transfer.Transfer._receive
+
+        def receive(self, session, url):
+            if self.digests.size:
+                site.files, site.version, site.cut_after = {"a.bin": newer}, '"2"', None
+            return original(self, session, url)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transfer.Transfer, "_receive", receive)
+            fetch(site, tmp_path, known=False)
+    assert site.statuses() == [200, 200]
+    assert (tmp_path / "a.bin").read_bytes() == newer
+
+
+def test_a_partial_copy_longer_than_the_file_is_thrown_away(tmp_path):
+    (tmp_path / ".download").mkdir()
+    (tmp_path / ".download/a.bin.part").write_bytes(CONTENT + b"more")
+    with served(files={"a.bin": CONTENT}) as site:
+        fetch(site, tmp_path)
+    assert site.statuses() == [416, 200]
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+def test_a_complete_partial_copy_needs_no_byte(tmp_path):
+    (tmp_path / ".download").mkdir()
+    (tmp_path / ".download/a.bin.part").write_bytes(CONTENT)
+    with served(files={"a.bin": CONTENT}) as site:
+        fetch(site, tmp_path)
+    assert site.statuses() == [416]
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("wrong", [CONTENT[:-1], b"x" + CONTENT[1:]], ids=["truncated", "corrupted"])
+def test_a_wrong_file_is_kept_aside_with_both_sums(tmp_path, wrong):
+    with served(files={"a.bin": wrong}) as site:
+        with pytest.raises(JetloomError) as caught:
+            fetch(site, tmp_path)
+        message = str(caught.value)
+        assert md5(wrong) in message
+        assert md5(CONTENT) in message
+        assert visible(tmp_path) == []
+        aside = tmp_path / f".download/a.bin.wrong-{sha256(wrong)[:8]}"
+        assert str(aside) in message
+        assert aside.read_bytes() == wrong
+        # The command given again does not resume from the wrong bytes.
+        site.files["a.bin"] = CONTENT
+        fetch(site, tmp_path)
+    assert site.statuses() == [200, 200]
+
+
+def test_a_file_of_another_size_is_refused_before_it_is_loaded(tmp_path):
+    with served(files={"a.bin": CONTENT}) as site:
+        file = {"name": "a.bin", "url": f"{site.url}/a.bin", "size": 5}
+        with pytest.raises(JetloomError, match="has 300000 bytes, expected 5"):
+            download(dataset(file), tmp_path, patience=QUICK)
+    assert not (tmp_path / ".download/a.bin.part").exists()
+
+
+def test_a_truncated_answer_without_a_length_is_noticed_by_the_checksum(tmp_path):
+    with (
+        served(files={"a.bin": CONTENT}, length=False, cut_after=1000) as site,
+        pytest.raises(JetloomError, match="after 1000 bytes"),
+    ):
+        fetch(site, tmp_path)
+    assert visible(tmp_path) == []
+
+
+def test_a_web_page_is_not_taken_for_data(tmp_path):
+    with (
+        served(files={"a.bin": b"<html>Log in</html>"}, content_type="text/html; charset=utf-8") as site,
+        pytest.raises(JetloomError, match="web page"),
+    ):
+        fetch(site, tmp_path, known=False)
+    assert not (tmp_path / "checksums.json").exists()
+
+
+def test_an_unknown_checksum_is_learnt_and_a_later_change_is_an_error(tmp_path):
+    pins = tmp_path / "checksums.json"
+    with served(files={"a.bin": CONTENT}) as site:
+        fetch(site, tmp_path / "one", known=False, checksums=pins)
+        assert json.loads(pins.read_text())["a.bin"]["sha256"] == sha256(CONTENT)
+        site.files["a.bin"] = b"new " + CONTENT
+        with pytest.raises(JetloomError) as caught:
+            fetch(site, tmp_path / "two", known=False, checksums=pins)
+    assert sha256(CONTENT) in str(caught.value)
+    assert sha256(b"new " + CONTENT) in str(caught.value)
+    assert str(pins) in str(caught.value)
+    assert json.loads(pins.read_text())["a.bin"]["sha256"] == sha256(CONTENT)
+
+
+def test_what_is_there_is_verified_and_not_loaded_again(tmp_path):
+    with served(files={"a.bin": CONTENT}) as site:
+        fetch(site, tmp_path)
+        fetch(site, tmp_path)
+        # A workflow deletes the outputs of a failed job; the download stays.
+        (tmp_path / "a.bin").unlink()
+        fetch(site, tmp_path)
+        assert len(site.seen) == 1
+        assert (tmp_path / "a.bin").read_bytes() == CONTENT
+        (tmp_path / ".download/a.bin").write_bytes(b"rot")
+        with pytest.raises(JetloomError, match=md5(b"rot")):
+            fetch(site, tmp_path)
+
+
+@pytest.mark.parametrize("spelling", ["{}", "file://{}"])
+def test_a_local_mirror_is_used_without_copying(tmp_path, spelling):
+    mirror = tmp_path / "site copy"
+    mirror.mkdir()
+    (mirror / "a.bin").write_bytes(CONTENT)
+    file = {"name": "a.bin", "md5": md5(CONTENT)}
+    [path] = download(dataset(file, mirrors=[spelling.format(mirror)]), tmp_path / "raw", patience=QUICK)
+    assert path.is_symlink()
+    assert path.resolve() == mirror / "a.bin"
+
+
+def test_a_wrong_file_of_a_local_mirror_is_left_alone(tmp_path):
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror/a.bin").write_bytes(b"other")
+    file = {"name": "a.bin", "md5": md5(CONTENT)}
+    with pytest.raises(JetloomError, match="left as it is"):
+        download(dataset(file, mirrors=[str(tmp_path / "mirror")]), tmp_path / "raw", patience=QUICK)
+    assert (tmp_path / "mirror/a.bin").read_bytes() == b"other"
+
+
+def test_a_mirror_of_an_unknown_kind_is_an_error(tmp_path):
+    file = {"name": "a.bin", "md5": md5(CONTENT)}
+    with pytest.raises(JetloomError, match=r"root://.*http://"):
+        download(dataset(file, mirrors=["root://server/data"]), tmp_path, patience=QUICK)
+
+
+def test_a_raw_file_that_nobody_offers_is_an_error_before_anything_is_loaded(tmp_path):
+    with pytest.raises(JetloomError, match=r"no entry of `files` holds b\.bin.*raw"):
+        download(dataset({"name": "a.bin"}, raw=["a.bin", "b.bin"]), tmp_path)
+
+
+def test_several_files_come_at_once_and_one_failure_does_not_stop_the_others(tmp_path):
+    contents = {f"{letter}.bin": letter.encode() * 1000 for letter in "abcdef"}
+    with served(files={name: data for name, data in contents.items() if name != "c.bin"}) as site:
+        files = [{"name": name, "url": f"{site.url}/{name}", "md5": md5(data)} for name, data in contents.items()]
+        with pytest.raises(JetloomError, match=r"^c\.bin"):
+            download(dataset(*files), tmp_path, patience=QUICK, jobs=3)
+        assert visible(tmp_path) == []
+        site.files = contents
+        download(dataset(*files), tmp_path, patience=QUICK, jobs=3)
+        assert len(site.seen) == 7
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.bin")} == contents
+
+
+def test_a_killed_download_goes_on_where_it_was(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+from tests.data.test_download import dataset, md5, CONTENT, QUICK
+from jetloom.data.download import download
+download(dataset({"name": "a.bin", "url": sys.argv[1], "md5": md5(CONTENT)}), Path(sys.argv[2]), patience=QUICK)
+"""
+    with served(files={"a.bin": CONTENT}, hold_after=290_000) as site:
+        process = subprocess.Popen([sys.executable, "-c", code, f"{site.url}/a.bin", str(tmp_path / "raw")], cwd=ROOT)
+        partial = tmp_path / "raw/.download/a.bin.part"
+        deadline = time.monotonic() + 30
+        while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert visible(tmp_path / "raw") == []
+        size = partial.stat().st_size
+        assert 0 < size < len(CONTENT)
+        site.hold_after = None
+        fetch(site, tmp_path / "raw")
+    assert site.seen[-1][1:] == (f"bytes={size}-", 206)
+    assert (tmp_path / "raw/a.bin").read_bytes() == CONTENT
+
+
+def test_two_downloads_of_the_same_directory_do_not_meet(tmp_path):
+    import fcntl
+
+    (tmp_path / ".download").mkdir()
+    with (tmp_path / ".download/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(JetloomError, match="another download is at work"):
+            download(dataset({"name": "a.bin"}), tmp_path)
+
+
+def test_a_full_disk_is_seen_before(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda path: usage(10**12, 0, 3 * 10**9))
+    with served(files={"a.bin": CONTENT}) as site:
+        file = {"name": "a.bin", "url": f"{site.url}/a.bin", "size": 7 * 10**9}
+        with pytest.raises(JetloomError, match=r"needs 7\.0 GB, 3\.0 GB are free"):
+            download(dataset(file), tmp_path, patience=QUICK)
+        assert site.seen == []
+        # A size that only the server knows is checked before the first byte is kept.
+        monkeypatch.setattr(archives.shutil, "disk_usage", lambda path: usage(10**12, 0, 10**8))
+        with pytest.raises(JetloomError, match=r"a\.bin needs 0\.0 GB"):
+            fetch(site, tmp_path)
+    assert not (tmp_path / ".download/a.bin.part").exists()
+
+
+def tar_of(members, mode="w"):
+    """A tar of (name, content) pairs, or of ready TarInfo."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as tar:
+        for name, content in members:
+            if isinstance(name, tarfile.TarInfo):
+                tar.addfile(name)
+                continue
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zip_of(members):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in members:
+            file.writestr(name, content)
+    return buffer.getvalue()
+
+
+def special(name, kind, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def unpacked(tmp_path, archive, raw, **settings):
+    """Download a set that is one archive on a local mirror."""
+    mirror = tmp_path / "mirror"
+    mirror.mkdir(exist_ok=True)
+    (mirror / "set.tar").write_bytes(archive)
+    file = {"name": "set.tar", "holds": raw, "md5": md5(archive)} | settings
+    return download(dataset(file, raw=raw, mirrors=[str(mirror)]), tmp_path / "raw", patience=QUICK)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_members_land_in_their_places_whatever_directory_they_come_from(tmp_path, mode):
+    members = [("JetClass/val_5M/A_120.root", b"one"), ("./B_120.root", b"two"), ("JetClass/C_120.root", b"three")]
+    unpacked(tmp_path, tar_of(members, mode), ["A_120.root", "B_120.root"])
+    assert (tmp_path / "raw/A_120.root").read_bytes() == b"one"
+    assert (tmp_path / "raw/B_120.root").read_bytes() == b"two"
+    assert visible(tmp_path / "raw") == ["A_120.root", "B_120.root"]
+
+
+def test_directories_come_out_of_a_zip_without_the_rubbish_of_a_mac(tmp_path):
+    members = [
+        ("ModelNet10/chair/train/chair_0001.off", b"1"),
+        ("ModelNet10/chair/train/chair_0002.off", b"2"),
+        ("ModelNet10/chair/test/chair_0890.off", b"3"),
+        ("ModelNet10/chair/train/.DS_Store", b"junk"),
+        ("__MACOSX/ModelNet10/chair/train/._chair_0001.off", b"junk"),
+        ("ModelNet10/README.txt", b"words"),
+    ]
+    unpacked(tmp_path, zip_of(members), ["chair/train", "chair/test"])
+    assert visible(tmp_path / "raw/chair/train") == ["chair_0001.off", "chair_0002.off"]
+    assert visible(tmp_path / "raw/chair/test") == ["chair_0890.off"]
+    assert visible(tmp_path / "raw") == ["chair"]
+
+
+def test_members_can_be_renamed_by_pattern(tmp_path):
+    members = [("train/jet_0.h5", b"0"), ("train/jet_6.h5", b"6")]
+    unpacked(tmp_path, tar_of(members), ["train", "val"], rename={r"train/(jet_6\.h5)": r"val/\1"})
+    assert visible(tmp_path / "raw/train") == ["jet_0.h5"]
+    assert visible(tmp_path / "raw/val") == ["jet_6.h5"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("../outside/A.root", b"x"),
+        ("deep/../../A.root", b"x"),
+        ("/tmp/A.root", b"x"),
+        ("..\\A.root", b"x"),
+        (special("A.root", tarfile.SYMTYPE, "/etc/passwd"), None),
+        (special("A.root", tarfile.LNKTYPE, "B.root"), None),
+        (special("A.root", tarfile.CHRTYPE), None),
+        (special("A.root", tarfile.FIFOTYPE), None),
+    ],
+    ids=["parent", "inner parent", "absolute", "backslash", "symlink", "hard link", "device", "pipe"],
+)
+def test_a_member_that_is_not_what_it_should_be_spoils_the_archive(tmp_path, name, content):
+    archive = tar_of([("B.root", b"good"), (name, content)])
+    with pytest.raises(JetloomError, match="not to be trusted") as caught:
+        unpacked(tmp_path, archive, ["A.root", "B.root"])
+    assert "\n" not in str(caught.value)
+    assert visible(tmp_path / "raw") == []
+    assert visible(tmp_path) == ["mirror", "raw"]
+
+
+def test_a_link_in_a_zip_spoils_the_archive(tmp_path):
+    link = zipfile.ZipInfo("A.root")
+    link.external_attr = 0o120777 << 16
+    with pytest.raises(JetloomError, match="a link or a device"):
+        unpacked(tmp_path, zip_of([(link, "/etc/passwd")]), ["A.root"])
+
+
+@pytest.mark.parametrize(
+    "archive",
+    [
+        b"no archive at all" * 100,
+        tar_of([("A.root", CONTENT)], "w:gz")[:100_000],
+        tar_of([("A.root", CONTENT)])[:100_000],
+        zip_of([("A.root", CONTENT)])[:100_000],
+        b"",
+    ],
+    ids=["noise", "cut tar.gz", "cut tar", "cut zip", "empty"],
+)
+def test_a_damaged_archive_is_one_line_and_leaves_nothing(tmp_path, archive):
+    with served(files={"set.tar": archive}) as site:
+        file = {"name": "set.tar", "holds": ["A.root"], "url": f"{site.url}/set.tar"}
+        with pytest.raises(JetloomError, match="archive") as caught:
+            download(dataset(file, raw=["A.root"]), tmp_path / "raw", patience=QUICK)
+        assert "kept as" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert visible(tmp_path / "raw") == []
+        # A damaged file teaches no checksum: the right one is accepted afterwards.
+        site.files["set.tar"] = tar_of([("A.root", CONTENT)])
+        download(dataset(file, raw=["A.root"]), tmp_path / "raw", patience=QUICK)
+    assert (tmp_path / "raw/A.root").read_bytes() == CONTENT
+
+
+def test_an_archive_without_the_wanted_file_says_so(tmp_path):
+    with pytest.raises(JetloomError, match=r"set\.tar do not hold B\.root"):
+        unpacked(tmp_path, tar_of([("A.root", b"x")]), ["A.root", "B.root"])
+
+
+def test_only_archives_that_may_hold_what_is_wanted_are_loaded_and_none_is_kept(tmp_path):
+    first, second = tar_of([("A.root", b"a")]), tar_of([("B.root", b"b")])
+    with served(files={"1.tar": first, "2.tar": second}) as site:
+        files = [
+            {"name": "1.tar", "url": f"{site.url}/1.tar", "holds": ["A.root"]},
+            {"name": "2.tar", "url": f"{site.url}/2.tar", "holds": ["B.root"]},
+        ]
+        data = dataset(*files, raw=["A.root", "B.root"])
+        download(data, tmp_path, names=["A.root"], patience=QUICK)
+        assert [path for path, _, _ in site.seen] == ["/1.tar"]
+        download(data, tmp_path, patience=QUICK)
+        assert [path for path, _, _ in site.seen] == ["/1.tar", "/2.tar"]
+    assert not list(tmp_path.rglob("*.tar"))
+    # The space is used once: both names are the same file.
+    assert os.stat(tmp_path / "A.root").st_ino == os.stat(tmp_path / ".download/A.root").st_ino
+
+
+def test_a_log_gets_lines_with_rate_and_remaining_time(tmp_path, capfd, monkeypatch):
+    from jetloom.data import progress
+
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    with served(files={"a.bin": CONTENT}, cut_after=50_000) as site:
+        fetch(site, tmp_path)
+    text = capfd.readouterr().err
+    assert "a.bin: 300,000 bytes from" in text
+    assert "a.bin: 50.0 kB of 300.0 kB" in text
+    assert "/s" in text
