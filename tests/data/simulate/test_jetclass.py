@@ -1,6 +1,9 @@
 import multiprocessing
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import numpy
 import pytest
@@ -126,6 +129,72 @@ def test_nothing_half_written(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         quick("Hbb", tmp_path / "a.root")
     assert not list(tmp_path.iterdir())
+
+
+def _descendants(process):
+    """Processes below one, by /proc."""
+    found, queue = [], [process.pid]
+    while queue:
+        for task in Path(f"/proc/{queue.pop()}/task").glob("*/children"):
+            children = [int(number) for number in task.read_text().split()]
+            found += children
+            queue += children
+    return found
+
+
+def _simulating(number):
+    """Whether a process runs (zombies do not count)."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
+def test_workers_end_with_their_parent(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from jetloom.data.simulate.jetclass import simulate_set\n"
+        "if __name__ == '__main__':\n"
+        "    simulate_set(['QCD', 'Hbb'], 100_000, 1, Path(sys.argv[1]), mpi=False, processes=2)"
+    )
+    (tmp_path / "script.py").write_text(script)
+    output = tmp_path / "output"
+    parent = subprocess.Popen([sys.executable, tmp_path / "script.py", output], stderr=subprocess.DEVNULL)
+    try:
+        _wait(lambda: output.exists() and len(list(output.glob(".*.part"))) == 2)
+        workers = _descendants(parent)
+        assert len(workers) >= 2
+    finally:
+        parent.kill()
+        parent.wait()
+    _wait(lambda: not any(map(_simulating, workers)))
+    assert not list(output.iterdir())
+
+
+def test_a_killed_worker_is_one_clear_error(tmp_path):
+    caught = []
+
+    def run():
+        try:
+            simulate_set(["QCD", "Hbb"], 100_000, 1, tmp_path, mpi=False, processes=2)
+        except JetloomError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    _wait(lambda: len(list(tmp_path.glob(".*.part"))) == 2)
+    multiprocessing.active_children()[0].kill()
+    thread.join(timeout=30)
+    assert caught == ["a simulating process was killed (out of memory?); use fewer --processes"]
+    assert not multiprocessing.active_children()
+    assert not list(tmp_path.glob("*.root"))
+
+
+def _wait(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("library", ["pythia8mc", "fastjet"])

@@ -107,32 +107,50 @@ def simulate_set(
 def _write_in_parallel(tasks: list[tuple[Any, ...]], processes: int, advance: Advance) -> None:
     context = multiprocessing.get_context("spawn")  # Pythia must be created inside the process that uses it
     found = context.Queue()
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(processes, context, _start_worker, (found,))
     try:
-        futures = [pool.submit(_write_and_tell, arguments) for arguments in tasks]
-        waiting = set(futures)
+        waiting = {pool.submit(_write_and_tell, arguments) for arguments in tasks}
         while waiting:
             done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
             while not found.empty():
                 advance(found.get())
-    except BrokenProcessPool:
-        raise JetloomError("a simulating process was killed (out of memory?); use fewer --processes") from None
+    except BaseException as error:
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise JetloomError("a simulating process was killed (out of memory?); use fewer --processes") from None
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+class _ParentGone(Exception):
+    """The process that wants the jets was killed."""
+
+
+_found: Any = None
+
+
 def _start_worker(found: Any) -> None:
-    global _tell
-    _tell = found.put
+    global _found
+    _found = found
 
 
-_tell: Advance
+def _tell(found: int) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None or not parent.is_alive():
+        raise _ParentGone
+    _found.put(found)
 
 
 def _write_and_tell(arguments: tuple[Any, ...]) -> None:
-    _write(*arguments, _tell)
+    try:
+        _write(*arguments, _tell)
+    except _ParentGone:
+        os._exit(1)  # a worker of a pool would wait for more work for ever
 
 
 def _write(
