@@ -79,7 +79,11 @@ def main() -> None:
         "jets_per_class": arguments.jets,
         "mpi": arguments.mpi,
         "jets_per_second": len(CLASSES) / seconds,
-        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform()},
+        "machine": {
+            "processor": processor(),
+            "cores": os.cpu_count(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("jetloom", "pythia8mc", "fastjet", "numpy", "awkward", "uproot")},
     }

@@ -9,7 +9,7 @@ import numpy
 import pytest
 import uproot
 
-from jetloom.data.simulate import events, jetclass, jets
+from jetloom.data.simulate import detector, events, jetclass, jets
 from jetloom.data.simulate.jetclass import CLASSES, PROCESS_OF, simulate, simulate_set
 from jetloom.data.simulate.processes import PROCESSES
 from jetloom.errors import JetloomError
@@ -86,12 +86,11 @@ def test_number_of_processes_does_not_matter(tmp_path):
 
 
 def test_ideal_detector_keeps_more_particles(tmp_path):
-    for detector in ("jetclass", "ideal"):
-        quick("Hbb", tmp_path / f"{detector}.root", jets=150, detector=detector)
-    count = {
-        detector: uproot.open(tmp_path / f"{detector}.root")["tree/jet_nparticles"].array(library="np")
-        for detector in ("jetclass", "ideal")
-    }
+    count = {}
+    for mode in ("jetclass", "ideal"):
+        path = tmp_path / f"{mode}.root"
+        quick("Hbb", path, jets=150, detector=mode)
+        count[mode] = uproot.open(path)["tree/jet_nparticles"].array(library="np")
     # 46.8 against 41.9 with multiparton interactions.
     assert 1.06 < count["ideal"].mean() / count["jetclass"].mean() < 1.2
 
@@ -229,6 +228,18 @@ def test_hopeless_collisions_end(monkeypatch):
     monkeypatch.setattr(hooks, "HARD_RESONANCE_PT", 1e6)
     with pytest.raises(JetloomError, match="20 collisions in a row"):
         next(events.collisions(PROCESSES["Hbb"], 1, mpi=False))
+
+
+def test_a_batch_without_jets():
+    """Soft particles only, or none at all: no jets, but all columns."""
+    empty = [numpy.zeros(0) for _ in detector.Flow._fields]
+    nothing = detector.Flow(*empty)._replace(event=numpy.zeros(0, dtype=int))
+    one = detector.Flow(*(numpy.ones(1) for _ in empty))._replace(event=numpy.array([1]))
+    targets = next(events.collisions(PROCESSES["QCD"], 1, mpi=False)).targets
+    for flow in (nothing, one):
+        columns = jets.find_jets(PROCESSES["QCD"], 2, flow, targets)
+        assert all(len(values) == 0 for values in columns.values())
+        assert set(columns) == {"part", *JET_TYPES}
 
 
 def test_matching_asks_for_all_partons():

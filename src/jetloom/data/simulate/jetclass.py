@@ -92,7 +92,7 @@ def simulate_set(
     _check(labels, jets, seed, number, detector)
     if processes is not None and processes < 1:
         raise JetloomError(f"processes: expected 1 or more, got {processes}")
-    processes = min(processes or len(os.sched_getaffinity(0)), len(labels))
+    processes = min(processes or _cores(), len(labels))
     paths = {label: output_directory / f"{PROCESS_OF[label]}_{number:03d}.root" for label in labels}
     tasks = [(label, jets, seed, paths[label], number, detector, mpi) for label in labels]
     with _bar() as bar:
@@ -183,6 +183,11 @@ def _write(
             missing -= found
             if not missing:
                 return
+
+
+def _cores() -> int:
+    """Cores that this process may use (macOS does not say which)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check(labels: Sequence[str], jets: int, seed: int, number: int, detector: str) -> None:
