@@ -1,5 +1,7 @@
 """The first screen: which tagger is best, by how much, at what cost, and what is hard."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from jetloom.report.collect import DataSet, Entry
@@ -15,6 +17,8 @@ CLEAR = 2.0
 def answer(dataset: DataSet) -> list[str]:
     """Sentences for people; each follows from the tables by a fixed rule."""
     entries = ranked(dataset)
+    # A hyphen in a name is no place to break a line.
+    entries = [replace(entry, title=entry.title.replace("-", "\u2011")) for entry in entries]
     best = entries[0]
     sentences = [_best(dataset, best, entries[1:])]
     if len(entries) > 1 and all(entry.cost for entry in entries):
@@ -48,7 +52,7 @@ def _cheapest(dataset: DataSet, best: Entry, entries: list[Entry]) -> str:
     particles = f"for {fewest.cost['flops_particles']} {dataset.particle}"
     times = milliseconds_per_jet(best)["median"] / milliseconds_per_jet(fastest)["median"]
     if fewest is best:
-        text = f"It also takes the fewest FLOPs ({scaled(best.cost['flops'])} {particles})"
+        text = f"{best.title} also takes the fewest FLOPs ({scaled(best.cost['flops'])} {particles})"
     else:
         share = fewest.cost["flops"] / best.cost["flops"]
         loss = 100 * accuracy_difference(best, fewest).value
@@ -69,8 +73,8 @@ def _classes(dataset: DataSet, best: Entry) -> str:
     true, given = np.unravel_index(wrong.argmax(), wrong.shape)
     name = [in_text(item) for item in dataset.classes]
     return (
-        f"For {best.title}, {name[easy]} is the easiest class ({100 * own[easy]:.0f} % found) and {name[hard]} the hardest "
-        f"({100 * own[hard]:.0f} %); the most frequent confusion is {name[true]} taken for {name[given]} "
+        f"For {best.title}, {name[easy]} is the easiest class ({100 * own[easy]:.0f} % found) and {name[hard]} the "
+        f"hardest ({100 * own[hard]:.0f} %); the most frequent confusion is {name[true]} taken for {name[given]} "
         f"({100 * wrong[true, given]:.0f} % of {name[true]})."
     )
 

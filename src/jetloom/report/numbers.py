@@ -33,16 +33,13 @@ class Figure(NamedTuple):
 def decimals(uncertainty: float) -> int:
     """Decimals to which the Particle Data Group quotes a number with this uncertainty.
 
-    Three leading digits of the uncertainty from 100 to 354 keep two, from 355 to 949 one, above it counts as 1000.
+    Three leading digits of the uncertainty from 100 to 354 keep two, from 355 to 949 one; above, it counts as 1000
+    and keeps two, which are the same decimals as one of 949.
     Source: Review of Particle Physics, introduction, section 5.3.
     """
     exponent = math.floor(math.log10(uncertainty))
     leading = round(uncertainty / 10.0 ** (exponent - 2))
-    if leading >= 1000:
-        leading, exponent = 100, exponent + 1
-    if leading <= 354:
-        return 1 - exponent
-    return -exponent if leading <= 949 else -exponent - 1
+    return 1 - exponent if leading <= 354 else -exponent
 
 
 def fixed(value: float, places: int) -> str:

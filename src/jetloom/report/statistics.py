@@ -39,6 +39,20 @@ def rejection_over_seeds(entry: Entry, signal: str) -> Figure:
     return Figure(1 / efficiency, 1 / high, 1 / low if low else None, scatter, len(items))
 
 
+def combined_interval(figure: Figure) -> tuple[float, float | None]:
+    """Ends of the interval of a rejection with the scatter of the mean over seeds added in quadrature.
+
+    Added in eps_B, where it is symmetric; the upper end is None where eps_B = 0 is not excluded.
+    """
+    if figure.value is None or figure.low is None:
+        raise ValueError("a lower limit has no interval")
+    efficiency = 1 / figure.value
+    scatter = (figure.spread or 0.0) * efficiency**2 / math.sqrt(figure.seeds)
+    up = math.hypot(1 / figure.low - efficiency, scatter)
+    down = math.hypot(efficiency - (1 / figure.high if figure.high else 0.0), scatter)
+    return 1 / (efficiency + up), 1 / (efficiency - down) if figure.high and down < efficiency else None
+
+
 def survivors(entry: Entry, signal: str) -> float:
     """Background jets behind a rejection, mean over seeds."""
     items = [result.metrics["values"]["rejection"][signal] for result in entry.results]

@@ -10,6 +10,7 @@ from jetloom.report.names import in_text
 from jetloom.report.numbers import Figure, decimals, duration, fixed, scaled, significant, with_uncertainties
 from jetloom.report.statistics import (
     accuracy_difference,
+    combined_interval,
     over_seeds,
     ranked,
     rejection_over_seeds,
@@ -50,9 +51,11 @@ def overview(dataset: DataSet) -> Table:
     columns = [
         Cell("Tagger"),
         Cell("Accuracy"),
-        Cell("Behind the best", hint="same test jets for both; only jets on which the two differ count"),
+        Cell(
+            "Behind the best [%]",
+            hint="percentage points of accuracy; only jets that one of the two gets right count",
+        ),
         Cell("AUC", hint="macro one-vs-one"),
-        Cell("Loss [nats]", hint="cross entropy"),
         Cell("Parameters"),
     ]
     if cost:
@@ -73,7 +76,6 @@ def overview(dataset: DataSet) -> Table:
             figure_cell(accuracy, best=entry is entries[0]),
             _behind(entry, entries[0]),
             figure_cell(over_seeds(entry, "auc")),
-            figure_cell(over_seeds(entry, "loss")),
             Cell(scaled(entry.parameters), entry.parameters, f"{entry.parameters:,}"),
         ]
         if cost:
@@ -152,16 +154,13 @@ def rejection_cell(figure: Figure, hint: str) -> Cell:
     """A rejection: upper and lower uncertainty differ, and it may be a limit."""
     if figure.value is None or figure.low is None:
         return Cell(f"> {significant(figure.low or 0, 2)}", figure.low, hint)
-    scatter = (figure.spread or 0.0) / figure.seeds**0.5
-    down = ((figure.value - figure.low) ** 2 + scatter**2) ** 0.5
-    # Below one there is no rejection.
-    down = min(down, figure.value - 1) or down
-    if figure.high is None:
+    low, high = combined_interval(figure)
+    down = figure.value - low
+    if high is None:
         places = decimals(down)
         return Cell(fixed(figure.value, places), figure.value, f"{hint}; no upper end", above="+∞",
                     below=f"−{fixed(down, places)}")  # fmt: skip
-    up = ((figure.high - figure.value) ** 2 + scatter**2) ** 0.5
-    # The smaller side decides on the digits only if it is not much smaller.
+    up = high - figure.value
     places = decimals(max(down, up / 3)) if max(down, up) > 0 else 0
     return Cell(
         fixed(figure.value, places), figure.value, hint, above=f"+{fixed(up, places)}", below=f"−{fixed(down, places)}"
@@ -204,8 +203,9 @@ def csv_of_dataset(dataset: DataSet) -> tuple[Sequence[str], list[Sequence[Any]]
 
 def csv_of_runs(collection: Collection) -> tuple[Sequence[str], list[Sequence[Any]]]:
     """One row for each training: figures of merit, and where they come from."""
-    columns = ("dataset", "model", "seed", "accuracy", "auc", "loss", "best_epoch", "epochs", "seconds", "device",
-               "commit", "dirty", "data_digest", "checkpoint_sha256", "mlflow_experiment_id", "mlflow_run_id")  # fmt: skip
+    columns = ("dataset", "model", "seed", "accuracy", "auc", "loss", "best_epoch", "epochs", "seconds",
+               "device", "commit", "dirty", "data_digest", "checkpoint_sha256",
+               "mlflow_experiment_id", "mlflow_run_id")  # fmt: skip
     rows = []
     for entry, result in collection.results:
         facts, values = result.training, result.metrics["values"]
@@ -225,7 +225,7 @@ def _behind(entry: Entry, best: Entry) -> Cell:
     difference = accuracy_difference(best, entry)
     value, *uncertainty = with_uncertainties(100 * difference.value, 100 * difference.uncertainty)
     hint = f"{difference.sigma:.1f} standard deviations"
-    return Cell(f"{value} %", difference.value, hint, tuple(f"{item} %" for item in uncertainty))
+    return Cell(value, difference.value, hint, tuple(uncertainty))
 
 
 def _cost_cells(entry: Entry) -> list[Cell]:

@@ -44,8 +44,8 @@ FIGURES: dict[str, Kind] = {
         performance.scores,
         "Distribution of the discriminant",
         "Solid: {thing} of the class itself; dashed: {background}. The better the tagger, the less the two overlap. A "
-        "dashed line that stays high on the right is background that no cut removes. Zero: undecided; the outermost bins "
-        "hold what lies beyond. Mean over seeds.",
+        "dashed line that stays high on the right is background that no cut removes. Zero: undecided; the outermost "
+        "bins hold what lies beyond. Mean over seeds.",
     ),
     "dependence": Kind(
         jets.dependence,
@@ -76,8 +76,8 @@ FIGURES: dict[str, Kind] = {
     "training": Kind(
         learning.training,
         "Training curves",
-        "One line for each seed. Solid: validation; dashed: training {thing}, averaged while the epoch ran. The marker is "
-        "the epoch whose weights were evaluated. Solid lines that turn up while dashed ones fall: overfitting.",
+        "One line for each seed. Solid: validation; dashed: training {thing}, averaged while the epoch ran. The marker "
+        "is the epoch whose weights were evaluated. Solid lines that turn up while dashed ones fall: overfitting.",
     ),
     "observables": Kind(
         jets.observables,

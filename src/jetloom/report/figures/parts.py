@@ -30,6 +30,10 @@ def panels(
         squeeze=False,
     )
     axes = list(grid.flat)
+    if number > 3:
+        # Many small panels: minor ticks would be clutter, and drawing them takes longer than all the rest.
+        for axis in axes:
+            axis.minorticks_off()
     for spare in axes[number:]:
         # The panel above the gap now carries the tick labels of its column.
         above = axes[axes.index(spare) - columns]

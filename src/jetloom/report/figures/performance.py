@@ -1,7 +1,5 @@
 """How well the classes are told apart: ROC curves, rejections, confusion, score distributions."""
 
-import math
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +10,7 @@ from jetloom.report.collect import DataSet, Entry
 from jetloom.report.figures.parts import context, legend, panels
 from jetloom.report.names import in_figure
 from jetloom.report.numbers import Figure
-from jetloom.report.statistics import mean_confusion, ranked, rejection_over_seeds, roc_over_seeds
+from jetloom.report.statistics import combined_interval, mean_confusion, ranked, rejection_over_seeds, roc_over_seeds
 from jetloom.report.style import Drawing, Look
 
 LARGEST_ODDS = 9.0
@@ -42,7 +40,7 @@ def roc(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
             rows += [(signal, entry.model, *point) for point in points]
         point = dataset.first["values"]["rejection"][signal]["efficiency"]
         axis.axvline(point, color="0.55", linewidth=0.9, linestyle=(0, (1, 2)))
-        axis.set_yscale("log")
+        axis.set_yscale("log", subs=[])
         axis.set_xlim(0, 1)
         axis.set_ylim(1, 1.6 * ceiling)
         axis.text(0.05, 0.06, in_figure(signal), transform=axis.transAxes, fontsize=12)
@@ -96,10 +94,7 @@ def _bar(axis: Axes, x: float, width: float, value: Figure, look: Look) -> None:
         )
         return
     axis.bar(x, value.value, 0.9 * width, color=look.color)
-    scatter = (value.spread or 0) / math.sqrt(value.seeds)
-    # The edges stay positive on a logarithmic axis.
-    low = value.value / (1 + math.hypot(value.value / value.low - 1, scatter / value.value))
-    high = value.value + math.hypot(value.high - value.value, scatter) if value.high else None
+    low, high = combined_interval(value)
     axis.plot([x, x], [low, high or 2 * value.value], color="black", linewidth=1.0)
     if high is None:
         axis.plot(x, 2 * value.value, marker="^", markersize=4, color="black")
@@ -126,13 +121,13 @@ def confusion(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
         axis.set_xticks(range(len(classes)), classes, rotation=90, fontsize=8.5)
         axis.set_yticks(range(len(classes)), classes, fontsize=8.5)
         axis.tick_params(which="both", length=0)
-        axis.minorticks_off()
         axis.tick_params(axis="x", rotation=90)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.01)
     ticks = [0, 0.05, 0.2, 0.4, 0.7, 1]
     bar.set_ticks(np.sqrt(ticks), labels=[f"{100 * tick:g} %" for tick in ticks])
     bar.ax.tick_params(labelsize=9, which="both", length=0)
-    figure.supxlabel("Class given by the tagger", fontsize=12)
+    # The empty line keeps it clear of the turned labels, whose size is underestimated.
+    figure.supxlabel("\nClass given by the tagger", fontsize=12)
     figure.supylabel("True class", fontsize=12)
     context(figure, dataset, in_margin=True)
     return Drawing(figure, ("model", "true_class", "given_class", "share"), rows)
@@ -159,7 +154,7 @@ def scores(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
                 (dataset.classes[signal], entry.model, edges[index], edges[index + 1], own[index], other[index])
                 for index in range(len(own))
             ]
-        axis.set_yscale("log")
+        axis.set_yscale("log", subs=[])
         axis.set_ylim(8e-4, 3)
         axis.set_xlim(edges[0], edges[-1])
         axis.text(0.5, 0.94, in_figure(dataset.classes[signal]), transform=axis.transAxes, ha="center", va="top")

@@ -1,0 +1,115 @@
+"""Build the report, its figures alone, or one figure, from files of finished trainings."""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from jetloom.errors import JetloomError
+from jetloom.report import tables
+from jetloom.report.collect import Collection, collect
+from jetloom.report.figures import FIGURES
+from jetloom.report.page import render
+from jetloom.report.style import looks, publication_style, save, write_csv
+
+
+def report(
+    metrics: Sequence[Path],
+    training: Sequence[Path],
+    predictions: Sequence[Path],
+    histories: Sequence[Path],
+    costs: Sequence[Path],
+    manifests: Sequence[Path],
+    output: Path,
+    *,
+    title: str = "Jet taggers compared",
+    config: Path | None = None,
+) -> None:
+    """Write ``index.html``, ``figures/<data set>/<name>.{pdf,png,csv}`` and ``tables/*.csv`` into ``output``.
+
+    The same files give the same bytes. Each input says itself to which run it belongs; ``history.csv`` is matched to
+    the ``training.json`` beside it.
+
+    Raises:
+        JetloomError: results that do not belong together, or files that are not results.
+    """
+    collection = collect(metrics, training, predictions, histories, costs, manifests)
+    with _replacing(output / "figures") as directory:
+        _draw(collection, directory, list(FIGURES))
+        text = render(collection, looks(collection.models), directory, title, config.read_text() if config else None)
+    with _replacing(output / "tables") as directory:
+        for dataset in collection.datasets:
+            write_csv(directory / f"{dataset.name}.csv", *tables.csv_of_dataset(dataset))
+        write_csv(directory / "runs.csv", *tables.csv_of_runs(collection))
+    page = output / f".index.html.{os.getpid()}"
+    page.write_text(text)
+    os.replace(page, output / "index.html")
+
+
+def figures(
+    metrics: Sequence[Path],
+    training: Sequence[Path],
+    predictions: Sequence[Path],
+    histories: Sequence[Path],
+    costs: Sequence[Path],
+    manifests: Sequence[Path],
+    output: Path,
+) -> None:
+    """Write all figures, ``<output>/<data set>/<name>.{pdf,png,csv}``, as :func:`report` does."""
+    collection = collect(metrics, training, predictions, histories, costs, manifests)
+    with _replacing(output) as directory:
+        _draw(collection, directory, list(FIGURES))
+
+
+def figure(
+    name: str,
+    metrics: Sequence[Path],
+    training: Sequence[Path],
+    predictions: Sequence[Path],
+    histories: Sequence[Path],
+    costs: Sequence[Path],
+    manifests: Sequence[Path],
+    output: Path,
+) -> None:
+    """Write one figure for each data set, ``<output>/<data set>/<name>.{pdf,png,csv}``; others there stay.
+
+    Raises:
+        JetloomError: no such figure, or no data set that has anything to show in it.
+    """
+    if name not in FIGURES:
+        raise JetloomError(f"no figure {name!r}; allowed: {', '.join(FIGURES)}")
+    collection = collect(metrics, training, predictions, histories, costs, manifests)
+    if not _draw(collection, output, [name]):
+        datasets = ", ".join(dataset.name for dataset in collection.datasets)
+        raise JetloomError(f"figure {name}: the results of {datasets} hold nothing to show in it")
+
+
+def _draw(collection: Collection, output: Path, names: Sequence[str]) -> int:
+    """Draw figures of all data sets; return how many there are."""
+    colors = looks(collection.models)
+    drawn = 0
+    with publication_style():
+        for dataset in collection.datasets:
+            for name in names:
+                drawing = FIGURES[name].draw(dataset, colors)
+                if drawing is not None:
+                    save(drawing, output / dataset.name / name)
+                    drawn += 1
+    return drawn
+
+
+@contextmanager
+def _replacing(directory: Path) -> Iterator[Path]:
+    """A new directory that takes the place of the old one when everything in it is written."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if directory.exists():
+            shutil.rmtree(directory)
+        os.replace(temporary, directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
