@@ -1,0 +1,98 @@
+"""Particle features and their standardisation, as published with ParT (arXiv:2202.03772, its data configuration)."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy
+from numpy.typing import NDArray
+
+Flat = Mapping[str, NDArray]
+
+
+class Standard(NamedTuple):
+    """One input: ``clip((x - subtract) * multiply, low, high)``; without ``subtract`` the value as it is, unclipped."""
+
+    name: str
+    subtract: float | None = None
+    multiply: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+KINEMATIC = [
+    Standard("part_pt_log", 1.7, 0.7, -5, 5),
+    Standard("part_e_log", 2.0, 0.7, -5, 5),
+    Standard("part_logptrel", -4.7, 0.7, -5, 5),
+    Standard("part_logerel", -4.7, 0.7, -5, 5),
+    Standard("part_deltaR", 0.2, 4.0, -5, 5),
+]
+IDENTITY = [
+    Standard("part_charge"),
+    Standard("part_isChargedHadron"),
+    Standard("part_isNeutralHadron"),
+    Standard("part_isPhoton"),
+    Standard("part_isElectron"),
+    Standard("part_isMuon"),
+]
+DISPLACEMENT = [
+    Standard("part_d0"),
+    Standard("part_d0err", 0, 1, 0, 1),
+    Standard("part_dz"),
+    Standard("part_dzerr", 0, 1, 0, 1),
+]
+DIRECTION = [Standard("part_deta"), Standard("part_dphi")]
+
+FEATURE_SETS: dict[str, list[Standard]] = {
+    "kin": [*KINEMATIC, *DIRECTION],
+    "kinpid": [*KINEMATIC, *IDENTITY, *DIRECTION],
+    "full": [*KINEMATIC, *IDENTITY, *DISPLACEMENT, *DIRECTION],
+    "xyz": [Standard("points_x"), Standard("points_y"), Standard("points_z")],
+}
+"""7, 13 and 17 inputs per particle, 3 per point; order and constants of the published checkpoints."""
+
+KINEMATIC_COLUMNS = ["part_px", "part_py", "part_pz", "part_energy", "part_deta", "part_dphi"]
+RAW_COLUMNS: dict[str, list[str]] = {
+    "kin": KINEMATIC_COLUMNS,
+    "kinpid": [*KINEMATIC_COLUMNS, *(item.name for item in IDENTITY)],
+    "full": [
+        *KINEMATIC_COLUMNS,
+        *(item.name for item in IDENTITY),
+        *("part_d0val", "part_d0err", "part_dzval", "part_dzerr"),
+    ],
+    "xyz": ["points_x", "points_y", "points_z"],
+}
+"""Canonical particle columns that each feature set is computed from."""
+
+
+def standardised(feature_set: str, particles: Flat, jet_pt: NDArray | None, jet_energy: NDArray | None) -> NDArray:
+    """Inputs of a model for a flat list of particles.
+
+    Args:
+        feature_set: ``kin``, ``kinpid``, ``full`` or ``xyz``.
+        particles: canonical columns, each of shape (P,); GeV, mm, radians.
+        jet_pt: pT of each particle's jet, (P,), GeV; None for points.
+        jet_energy: energy of each particle's jet, (P,), GeV; None for points.
+
+    Returns:
+        (P, F) float32; what is not a number (the logarithm of nothing) is 0.
+    """
+    columns = dict(particles)
+    if feature_set != "xyz":
+        pt = numpy.hypot(particles["part_px"], particles["part_py"])
+        with numpy.errstate(divide="ignore", invalid="ignore"):
+            columns["part_pt_log"] = numpy.log(pt)
+            columns["part_e_log"] = numpy.log(particles["part_energy"])
+            columns["part_logptrel"] = numpy.log(pt / jet_pt)
+            columns["part_logerel"] = numpy.log(particles["part_energy"] / jet_energy)
+        columns["part_deltaR"] = numpy.hypot(particles["part_deta"], particles["part_dphi"])
+    if feature_set == "full":
+        columns["part_d0"] = numpy.tanh(particles["part_d0val"])
+        columns["part_dz"] = numpy.tanh(particles["part_dzval"])
+    table = FEATURE_SETS[feature_set]
+    result = numpy.empty((len(next(iter(particles.values()))), len(table)), dtype=numpy.float32)
+    for index, (name, subtract, multiply, low, high) in enumerate(table):
+        value = columns[name]
+        if subtract is not None:
+            value = numpy.clip((value - subtract) * multiply, low, high)
+        result[:, index] = value
+    return numpy.nan_to_num(result, copy=False, nan=0.0, posinf=0.0, neginf=0.0)

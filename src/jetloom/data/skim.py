@@ -1,0 +1,107 @@
+"""The map step: one raw file in, one Parquet file of selected canonical jets out."""
+
+import hashlib
+import importlib
+import json
+import os
+from pathlib import Path
+
+import awkward
+import numpy
+import pyarrow.parquet
+
+from jetloom.config import Dataset
+from jetloom.errors import JetloomError
+
+SCHEMA_VERSION = 1
+
+
+def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 20_000) -> None:
+    """Select the jets of one raw file; memory is bounded by the chunk, not by the file.
+
+    Args:
+        name: of the data set, noted in the file.
+        dataset: source, classes and selection.
+        raw: raw file; for point clouds the directory of one class and split.
+        output: Parquet file, one row group per chunk; appears when it is complete.
+        chunk: jets read at once.
+
+    Raises:
+        JetloomError: what the source finds wrong with the file, or a selection on a column that it has not.
+    """
+    source = importlib.import_module(f"jetloom.data.sources.{dataset.source}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    read = kept = 0
+    writer = None
+    try:
+        for jets in source.chunks(raw, dataset, chunk):
+            read += len(jets)
+            jets = jets[selected(dataset, jets, raw)]
+            kept += len(jets)
+            table = awkward.to_arrow_table(jets, extensionarray=False, list_to32=True)
+            if writer is None:
+                writer = pyarrow.parquet.ParquetWriter(partial, table.schema, compression="zstd")
+            if len(jets):
+                writer.write_table(table.cast(writer.schema))
+        if writer is None:
+            raise JetloomError(f"{raw}: no jets")
+        facts = {
+            "schema_version": SCHEMA_VERSION,
+            "dataset": name,
+            "raw": raw.name if raw.is_file() else f"{raw.parent.name}/{raw.name}",
+            "raw_sha256": content_hash(raw),
+            "classes": dataset.classes,
+            "selection": dataset.selection,
+            "jets_read": read,
+            "jets_kept": kept,
+        }
+        writer.add_key_value_metadata({"jetloom": json.dumps(facts)})
+        writer.close()
+        os.replace(partial, output)
+    finally:
+        if writer is not None:
+            writer.close()
+        partial.unlink(missing_ok=True)
+
+
+def selected(dataset: Dataset, jets: awkward.Array, raw: Path) -> numpy.ndarray:
+    """Which jets pass every cut and belong to a class of the data set, (n,) bool."""
+    keep = numpy.asarray(jets["label"]) >= 0
+    for column, (low, high) in dataset.selection.items():
+        if column not in jets.fields or jets[column].ndim != 1:
+            known = ", ".join(field for field in jets.fields if jets[field].ndim == 1 and field != "label")
+            raise JetloomError(f"selection.{column}: {raw.name} has no such column; allowed: {known}")
+        values = numpy.asarray(jets[column])
+        if low is not None:
+            keep &= values >= low
+        if high is not None:
+            keep &= values <= high
+    return keep
+
+
+def content_hash(raw: Path) -> str:
+    """sha256 of a file, or of the names and contents of a directory's files."""
+    if raw.is_file():
+        with raw.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(path for path in raw.iterdir() if path.is_file()):
+        digest.update(f"{file.name}\n{content_hash(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def read_facts(skimmed: Path) -> dict:
+    """What a skim says about itself.
+
+    Raises:
+        JetloomError: not a skim of this version.
+    """
+    try:
+        metadata = pyarrow.parquet.read_metadata(skimmed).metadata or {}
+    except (OSError, pyarrow.ArrowInvalid):
+        raise JetloomError(f"{skimmed}: not a readable Parquet file; make the skim again") from None
+    facts = json.loads(metadata.get(b"jetloom", b"{}"))
+    if facts.get("schema_version") != SCHEMA_VERSION:
+        raise JetloomError(f"{skimmed}: not a skim of version {SCHEMA_VERSION}; make it again with `jetloom skim`")
+    return facts
