@@ -1,0 +1,123 @@
+"""The order in which ordered networks read the particles of a jet or the points of a cloud.
+
+Sorting is part of the model: it runs on the device, on raw kinematics, and is timed with the rest. The author code of
+SAL-T (arXiv:2510.23641) sorts beforehand on the host, with keys computed from the *standardised* inputs; the
+``published_*`` keys do the latter.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from jetloom import kinematics
+from jetloom.batch import Batch
+from jetloom.errors import JetloomError
+
+CELLS = 1 << 16
+"""Cells of the Morton grid along each axis of [-1, 1]."""
+_SPREAD = {
+    2: ((256, 0x00FF00FF), (16, 0x0F0F0F0F), (4, 0x33333333), (2, 0x55555555)),
+    3: (
+        (65536, 0x0000FF0000FF),
+        (256, 0x00F00F00F00F),
+        (16, 0x0C30C30C30C3),
+        (4, 0x249249249249),
+    ),
+}
+"""Steps (factor, bits kept) that put one (two) free bits between the 16 bits of an integer."""
+
+
+def morton_code(coordinates: Tensor) -> Tensor:
+    """Position on the Z-order curve, (..., 2 or 3) in [-1, 1] to (...,) int64: neighbours in space get near codes."""
+    dimensions = coordinates.shape[-1]
+    cell = ((coordinates.detach().float() + 1) * (CELLS // 2)).clamp(0, CELLS - 1).long()
+    for factor, kept in _SPREAD[dimensions]:
+        # Free bits are zero, so adding the shifted number is the same as a bitwise or.
+        cell = (cell * (factor + 1)) & kept
+    return (cell * torch.tensor([1 << axis for axis in range(dimensions)], device=cell.device)).sum(-1)
+
+
+def hashed(coordinates: Tensor) -> Tensor:
+    """A pseudo-random number in [0, 1) from the coordinates (..., 2 or 3) of each particle."""
+    factors = torch.tensor([12.9898, 78.233, 37.719][: coordinates.shape[-1]], device=coordinates.device)
+    wave = (coordinates.detach().float() * factors).sum(-1).sin() * 43758.5453
+    return wave - wave.floor()
+
+
+def sort_key(batch: Batch, sort: str, columns: Sequence[int] = (0, 1, 2)) -> Tensor:
+    """The number (B, N) by which particles are sorted, the largest first.
+
+    Args:
+        batch: jets or point clouds; padded slots must be finite.
+        sort: ``auto`` (kt for jets, morton for points); ``kt`` (pT times distance to the jet axis, GeV), ``pt``,
+            ``delta_R``, ``eta``, ``phi`` (relative to the jet axis); ``x``, ``y``, ``z`` (coordinates); ``morton``
+            (along the Z-order curve through the coordinates); ``random`` (an order drawn from a hash of the
+            coordinates: random, but the same whenever the same jet comes); ``published_kt`` and the like (as in the
+            author code of SAL-T: from the standardised features).
+        columns: features that hold pT, eta, phi for the ``published_*`` keys.
+
+    Raises:
+        JetloomError: the data have no such quantity.
+    """
+    points = batch.vectors is None
+    if sort == "auto":
+        sort = "morton" if points else "kt"
+    if sort.startswith("published_"):
+        if max(columns) >= batch.features.shape[-1]:
+            raise JetloomError(
+                f"sort: {sort} reads features {tuple(columns)}, but there are {batch.features.shape[-1]}; "
+                f"say in published_columns which hold pT, eta and phi"
+            )
+        pt, eta, phi = (batch.features[..., column].detach().float() for column in columns)
+        coordinates = torch.stack([eta, phi], -1)
+        sort = sort.removeprefix("published_")
+    else:
+        coordinates = batch.coordinates.detach().float()
+        if sort in ("kt", "pt", "delta_R", "eta", "phi") and points:
+            raise JetloomError(f"sort: {sort} needs jets; for point clouds choose morton, x, y, z, random or none")
+        pt = kinematics.pt(batch.vectors) if sort in ("kt", "pt") else None
+    if sort in ("x", "y", "z"):
+        axis = "xyz".index(sort)
+        if axis >= coordinates.shape[-1]:
+            raise JetloomError(f"sort: {sort} needs point clouds; jets have two coordinates, eta and phi")
+        return coordinates[..., axis]
+    match sort:
+        case "kt":
+            return pt * coordinates.square().sum(-1).sqrt()
+        case "pt":
+            return pt
+        case "delta_R":
+            return coordinates.square().sum(-1).sqrt()
+        case "eta":
+            return coordinates[..., 0]
+        case "phi":
+            return coordinates[..., 1]
+        case "morton":
+            return -morton_code(coordinates)
+        case "random":
+            return hashed(coordinates)
+        case _:
+            raise JetloomError(f"sort: unknown key {sort!r}")
+
+
+def zero_padding(batch: Batch) -> Batch:
+    """The batch with zeros in padded slots, whatever stood there."""
+    padded = ~batch.mask[..., None]
+    vectors = None if batch.vectors is None else batch.vectors.masked_fill(padded, 0.0)
+    return batch._replace(
+        features=batch.features.masked_fill(padded, 0.0),
+        vectors=vectors,
+        coordinates=batch.coordinates.masked_fill(padded, 0.0),
+    )
+
+
+def real_first(key: Tensor, mask: Tensor) -> Tensor:
+    """The key with padded slots moved behind all real ones."""
+    lowest = torch.finfo(key.dtype).min if key.is_floating_point() else torch.iinfo(key.dtype).min
+    return key.masked_fill(~mask, lowest)
+
+
+def take(x: Tensor, order: Tensor) -> Tensor:
+    """Rows of x (B, N, D) in the order (B, M)."""
+    return x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))
