@@ -1,0 +1,63 @@
+"""Runs a model of weaver-core in a process of its own, so that two versions can be asked in one test run.
+
+    python weaver_peer.py DIRECTORY < request > answer
+
+DIRECTORY holds the package (or is "-" for the installed one). Request and answer are files of ``torch.save``: what to
+build, inputs, optionally a number of training steps; state and logits come back.
+"""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def ask(directory: Path | None, **request: Any) -> dict[str, Any]:
+    """State dict, logits and the rest of the answer of a weaver-core model.
+
+    Args:
+        directory: where weaver-core was unpacked; None: the installed one.
+        request: module, name and arguments of the model; inputs, a tuple of tensors; steps of training before the
+            answer, with label, on the same jets; noise added to all parameters at first.
+    """
+    buffer = io.BytesIO()
+    torch.save(request, buffer)
+    command = [sys.executable, "-W", "ignore", __file__, str(directory or "-")]
+    done = subprocess.run(command, input=buffer.getvalue(), capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode()[-2000:])
+    return torch.load(io.BytesIO(done.stdout), weights_only=True)
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    import importlib
+
+    torch.manual_seed(request.get("seed", 0))
+    model_class = getattr(importlib.import_module(request["module"]), request["name"])
+    model = model_class(**request["arguments"])
+    inputs, keywords = request["inputs"], request.get("keywords", {})
+    noise = request.get("noise", 0.0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += noise * torch.randn_like(parameter)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    for _ in range(request.get("steps", 0)):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(*inputs, **keywords), request["label"]).backward()
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        logits = model(*inputs, **keywords)
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    return {"state": state, "logits": logits, "parameters": sum(item.numel() for item in model.parameters())}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1] != "-":
+        sys.path.insert(0, sys.argv[1])
+    reply = _answer(torch.load(io.BytesIO(sys.stdin.buffer.read()), weights_only=True))
+    torch.save(reply, sys.stdout.buffer)
