@@ -1,0 +1,111 @@
+"""hls4ml LHC jets, up to 150 particles (Zenodo 3602260): a directory of HDF5 files ``jetImage_<k>_150p_<a>_<b>.h5``.
+
+Columns are found by the names that each file carries, not by their position.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import awkward
+import h5py
+import numpy
+
+from jetloom.config import Dataset
+from jetloom.data.sources.padded import class_index, jagged, refuse
+from jetloom.errors import JetloomError
+
+# Class -> name of its column.
+LABELS = {"gluon": "j_g", "quark": "j_q", "W": "j_w", "Z": "j_z", "top": "j_t"}
+PARTICLE = ["j1_px", "j1_py", "j1_pz", "j1_e", "j1_pt", "j1_etarel", "j1_phi", "j1_phirel"]
+JET = ["j_pt", "j_eta", "j_mass"]
+KEYS = {"jetConstituentList": 3, "jets": 2, "particleFeatureNames": 1, "jetFeatureNames": 1}
+# One jet has 2,400 numbers.
+LARGEST = 5000
+
+
+def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
+    """Stream the jets of all files of a directory, in the order of the numbers in their names.
+
+    ``part_deta`` and ``part_dphi`` are the published ``etarel`` and ``phirel``.
+
+    Args:
+        raw: directory, or one of the files.
+        dataset: names the classes that count.
+        size: jets per chunk.
+
+    Raises:
+        JetloomError: no files, not HDF5, a missing key or column, no jets, a jet that has not one label or no
+            particles, or NaN or infinity in a particle.
+    """
+    files = [raw] if raw.is_file() else sorted(raw.glob("*.h5"), key=_number)
+    if not files:
+        raise JetloomError(f"{raw}: no HDF5 files; expected jetImage_0_150p_0_10000.h5 and so on")
+    for path in files:
+        try:
+            with h5py.File(path) as file:
+                yield from _read(path, file, dataset, min(size, LARGEST))
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+            reason = str(error).strip().splitlines()
+            what = reason[0] if reason else type(error).__name__
+            raise JetloomError(
+                f"{path}: not a readable HDF5 file, truncated or damaged ({what}); fetch it again"
+            ) from None
+
+
+def _number(path: Path) -> tuple[list[int], str]:
+    return [int(number) for number in re.findall(r"\d+", path.stem)], path.name
+
+
+def _read(path: Path, file: h5py.File, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
+    for key, dimensions in KEYS.items():
+        if key not in file:
+            raise JetloomError(f"{path}: no key {key!r}; found: {', '.join(file) or 'nothing'}")
+        if not isinstance(file[key], h5py.Dataset) or file[key].ndim != dimensions:
+            raise JetloomError(f"{path}: {key!r} is no array of {dimensions} dimensions")
+    particles, jets = file["jetConstituentList"], file["jets"]
+    if len(particles) != len(jets) or not len(jets):
+        raise JetloomError(f"{path}: {len(particles)} lists of particles for {len(jets)} jets; expected as many, not 0")
+    if particles.dtype.kind not in "fiu" or jets.dtype.kind not in "fiu":
+        raise JetloomError(f"{path}: particles are {particles.dtype}, jets {jets.dtype}; expected numbers")
+    column = _columns(path, file, "particleFeatureNames", PARTICLE, particles.shape[2])
+    jet_column = _columns(path, file, "jetFeatureNames", [*JET, *LABELS.values()], jets.shape[1])
+    index = class_index(list(LABELS), dataset.classes)
+    for first in range(0, len(jets), size):
+        block = particles[first : first + size]
+        rows = jets[first : first + size]
+        part = {name: block[..., position] for name, position in column.items()}
+        jet = {name: rows[:, position].astype(float) for name, position in jet_column.items()}
+        label = numpy.stack([jet[name] for name in LABELS.values()], axis=1) != 0
+        refuse(path, label.sum(axis=1) != 1, first, f"not exactly one of {', '.join(LABELS.values())} is set")
+        # NaN is not padding: it has to be found.
+        real = ~(part["j1_pt"] <= 0)
+        refuse(path, ~real.any(axis=1), first, "no particles")
+        hardest = (numpy.arange(len(rows)), numpy.where(real, part["j1_pt"], -numpy.inf).argmax(axis=1))
+        turned = part["j1_phi"][hardest].astype(float) - part["j1_phirel"][hardest]
+        summary = {
+            "jet_pt": jet["j_pt"],
+            "jet_eta": jet["j_eta"],
+            # The file has no phi of the jet, but that of a particle and their difference.
+            "jet_phi": (turned + numpy.pi) % (2 * numpy.pi) - numpy.pi,
+            "jet_energy": numpy.hypot(jet["j_pt"] * numpy.cosh(jet["j_eta"]), jet["j_mass"]),
+        }
+        refuse(path, ~numpy.isfinite(numpy.stack(list(summary.values()))).all(axis=0), first, "the jet is not finite")
+        yield jagged(
+            path,
+            first,
+            numpy.stack([part[name] for name in PARTICLE[:4]], axis=-1),
+            real,
+            index[label.argmax(axis=1)],
+            particle={"part_deta": part["j1_etarel"], "part_dphi": part["j1_phirel"]},
+            jet=summary,
+        )
+
+
+def _columns(path: Path, file: h5py.File, key: str, wanted: list[str], width: int) -> dict[str, int]:
+    names = [name.decode() if isinstance(name, bytes) else str(name) for name in file[key][:]]
+    # One more name than columns is usual: pdgid is named and not stored.
+    present = {name: position for position, name in enumerate(names) if position < width}
+    if missing := [name for name in wanted if name not in present]:
+        raise JetloomError(f"{path}: no column {', '.join(missing)} among {key}; found: {', '.join(names)}")
+    return {name: present[name] for name in wanted}

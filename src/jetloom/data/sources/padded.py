@@ -1,0 +1,92 @@
+"""Jets that come as zero-padded arrays, made canonical: jagged, hardest particle first, relative to the jet's axis."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import awkward
+import numpy
+from numpy.typing import NDArray
+
+from jetloom.errors import JetloomError
+
+
+def class_index(names: Sequence[str], classes: Sequence[str]) -> NDArray:
+    """For each class of the publisher, its index in the data set, -1 if it is not in it."""
+    return numpy.array([classes.index(name) if name in classes else -1 for name in names])
+
+
+def refuse(raw: Path, bad: NDArray, first: int, what: str) -> None:
+    """Name the first bad jet.
+
+    Raises:
+        JetloomError: some are bad.
+    """
+    if bad.any():
+        raise JetloomError(f"{raw}: jet {first + int(bad.argmax())}: {what} ({int(bad.sum())} such jets in the chunk)")
+
+
+def jagged(
+    raw: Path,
+    first: int,
+    momenta: NDArray,
+    real: NDArray,
+    label: NDArray,
+    *,
+    particle: Mapping[str, NDArray] | None = None,
+    jet: Mapping[str, NDArray] | None = None,
+) -> awkward.Array:
+    """Canonical jets from padded arrays, particles ordered by falling pT.
+
+    ``part_deta`` is multiplied by the sign of the jet's eta, as in JetClass; ``jet_*`` is the sum of the particles.
+
+    Args:
+        raw: file, for messages.
+        first: number of the first jet in the file.
+        momenta: (n, M, 4) px, py, pz, E in GeV.
+        real: (n, M) bool, False where there is only padding.
+        label: (n,) class index.
+        particle: further columns, (n, M) each; they replace computed ones.
+        jet: further columns, (n,) each; they replace computed ones.
+
+    Raises:
+        JetloomError: a jet without particles, or NaN or infinity in one.
+    """
+    count = real.sum(axis=1)
+    refuse(raw, count == 0, first, "no particles")
+    momenta = numpy.where(real[..., None], momenta, 0.0).astype(numpy.float64)
+    refuse(raw, ~numpy.isfinite(momenta).all(axis=(1, 2)), first, "a four-vector is not finite")
+
+    px, py, pz, energy = numpy.moveaxis(momenta.sum(axis=1), -1, 0)
+    jets = {
+        "jet_pt": numpy.hypot(px, py),
+        "jet_eta": numpy.arcsinh(pz / numpy.maximum(numpy.hypot(px, py), 1e-12)),
+        "jet_phi": numpy.arctan2(py, px),
+        "jet_energy": energy,
+    } | dict(jet or {})
+
+    # Padding last, whatever sign or order it comes in.
+    order = numpy.argsort(numpy.where(real, -numpy.hypot(momenta[..., 0], momenta[..., 1]), numpy.inf), kind="stable")
+    kept = numpy.arange(real.shape[1]) < count[:, None]
+
+    def flat(values: NDArray) -> NDArray:
+        return numpy.take_along_axis(values, order, axis=1)[kept]
+
+    axis = {name: numpy.repeat(jets[name], count) for name in ("jet_eta", "jet_phi")}
+    px, py, pz, energy = (flat(momenta[..., index]) for index in range(4))
+    eta = numpy.arcsinh(pz / numpy.maximum(numpy.hypot(px, py), 1e-12))
+    turn = numpy.arctan2(py, px) - axis["jet_phi"]
+    columns = {
+        "part_px": px,
+        "part_py": py,
+        "part_pz": pz,
+        "part_energy": energy,
+        "part_deta": numpy.where(axis["jet_eta"] > 0, 1.0, -1.0) * (eta - axis["jet_eta"]),
+        "part_dphi": (turn + numpy.pi) % (2 * numpy.pi) - numpy.pi,
+    } | {name: flat(values) for name, values in (particle or {}).items()}
+    for name, values in columns.items():
+        refuse(raw, numpy.bincount(numpy.repeat(numpy.arange(len(count)), count), ~numpy.isfinite(values)) > 0, first,
+               f"{name} is not finite")  # fmt: skip
+    jets["jet_nparticles"] = count
+    record = {name: awkward.unflatten(values.astype(numpy.float32), count) for name, values in columns.items()}
+    record |= {name: numpy.asarray(values, numpy.float32) for name, values in jets.items()}
+    return awkward.zip(record | {"label": label}, depth_limit=1)

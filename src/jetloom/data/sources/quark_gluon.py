@@ -1,0 +1,115 @@
+"""Quark and gluon jets of EnergyFlow (Zenodo 3164691, 3066475), NPZ.
+
+X (n, M, 4) is (pT, rapidity, phi, PDG id) of zero-padded particles, y (n,) 0 for gluon and 1 for quark. As in the
+benchmark of the ParticleNet and ParT papers the rapidity is taken for the pseudorapidity and particles are massless.
+The PDG id gives the charge and the five flags.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import awkward
+import numpy
+from numpy.typing import NDArray
+
+from jetloom.config import Dataset
+from jetloom.data.sources.padded import class_index, jagged, refuse
+from jetloom.errors import JetloomError
+
+LABELS = ["gluon", "quark"]
+CHARGED_HADRONS = (211, 321, 2212)
+NEUTRAL_HADRONS = (130, 2112)
+
+
+def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
+    """Stream the jets of one file; X is never in memory as a whole.
+
+    Args:
+        raw: ``QG_jets*.npz``.
+        dataset: names the classes that count.
+        size: jets per chunk.
+
+    Raises:
+        JetloomError: no NPZ, no X or y, pickled objects, wrong shapes, no jets, a label that is neither 0 nor 1, a jet
+            without particles, or NaN or infinity in one.
+    """
+    if not raw.is_file():
+        raise JetloomError(f"{raw}: no such file; fetch it with `jetloom download`")
+    try:
+        with zipfile.ZipFile(raw) as archive:
+            for name in ("X", "y"):
+                if f"{name}.npy" not in archive.namelist():
+                    found = ", ".join(item.removesuffix(".npy") for item in archive.namelist()) or "nothing"
+                    raise JetloomError(f"{raw}: no array {name!r}; found: {found}")
+            with archive.open("y.npy") as file:
+                shape, kind = _header(raw, "y", file)
+                target = numpy.frombuffer(_exactly(file, shape, kind), kind).reshape(shape)
+            with archive.open("X.npy") as file:
+                shape, kind = _header(raw, "X", file)
+                if len(shape) != 3 or shape[2] != 4 or target.shape != shape[:1]:
+                    raise JetloomError(f"{raw}: X is {shape} and y {target.shape}; expected (n, M, 4) and (n,)")
+                if not shape[0]:
+                    raise JetloomError(f"{raw}: holds no jets; fetch it again")
+                for first in range(0, shape[0], size):
+                    part = target[first : first + size]
+                    block = (len(part), *shape[1:])
+                    values = numpy.frombuffer(_exactly(file, block, kind), kind).reshape(block)
+                    yield _canonical(raw, values, part, dataset, first)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        raise JetloomError(f"{raw}: not a readable NPZ file, truncated or damaged ({error}); fetch it again") from None
+
+
+def _header(raw: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], numpy.dtype]:
+    version = numpy.lib.format.read_magic(file)
+    read = numpy.lib.format.read_array_header_1_0 if version == (1, 0) else numpy.lib.format.read_array_header_2_0
+    shape, fortran, kind = read(file)
+    if kind.hasobject:
+        raise JetloomError(f"{raw}: {name} holds pickled objects, which could run code; refused. Save it as numbers")
+    if kind.kind not in "fiu" or (fortran and len(shape) > 1):
+        raise JetloomError(
+            f"{raw}: {name} is {kind} in {'column' if fortran else 'row'} order; expected rows of numbers"
+        )
+    return shape, kind
+
+
+def _exactly(file: IO[bytes], shape: tuple[int, ...], kind: numpy.dtype) -> bytes:
+    size = int(numpy.prod(shape)) * kind.itemsize
+    data = file.read(size)
+    if len(data) != size:
+        raise EOFError(f"{len(data)} of {size} bytes")
+    return data
+
+
+def _canonical(raw: Path, values: NDArray, target: NDArray, dataset: Dataset, first: int) -> awkward.Array:
+    refuse(raw, ~numpy.isin(target, (0, 1)), first, "y is neither 0 nor 1")
+    pt, rapidity, phi, identity = numpy.moveaxis(values, -1, 0)
+    # NaN is not padding: it has to be found.
+    real = ~(pt <= 0)
+    refuse(raw, (real & ~numpy.isfinite(identity)).any(axis=1), first, "a PDG id is not finite")
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        momenta = numpy.stack(
+            [pt * numpy.cos(phi), pt * numpy.sin(phi), pt * numpy.sinh(rapidity), pt * numpy.cosh(rapidity)], axis=-1
+        )
+    particle = identities(numpy.where(real, identity, 0).astype(numpy.int64))
+    label = class_index(LABELS, dataset.classes)[target.astype(int)]
+    return jagged(raw, first, momenta, real, label, particle=particle)
+
+
+def identities(identity: NDArray) -> dict[str, NDArray]:
+    """Charge and flags of particles from their PDG ids, any shape."""
+    size = numpy.abs(identity)
+    charged = numpy.isin(size, CHARGED_HADRONS)
+    electron, muon = size == 11, size == 13
+    # Leptons of positive id are negative.
+    charge = numpy.sign(identity) * (charged.astype(int) - (electron | muon))
+    return {
+        "part_charge": charge,
+        "part_isChargedHadron": charged,
+        "part_isNeutralHadron": numpy.isin(size, NEUTRAL_HADRONS),
+        "part_isPhoton": identity == 22,
+        "part_isElectron": electron,
+        "part_isMuon": muon,
+    }
