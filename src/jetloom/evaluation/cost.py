@@ -7,9 +7,9 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from statistics import quantiles
 from typing import Any, NamedTuple
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,12 @@ from jetloom.data.loader import Loader
 from jetloom.data.manifest import Manifest
 from jetloom.evaluation.memory import METHODS, peak_megabytes
 from jetloom.models.registry import build
-from jetloom.options import options as options_of
 from jetloom.presets import model_card
 
 SCHEMA_VERSION = 1
 REFERENCE_PARTICLES = 50
 """Particles at which FLOPs are quoted, as in arXiv:2505.20280: about the mean number of a JetClass jet."""
-SCAN_BATCH = 16
+SCAN_BATCH = 8
 COUNTER = "torch.utils.flop_counter.FlopCounterMode, one jet, forward pass, attention unfused; 1 MAC = 2 FLOPs"
 
 
@@ -88,7 +87,7 @@ def cost(
     """Measure an architecture with fresh weights and write ``cost.json``.
 
     Latency over the batch size is for jets of the data set's longest length; latency and memory over the number of
-    particles are for batches of 16. An architecture of fixed length is built anew for each length.
+    particles are for batches of 8. An architecture of fixed length is built anew for each length.
 
     Args:
         model: name of the registry.
@@ -110,20 +109,17 @@ def cost(
     longest = described.max_particles
     pool = read_pool(manifest, described)
 
-    def built(particles: int, on: torch.device | str = device) -> nn.Module:
-        torch.manual_seed(0)
-        fixed = {"max_particles": particles} if "max_particles" in options_of(model) else {}
-        fresh = build(
-            model,
-            n_features=len(described.features),
-            n_classes=len(described.classes),
-            max_particles=longest,
-            preset=preset,
-            **(options | fixed),
-        )
-        return fresh.eval().to(on)
+    sizes = {"n_features": len(described.features), "n_classes": len(described.classes)}
 
-    network = built(longest, "cpu")
+    def of_length(particles: int) -> nn.Module:
+        torch.manual_seed(0)
+        # A length stated in the preset or the options would win over the one of the scan.
+        values = (model_card(model).presets[preset].options if preset else {}) | options
+        values = {key: value for key, value in values.items() if key != "max_particles"}
+        return build(model, **sizes, max_particles=particles, **values).eval().to(device)
+
+    torch.manual_seed(0)
+    network = build(model, **sizes, max_particles=longest, preset=preset, **options).eval()
     flops = {
         particles: count_flops(network, pool.batch(1, particles))
         for particles in sorted({min(REFERENCE_PARTICLES, longest), longest})
@@ -140,10 +136,11 @@ def cost(
     scan = []
     # Times before memory: measuring memory slows the allocator down.
     for particles in settings.particles:
-        point = measure(built(particles), pool.batch(SCAN_BATCH, particles, device), settings.seconds)
+        point = measure(of_length(particles), pool.batch(SCAN_BATCH, particles, device), settings.seconds)
         scan.append({"particles": particles, "batch_size": SCAN_BATCH, "milliseconds": point["milliseconds"]})
     for point in scan:
-        point["peak_memory_mb"] = _peak(built(point["particles"]), pool.batch(SCAN_BATCH, point["particles"], device))
+        batch = pool.batch(SCAN_BATCH, point["particles"], device)
+        point["peak_memory_mb"] = _peak(of_length(point["particles"]), batch)
 
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -197,7 +194,7 @@ def count_flops(model: nn.Module, batch: Batch) -> int:
 def measure(model: nn.Module, batch: Batch, seconds: float) -> dict[str, Any]:
     """Time of forward passes: median and central 68 %, in milliseconds per batch; throughput in jets per second."""
     times = _time(lambda: model(batch), batch.mask.device, seconds)
-    low, median, high = (quantiles(times, n=100, method="inclusive")[index] for index in (15, 49, 83))
+    low, median, high = np.quantile(times, [0.16, 0.5, 0.84]).tolist()
     milliseconds = {"median": _short(1e3 * median), "low": _short(1e3 * low), "high": _short(1e3 * high)}
     return {
         "milliseconds": milliseconds,
@@ -207,7 +204,10 @@ def measure(model: nn.Module, batch: Batch, seconds: float) -> dict[str, Any]:
 
 
 def _time(work: Callable[[], object], device: torch.device, seconds: float) -> list[float]:
-    """Durations of at least three calls after one that warms up; as many as fit into ``seconds``."""
+    """Durations of calls after a warm-up: as many as fit into ``seconds``, three if they fit into four times that.
+
+    A slow network on a slow machine is thus timed once, and ``repetitions`` says so.
+    """
 
     def once() -> float:
         begin = time.perf_counter()
@@ -220,7 +220,7 @@ def _time(work: Callable[[], object], device: torch.device, seconds: float) -> l
     if warm < seconds / 4:
         once()
     times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
+    while sum(times) < seconds or (len(times) < 3 and sum(times) < 4 * seconds):
         times.append(once())
     return times
 

@@ -6,10 +6,10 @@ CLASSES = {
     "Hcc": (r"$H \to c\bar{c}$", "H→cc̄"),
     "Hgg": (r"$H \to gg$", "H→gg"),
     "H4q": (r"$H \to 4q$", "H→4q"),
-    "Hqql": (r"$H \to \ell\nu qq'$", "H→ℓνqq′"),
+    "Hqql": (r"$H \to \ell\nu qq$'", "H→ℓνqq′"),
     "Zqq": (r"$Z \to q\bar{q}$", "Z→qq̄"),
-    "Wqq": (r"$W \to qq'$", "W→qq′"),
-    "Tbqq": (r"$t \to bqq'$", "t→bqq′"),
+    "Wqq": (r"$W \to qq$'", "W→qq′"),
+    "Tbqq": (r"$t \to bqq$'", "t→bqq′"),
     "Tbl": (r"$t \to b\ell\nu$", "t→bℓν"),
 }
 

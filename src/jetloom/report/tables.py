@@ -96,7 +96,10 @@ def rejections(dataset: DataSet) -> Table | None:
     entries = ranked(dataset)
     jets = next(iter(points.values()))["background_jets"]
     columns = [Cell("Tagger")] + [
-        Cell(f"{in_text(name)} {100 * point['efficiency']:g} %", hint=f"at signal efficiency {point['efficiency']:g}")
+        Cell(
+            f"{in_text(name)} {100 * point['efficiency']:g}\u00a0%",
+            hint=f"at signal efficiency {point['efficiency']:g}",
+        )
         for name, point in points.items()
     ]
     rows = []
@@ -161,10 +164,10 @@ def rejection_cell(figure: Figure, hint: str) -> Cell:
         return Cell(fixed(figure.value, places), figure.value, f"{hint}; no upper end", above="+∞",
                     below=f"−{fixed(down, places)}")  # fmt: skip
     up = high - figure.value
-    places = decimals(max(down, up / 3)) if max(down, up) > 0 else 0
-    return Cell(
-        fixed(figure.value, places), figure.value, hint, above=f"+{fixed(up, places)}", below=f"−{fixed(down, places)}"
-    )
+    # The lower, tighter side decides on the digits of the value; the upper one may be known to fewer.
+    places = decimals(down)
+    above = f"+{fixed(up, min(places, decimals(up)))}"
+    return Cell(fixed(figure.value, places), figure.value, hint, above=above, below=f"−{fixed(down, places)}")
 
 
 def mlflow_link(tracked: dict[str, Any]) -> tuple[str, bool]:

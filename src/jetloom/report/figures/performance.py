@@ -140,7 +140,8 @@ def scores(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
     """
     background = dataset.classes.index(dataset.background) if dataset.background else None
     signals = [index for index in range(len(dataset.classes)) if index != background]
-    figure, axes = panels(len(signals), 3.5, 2.5, sharex=True, sharey=True)
+    columns = 5 if len(signals) == 10 else 3
+    figure, axes = panels(len(signals), 10.5 / columns, 2.5, columns, sharex=True, sharey=True)
     edges = np.linspace(-LARGEST_ODDS, LARGEST_ODDS, 19)
     rows = []
     for axis, signal in zip(axes, signals, strict=True):

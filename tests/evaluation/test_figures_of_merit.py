@@ -1,0 +1,119 @@
+"""Intervals: coverage, and what happens where hardly any background is left."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import beta, norm
+
+from jetloom.evaluation.bootstrap import binomial_interval
+from jetloom.evaluation.figures_of_merit import figures_of_merit, rejection
+
+CLASSES = ["QCD", "Hbb"]
+
+
+def gaussians(jets: int, distance: float, generator: np.random.Generator):
+    """Two classes whose optimal score is known; distance in standard deviations."""
+    label = np.repeat([0, 1], jets)
+    x = generator.normal(size=2 * jets) + distance * label
+    own = 1 / (1 + np.exp(-(distance * x - distance**2 / 2)))
+    return np.stack([1 - own, own], axis=1), label
+
+
+def merit(scores, label, resamplings=200, confidence=0.68, **changes):
+    arguments = {"classes": CLASSES, "background": "QCD", "working_points": {"Hbb": 0.5}} | changes
+    return figures_of_merit(scores, label, resamplings=resamplings, confidence=confidence, **arguments)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    """68 % intervals of accuracy, AUC and rejection over 150 independent samples."""
+    distance, generator = 1.5, np.random.default_rng(5)
+    truth = {
+        "accuracy": norm.cdf(distance / 2),
+        "auc": norm.cdf(distance / np.sqrt(2)),
+        "rejection": 1 / norm.sf(distance),
+    }
+    trials = 150
+    inside = dict.fromkeys(truth, 0)
+    for _ in range(trials):
+        values = merit(*gaussians(500, distance, generator), resamplings=100)["values"]
+        for name, expected in truth.items():
+            figure = values[name] if name != "rejection" else values["rejection"]["Hbb"]
+            inside[name] += figure["low"] <= expected <= figure["high"]
+    for name, count in inside.items():
+        # Three standard deviations of a binomial with p = 0.68, n = 150 are 0.114; percentiles are a little narrow.
+        assert 0.55 < count / trials < 0.81, (name, count / trials)
+
+
+def test_value_lies_in_its_interval_and_all_is_json():
+    content = merit(*gaussians(300, 2.0, np.random.default_rng(1)))
+    json.dumps(content, allow_nan=False)
+    for name in ("accuracy", "auc", "loss"):
+        figure = content["values"][name]
+        assert figure["low"] <= figure["value"] <= figure["high"]
+    figure = content["values"]["rejection"]["Hbb"]
+    assert figure["low"] <= figure["value"] <= figure["high"]
+    assert figure["background_passing"] == pytest.approx(300 / figure["value"], rel=1e-3)
+    assert np.sum(content["confusion"]) == 600
+    curve = content["roc"]["Hbb"]
+    lengths = {len(curve[key]) for key in ("signal_efficiency", "background_efficiency", "low", "high")}
+    assert lengths == {len(curve["signal_efficiency"])}
+    assert len(curve["signal_efficiency"]) <= 200
+    shares = np.array(content["confusion"]) / 300
+    assert np.all(np.array(content["confusion_interval"]["low"]) <= shares + 1e-6)
+    assert np.all(np.array(content["confusion_interval"]["high"]) >= shares - 1e-6)
+
+
+def test_no_survivor_gives_a_lower_limit_and_no_value():
+    scores, label = gaussians(100, 12.0, np.random.default_rng(2))
+    figure = merit(scores, label)["values"]["rejection"]["Hbb"]
+    assert figure["value"] is None
+    assert figure["high"] is None
+    assert figure["background_passing"] == 0
+    # Clopper-Pearson with 0 of 100 at 68 %: 1 - 0.16^(1/100).
+    assert figure["low"] == pytest.approx(1 / (1 - 0.16 ** (1 / 100)))
+
+
+def test_few_survivors_widen_the_interval():
+    """Three of 300: the bootstrap samples hold between none and seven, the exact interval is never narrower."""
+    samples = np.random.default_rng(3).binomial(300, 0.01, 500) / 300
+    figure = rejection(0.01, samples, 300, 0.68)
+    low, high = binomial_interval(3, 300, 0.68)
+    assert figure["low"] <= 1 / high
+    assert figure["high"] >= 1 / low
+    assert figure["interval"] == "bootstrap and Clopper-Pearson"
+    assert rejection(0.1, samples * 10, 300, 0.68)["interval"] == "bootstrap"
+
+
+@pytest.mark.parametrize(("passed", "total"), [(0, 50), (1, 50), (7, 300), (50, 50)])
+def test_binomial_interval_is_that_of_the_beta_quantiles(passed, total):
+    low, high = binomial_interval(passed, total, 0.9)
+    assert low == pytest.approx(beta.ppf(0.05, passed, total - passed + 1) if passed else 0)
+    assert high == pytest.approx(beta.ppf(0.95, passed + 1, total - passed) if passed < total else 1)
+
+
+def test_without_working_points_there_is_no_rejection():
+    scores, label = gaussians(100, 2.0, np.random.default_rng(4))
+    content = merit(scores, label, background=None, working_points={})
+    assert content["roc"] == {}
+    assert content["values"]["rejection"] == {}
+
+
+def test_without_background_class_all_others_are_background():
+    generator = np.random.default_rng(6)
+    label = np.arange(900) % 3
+    scores = generator.dirichlet([1, 1, 1], 900)
+    scores[np.arange(900), label] += 0.5
+    scores /= scores.sum(axis=1, keepdims=True)
+    content = figures_of_merit(
+        scores, label, classes=["a", "b", "c"], background=None, working_points={"b": 0.8}, resamplings=20,
+        confidence=0.68,
+    )  # fmt: skip
+    cut = np.sort(scores[label == 1, 1])[::-1][239]
+    passing = (scores[label != 1, 1] >= cut).sum()
+    assert content["values"]["rejection"]["b"]["value"] == pytest.approx(600 / passing, rel=1e-4)
+
+
+def test_same_seed_same_intervals():
+    scores, label = gaussians(200, 1.0, np.random.default_rng(7))
+    assert merit(scores, label) == merit(scores, label)

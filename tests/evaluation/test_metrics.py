@@ -1,0 +1,166 @@
+"""Metrics against scikit-learn, hand counts and closed forms."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_score, roc_curve
+
+from jetloom.errors import JetloomError
+from jetloom.evaluation import metrics
+from jetloom.evaluation.bootstrap import bootstrap, resamples
+
+
+def sample(jets: int = 600, classes: int = 5, seed: int = 0, decimals: int | None = None):
+    """Scores that favour the true class; with few decimals many of them tie."""
+    generator = np.random.default_rng(seed)
+    label = np.arange(jets) % classes
+    generator.shuffle(label)
+    logits = generator.normal(size=(jets, classes))
+    logits[np.arange(jets), label] += 1.2
+    scores = np.exp(logits)
+    scores /= scores.sum(axis=1, keepdims=True)
+    if decimals is not None:
+        scores = np.round(scores, decimals)
+    return scores, label
+
+
+def value(statistic, jets):
+    return statistic(np.ones((1, jets)))[0]
+
+
+def test_accuracy_loss_and_confusion_are_those_of_scikit_learn():
+    scores, label = sample()
+    jets = len(label)
+    assert value(metrics.accuracy(scores, label), jets) == pytest.approx(accuracy_score(label, scores.argmax(1)))
+    assert value(metrics.cross_entropy(scores, label), jets) == pytest.approx(log_loss(label, scores))
+    expected = confusion_matrix(label, scores.argmax(1))
+    np.testing.assert_array_equal(metrics.confusion_counts(scores, label), expected)
+    shares = value(metrics.confusion(scores, label), jets)
+    np.testing.assert_allclose(shares, expected / expected.sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("decimals", [None, 1])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_macro_auc_is_that_of_scikit_learn_with_and_without_ties(classes, decimals):
+    scores, label = sample(classes=classes, decimals=decimals)
+    ours = value(metrics.macro_auc(scores, label), len(label))
+    # scikit-learn wants rows that add up to one, which rounding breaks: average its binary AUCs.
+    pairs = [
+        roc_auc_score(label[chosen] == a, scores[chosen, a])
+        for a in range(classes)
+        for b in range(classes)
+        if a != b and (chosen := np.isin(label, [a, b])).any()
+    ]
+    assert ours == pytest.approx(np.mean(pairs))
+    if decimals is None and classes > 2:
+        assert ours == pytest.approx(roc_auc_score(label, scores, multi_class="ovo", average="macro"))
+
+
+def test_weights_mean_repeated_jets():
+    """A statistic with weights is the statistic of the sample in which jets appear that often."""
+    scores, label = sample(jets=200, decimals=2)
+    weights = np.random.default_rng(1).integers(0, 4, len(label)).astype(float)
+    repeated = np.repeat(np.arange(len(label)), weights.astype(int))
+    for build in (
+        metrics.accuracy,
+        metrics.macro_auc,
+        metrics.cross_entropy,
+        metrics.confusion,
+        lambda s, y: metrics.background_efficiency(s, y, 1, 0, np.array([0.3, 0.5, 0.77, 1.0])),
+        lambda s, y: metrics.background_efficiency(s, y, 1, None, np.array([0.3, 0.5, 0.77, 1.0])),
+    ):
+        weighted = build(scores, label)(weights[None])[0]
+        np.testing.assert_allclose(weighted, value(build(scores[repeated], label[repeated]), len(repeated)), atol=1e-9)
+
+
+def test_background_efficiency_by_hand():
+    """Four signal jets, five background jets; two classes, so the discriminant is the score."""
+    signal = np.array([0.9, 0.8, 0.6, 0.4])
+    background = np.array([0.85, 0.7, 0.5, 0.3, 0.1])
+    own = np.concatenate([signal, background])
+    scores = np.stack([1 - own, own], axis=1)
+    label = np.array([1] * 4 + [0] * 5)
+    efficiencies = np.array([0.25, 0.5, 0.75, 1.0, 0.625, 0.125])
+    result = value(metrics.background_efficiency(scores, label, 1, 0, efficiencies), 9)
+    # 1, 2, 3, 4 signal jets keep 0, 1, 2, 3 background jets; between them linear.
+    np.testing.assert_allclose(result, [0, 0.2, 0.4, 0.6, 0.3, 0], atol=1e-9)
+
+
+def test_background_efficiency_is_the_lower_edge_of_the_roc_curve():
+    scores, label = sample(jets=1000, classes=4)
+    chosen = np.isin(label, [0, 2])
+    ratio = scores[chosen, 2] / (scores[chosen, 2] + scores[chosen, 0])
+    false, true, _ = roc_curve(label[chosen] == 2, ratio, drop_intermediate=False)
+    nodes = np.unique(true)[1:]
+    lowest = np.array([false[true == node].min() for node in nodes])
+    ours = value(metrics.background_efficiency(scores, label, 2, 0, nodes), len(label))
+    np.testing.assert_allclose(ours, lowest, atol=1e-9)
+
+
+def test_rejection_of_two_gaussians_is_the_closed_form():
+    """Signal N(d, 1), background N(0, 1): eps_B = 1 - Phi(Phi^-1(1 - eps_S) + d)."""
+    distance, jets = 1.5, 400_000
+    generator = np.random.default_rng(2)
+    x = np.concatenate([generator.normal(size=jets), generator.normal(distance, 1, size=jets)])
+    # Log-likelihood ratio of the two, as a two-class score.
+    own = 1 / (1 + np.exp(-(distance * x - distance**2 / 2)))
+    label = np.repeat([0, 1], jets)
+    efficiencies = np.array([0.3, 0.5, 0.8, 0.99])
+    ours = value(metrics.background_efficiency(np.stack([1 - own, own], axis=1), label, 1, 0, efficiencies), 2 * jets)
+    expected = norm.sf(norm.isf(efficiencies) + distance)
+    np.testing.assert_allclose(1 / ours, 1 / expected, rtol=0.02)
+
+
+def test_discriminant_of_scores_that_underflow():
+    scores = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.25, 0.75, 0.0]])
+    np.testing.assert_allclose(metrics.discriminant(scores, 1, 0), [0.5, 1, 0, 0.75])
+
+
+def test_same_value_for_all_monotone_transformations():
+    """Only the order of the discriminant counts."""
+    scores, label = sample(classes=2)
+    grid = metrics.efficiency_grid()
+    powers = scores**3 / (scores**3).sum(axis=1, keepdims=True)
+    first, second = (value(metrics.background_efficiency(s, label, 1, 0, grid), len(label)) for s in (scores, powers))
+    np.testing.assert_allclose(first, second)
+    assert np.all(np.diff(first) >= -1e-12), "more signal never means less background"
+    assert len(grid) <= 200
+
+
+def test_bootstrap_of_ten_classes_takes_less_than_three_seconds():
+    scores, label = sample(jets=3000, classes=10)
+    statistics = {"auc": metrics.macro_auc(scores, label), "accuracy": metrics.accuracy(scores, label)}
+    grid = metrics.efficiency_grid()
+    for signal in range(1, 10):
+        statistics[str(signal)] = metrics.background_efficiency(scores, label, signal, 0, grid)
+    begin = time.process_time()
+    results = bootstrap(statistics, label, 200)
+    assert time.process_time() - begin < 3
+    assert results["auc"][1].shape == (200,)
+    assert results["9"][1].shape == (200, len(grid))
+
+
+def test_resamples_keep_the_classes_and_do_not_depend_on_chunks(monkeypatch):
+    _, label = sample(jets=100, classes=4)
+    whole = np.concatenate(list(resamples(label, 50, seed=3)))
+    assert whole.shape == (50, 100)
+    for index in range(4):
+        np.testing.assert_array_equal(whole[:, label == index].sum(axis=1), (label == index).sum())
+    monkeypatch.setattr("jetloom.evaluation.bootstrap._CELLS", 700)
+    np.testing.assert_array_equal(np.concatenate(list(resamples(label, 50, seed=3))), whole)
+    # Each jet is drawn once on average, with the variance of a multinomial.
+    many = np.concatenate(list(resamples(label, 4000, seed=4)))
+    assert many.mean(axis=0) == pytest.approx(1, abs=0.08)
+    assert many.var() == pytest.approx(1 - 1 / 25, abs=0.02)
+
+
+def test_a_class_without_jets_is_an_error_that_names_it():
+    scores, label = sample(classes=3)
+    with pytest.raises(JetloomError, match="no jets of third"):
+        metrics.check(scores[label < 2], label[label < 2], ["first", "second", "third"])
+    scores[7, 1] = math.nan
+    with pytest.raises(JetloomError, match="the first is jet 7"):
+        metrics.check(scores, label, ["a", "b", "c"])
