@@ -1,0 +1,170 @@
+"""ParticleNet (arXiv:1902.08570) as configured for the comparison in the ParT paper: dynamic graph convolutions.
+
+Parameters carry the names of weaver-core, so that the published ``ParticleNet_{kin,kinpid,full}.pt`` load.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jetloom.batch import Batch
+from jetloom.errors import JetloomError
+from jetloom.models.layers import Packing, RealBatchNorm, keep_dense
+
+
+@torch.no_grad()
+def nearest_neighbours(points: Tensor, packing: Packing, number: int) -> Tensor:
+    """Packed rows (n, k) of the k nearest other particles of the same jet; n itself where there are not so many.
+
+    Distances are computed in float32 even under autocast.
+
+    Args:
+        points: (B, N, D), euclidean.
+        packing: of the batch.
+        number: k.
+    """
+    points, mask = points.float(), packing.mask
+    with torch.autocast(points.device.type, enabled=False):
+        square = points.square().sum(-1)
+        distance = square[:, :, None] + square[:, None, :] - 2 * points @ points.transpose(1, 2)
+    width = points.shape[1]
+    itself = torch.eye(width, dtype=torch.bool, device=points.device)
+    distance = distance.masked_fill(itself | ~mask[:, None, :], torch.inf)
+    if keep_dense() or width < number:
+        distance = functional.pad(distance, (0, number), value=torch.inf)
+    nearest, slot = distance.topk(number, dim=-1, largest=False)
+    slot = slot.clamp(max=width - 1)
+    # From slot to packed row: the number of kept particles before it.
+    flat = mask.flatten()
+    row = torch.arange(flat.shape[0], device=flat.device) if packing.rows is None else flat.long().cumsum(0) - 1
+    row = row.view(mask.shape)
+    kept = flat.shape[0] if packing.rows is None else packing.rows.shape[0]
+    rows = row[:, None, :].expand(-1, width, -1).gather(2, slot).masked_fill(nearest.isinf(), kept).flatten(0, 1)
+    return rows if packing.rows is None else rows[packing.rows]
+
+
+class EdgeConvolution(nn.Module):
+    """EdgeConv: three shared linear maps on [x_i, x_j - x_i], mean over the neighbours j, and a shortcut.
+
+    Args:
+        width: channels of the input.
+        channels: of the maps in turn.
+    """
+
+    def __init__(self, width: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        widths = (2 * width, *channels)
+        self.convs = nn.ModuleList(nn.Conv2d(widths[i], widths[i + 1], 1, bias=False) for i in range(len(channels)))
+        self.bns = nn.ModuleList(RealBatchNorm(after) for after in channels)
+        if width == channels[-1]:
+            self.sc = None
+        else:
+            self.sc = nn.Conv1d(width, channels[-1], 1, bias=False)
+            self.sc_bn = RealBatchNorm(channels[-1])
+
+    def forward(self, x: Tensor, neighbours: Tensor, real: Tensor | None) -> Tensor:
+        """Packed (n, C) and neighbours (n, k), n for a missing one, to (n, C')."""
+        number = neighbours.shape[1]
+        real_edges = None if real is None else real.repeat_interleave(number, output_size=real.shape[0] * number)
+        for index, (convolution, norm) in enumerate(zip(self.convs, self.bns, strict=True)):
+            weight, shift = convolution.weight[:, :, 0, 0], None
+            if not self.training:
+                weight, shift = norm.folded(weight, None)
+            if index == 0:
+                # W [x_i, x_j - x_i] = (W_1 - W_2) x_i + W_2 x_j: both per particle, not per edge. A missing neighbour
+                # has x_j = 0, as padding has in the published code.
+                own, other = weight.chunk(2, 1)
+                table = functional.linear(x, other)
+                table = torch.cat([table, table.new_zeros(1, table.shape[1])])
+                edges = (functional.linear(x, own - other, shift)[:, None] + table[neighbours]).flatten(0, 1)
+            else:
+                edges = functional.linear(edges, weight, shift)
+            if self.training:
+                edges = norm(edges, real_edges)
+            edges = functional.relu(edges)
+        mean = edges.view(-1, number, edges.shape[-1]).mean(1)
+        shortcut = x if self.sc is None else self.sc_bn(functional.linear(x, self.sc.weight[:, :, 0]), real)
+        return functional.relu(mean + shortcut)
+
+
+class ParticleNet(nn.Module):
+    """ParticleNet: EdgeConv blocks on the nearest neighbours in (eta, phi), then in feature space; mean; two layers.
+
+    As in weaver-core without its optional fusion layer; the fourth entry of the paper's comparison table. A particle
+    of a jet with k or fewer particles gets missing neighbours, which count as zero vectors, as in the published code.
+
+    Deviations: a particle is never its own neighbour (the code drops the first of k + 1 sorted ones, which may be
+    another particle at the same place); batch-normalisation statistics leave padding out.
+
+    Args:
+        n_features: F.
+        n_classes: C.
+        neighbours: k.
+        convolutions: channels of the maps of each EdgeConv block.
+        hidden: width of the layer before the last.
+        dropout: after that layer.
+    """
+
+    ordered = False
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        *,
+        neighbours: int = 16,
+        convolutions: tuple[tuple[int, ...], ...] = ((64, 64, 64), (128, 128, 128), (256, 256, 256)),
+        hidden: int = 256,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if neighbours < 1:
+            raise JetloomError(f"neighbours = {neighbours} must be at least 1")
+        self.neighbours = neighbours
+        self.bn_fts = RealBatchNorm(n_features)
+        widths = (n_features, *(channels[-1] for channels in convolutions))
+        self.edge_convs = nn.ModuleList(
+            EdgeConvolution(width, channels) for width, channels in zip(widths, convolutions, strict=False)
+        )
+        self.fc = nn.Sequential(
+            nn.Sequential(nn.Linear(widths[-1], hidden), nn.ReLU(), nn.Dropout(dropout)), nn.Linear(hidden, n_classes)
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Batch to logits (B, C). Uses features, coordinates and mask."""
+        packing = Packing(batch.mask)
+        x = self.bn_fts(packing.pack(batch.features), packing.real)
+        points = packing.unpack(packing.pack(batch.coordinates))
+        for index, block in enumerate(self.edge_convs):
+            if index:
+                points = packing.unpack(x)
+            x = block(x, nearest_neighbours(points, packing, self.neighbours), packing.real)
+        x = packing.unpack(x).masked_fill(~batch.mask[..., None], 0.0)
+        return self.fc(x.sum(1) / batch.mask.sum(1, keepdim=True).clamp(min=1))
+
+
+class ParticleNetLite(ParticleNet):
+    """The paper's light version: two blocks, seven neighbours.
+
+    Args:
+        n_features, n_classes, neighbours, convolutions, hidden, dropout: as in :class:`ParticleNet`.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        *,
+        neighbours: int = 7,
+        convolutions: tuple[tuple[int, ...], ...] = ((32, 32, 32), (64, 64, 64)),
+        hidden: int = 128,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__(
+            n_features,
+            n_classes,
+            neighbours=neighbours,
+            convolutions=convolutions,
+            hidden=hidden,
+            dropout=dropout,
+        )
