@@ -1,8 +1,9 @@
 """Batches from memory-mapped shards: each from one length bucket, gathered with numpy, no Python loop over jets.
 
-Order of a shuffled epoch, from (seed, pass) alone: shards are shuffled and opened a few at a time; among the open ones the jets
-of a bucket are cut into windows and shuffled inside; and the batches of all buckets come in random order. So reading stays local
-whatever the size of the set, and every jet comes once in a pass. Unshuffled: shard by shard, bucket by bucket, as stored.
+Order of a shuffled epoch, from (seed, pass) alone: shards are shuffled and opened a few at a time; among the open ones
+the jets of a bucket are cut into windows and shuffled inside; and the batches of all buckets come in random order. So
+reading stays local whatever the size of the set, and every jet comes once in a pass. Unshuffled: shard by shard, bucket by
+bucket, as stored.
 """
 
 import json
@@ -103,6 +104,7 @@ class Loader:
         self.samples_per_epoch, self.drop_last, self.observers = samples_per_epoch, drop_last, observers
         self._paths = [manifest.parent / shard.file for shard in self.manifest.splits[split].shards]
         self._epoch = self._position = 0
+        self._made: tuple[int, list[Rows]] | None = None
         self._shards  # noqa: B018  a damaged shard is an error now, not in mid-training
 
     @cached_property
@@ -122,10 +124,13 @@ class Loader:
         self._epoch, self._position = state["epoch"], state["position"]
 
     def __len__(self) -> int:
-        """Batches of the current epoch, the same on every rank."""
+        """Batches left in the current epoch, the same on every rank."""
+        return self._batches(self._epoch) - self._position
+
+    def _batches(self, epoch: int) -> int:
         if self.samples_per_epoch is not None:
             return math.ceil(self.samples_per_epoch / (self.batch_size * self.world_size))
-        return len(self._pass(self._epoch))
+        return len(self._pass(epoch))
 
     def __iter__(self) -> Iterator[Any]:
         for plan in self._plan(self._epoch, self._position):
@@ -138,7 +143,7 @@ class Loader:
         if self.samples_per_epoch is None:
             return self._pass(epoch)[start:]
         # Epochs cut one endless sequence of passes into equal pieces.
-        length = len(self)
+        length = self._batches(epoch)
         first, last = epoch * length + start, (epoch + 1) * length
         plan: list[Rows] = []
         number = begin = 0
@@ -151,6 +156,11 @@ class Loader:
 
     def _pass(self, number: int) -> list[Rows]:
         """All batches of one pass over the split."""
+        if self._made is None or self._made[0] != number:
+            self._made = number, self._make_pass(number)
+        return self._made[1]
+
+    def _make_pass(self, number: int) -> list[Rows]:
         generator = numpy.random.default_rng([self.seed, number])
         order = generator.permutation(len(self._shards)) if self.shuffle else numpy.arange(len(self._shards))
         at_once = OPEN_SHARDS if self.shuffle else 1

@@ -1,0 +1,76 @@
+"""Files that hold a model: the result of a training, and what a running one needs to go on."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from jetloom.errors import JetloomError
+from jetloom.models.registry import build
+
+SCHEMA_VERSION = 1
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """Write a torch file that is complete or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        torch.save(content, partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_model(path: Path, model: nn.Module, described: dict[str, Any]) -> None:
+    """Write a trained model with what is needed to build and feed it again (``described``)."""
+    state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    save({"schema_version": SCHEMA_VERSION, **described, "state_dict": state}, path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a torch file without running anything in it.
+
+    Raises:
+        JetloomError: no such file, damaged, or of another version.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise JetloomError(f"{path}: no such checkpoint") from None
+    except Exception as error:
+        # torch raises half a dozen unrelated types for a damaged file.
+        raise JetloomError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0][:200]})") from None
+    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+        raise JetloomError(f"{path}: not a checkpoint of jetloom, version {SCHEMA_VERSION}")
+    return content
+
+
+def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Build the model of a checkpoint with its weights, in evaluation mode.
+
+    Returns:
+        The model, and the checkpoint without the weights: ``model``, ``options``, ``n_features``, ``n_classes``,
+        ``max_particles``, ``manifest``, ``training``, ``seed``, ``epoch``, ``run``.
+
+    Raises:
+        JetloomError: not a checkpoint, or not of this architecture.
+    """
+    content = load(path)
+    weights = content.pop("state_dict")
+    model = build(
+        content["model"],
+        n_features=content["n_features"],
+        n_classes=content["n_classes"],
+        max_particles=content["max_particles"],
+        **content["options"],
+    )
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise JetloomError(
+            f"{path}: the weights do not fit {content['model']}: {str(error).splitlines()[-1].strip()}"
+        ) from None
+    return model.eval(), content

@@ -1,0 +1,124 @@
+"""Optimisers, their parameter groups and the learning-rate schedules."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn, optim
+
+from jetloom.config import Training
+
+FINAL_RATE = 0.01
+"""flat_decay ends at this part of the rate."""
+DECAY_PART = 0.3
+"""flat_decay falls over this part of the epochs."""
+
+
+class Ranger(optim.RAdam):
+    """Lookahead (k = 6, alpha = 0.5, arXiv:1907.08610) around RAdam (arXiv:1908.03265), the recipe of ParT.
+
+    The slow weights are optimiser state like the moments, so a checkpoint holds them and a resumed run is exact. Weight
+    decay is decoupled.
+    """
+
+    def __init__(self, params: Any, lr: float, weight_decay: float, every: int = 6, alpha: float = 0.5) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            betas=(0.95, 0.999),
+            eps=1e-5,
+            weight_decay=weight_decay,
+            decoupled_weight_decay=True,
+            foreach=True,
+        )
+        self.every, self.alpha = every, alpha
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One RAdam step; every ``every``-th one ends with slow += alpha (fast - slow), fast = slow."""
+        fast = [p for group in self.param_groups for p in group["params"]]
+        for p in fast:
+            if "slow" not in self.state[p]:
+                # Made here and not in RAdam's own initialisation, which it skips for a state that is not empty.
+                self.state[p] |= {
+                    "step": torch.zeros((), dtype=torch.float32),
+                    "exp_avg": torch.zeros_like(p, memory_format=torch.preserve_format),
+                    "exp_avg_sq": torch.zeros_like(p, memory_format=torch.preserve_format),
+                    "slow": p.detach().clone(memory_format=torch.preserve_format),
+                    "steps": 0,
+                }
+        result = super().step(closure)
+        for p in fast:
+            self.state[p]["steps"] += 1
+        if fast and self.state[fast[0]]["steps"] % self.every == 0:
+            slow = [self.state[p]["slow"] for p in fast]
+            torch._foreach_lerp_(slow, fast, self.alpha)
+            torch._foreach_copy_(fast, slow)
+        return result
+
+
+def parameter_groups(model: nn.Module, training: Training) -> list[dict[str, Any]]:
+    """Parameters by weight decay and learning rate.
+
+    Biases, norms, other 1-d parameters and class tokens do not decay. The last layer, the last module with parameters
+    of its own, learns ``head_learning_rate_factor`` times as fast.
+    """
+    head = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None][-1]
+    in_head = {id(p) for p in head.parameters()}
+    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            decays = p.ndim > 1 and not name.endswith(("bias", "cls_token"))
+            groups.setdefault((decays, id(p) in in_head), []).append(p)
+    return [
+        {
+            "params": params,
+            "weight_decay": training.weight_decay if decays else 0.0,
+            "peak": training.learning_rate * (training.head_learning_rate_factor if fast else 1.0),
+        }
+        for (decays, fast), params in groups.items()
+    ]
+
+
+def build_optimiser(model: nn.Module, training: Training) -> optim.Optimizer:
+    """The optimiser of a recipe."""
+    groups = parameter_groups(model, training)
+    rate, decay = training.learning_rate, training.weight_decay
+    match training.optimizer:
+        case "ranger":
+            return Ranger(groups, lr=rate, weight_decay=decay)
+        case "adam":
+            return optim.Adam(groups, lr=rate, weight_decay=0.0, eps=1e-7, fused=True)
+        case "adamw":
+            return optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+
+
+def rate_factor(training: Training, epochs: int, epoch: int, fraction: float) -> float:
+    """Learning rate over the highest one, at a point of the training.
+
+    Args:
+        training: the recipe.
+        epochs: epochs in all.
+        epoch: the current one, from 0.
+        fraction: part of the epoch that is done, in [0, 1).
+    """
+    done = (epoch + fraction) / epochs
+    if done < training.warmup_fraction:
+        return done / training.warmup_fraction
+    match training.schedule:
+        case "constant":
+            return 1.0
+        case "cosine":
+            after = (done - training.warmup_fraction) / (1 - training.warmup_fraction)
+            return 0.5 * (1 + math.cos(math.pi * after))
+        case "flat_decay":
+            decaying = int(DECAY_PART * epochs)
+            # By epochs, not by steps: the factor falls at the start of each of the last epochs.
+            return FINAL_RATE ** (max(0, epoch - (epochs - decaying) + 1) / decaying) if decaying else 1.0
+
+
+def set_rate(optimiser: optim.Optimizer, factor: float) -> None:
+    """Give each group its peak rate times a factor."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak"] * factor

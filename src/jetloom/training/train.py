@@ -1,0 +1,294 @@
+"""One training from tensors to ``best.ckpt``, resumed where a killed one stopped."""
+
+import json
+import logging
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
+from torch import nn
+
+from jetloom.config import Training
+from jetloom.data.manifest import Manifest
+from jetloom.environment import git, hardware, versions
+from jetloom.errors import JetloomError
+from jetloom.models import build, load_published
+from jetloom.presets import model_card
+from jetloom.training.callbacks import Keeper, Narrator, Reporter
+from jetloom.training.checkpoint import load
+from jetloom.training.datamodule import Tensors
+from jetloom.training.lock import locked
+from jetloom.training.module import Tagger
+from jetloom.training.progress import COLUMNS, Progress
+from jetloom.training.tracking import Tracker, flatten, masked, open_store, run_tags
+
+# What a checkpoint says of the data: enough to feed the model other jets.
+DESCRIBED = {
+    *("dataset", "kind", "source", "selection", "classes", "background", "feature_set", "features", "standardisation"),
+    *("max_particles", "buckets", "seed", "digest"),
+}
+
+# Lightning's notes on the accelerator, its tips and its advice on loader workers do not concern a user of the workflow.
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", module="lightning.pytorch")
+
+
+def train(
+    manifest: Path,
+    output: Path,
+    *,
+    model: str,
+    preset: str | None,
+    options: dict[str, Any],
+    training: Training,
+    seed: int,
+    run: dict[str, Any],
+    scratch: Path,
+    store: Path | None = None,
+    threads: int | None = None,
+) -> None:
+    """Train one architecture; write ``best.ckpt``, ``history.csv`` and ``training.json`` when it has ended.
+
+    Args:
+        manifest: ``manifest.json`` of the tensors.
+        output: directory of the three files. They appear last; until then it is not touched.
+        model: row of the registry.
+        preset: named size.
+        options: over the preset's.
+        training: recipe.
+        seed: of weights, order and dropout.
+        run: ``experiment``, ``dataset``, ``model`` (its name there), ``seed``, ``title``.
+        scratch: directory of the running training. If it holds one, that one goes on; the caller keys it by whatever
+            makes a training another one. Removed at the end.
+        store: file of ``jetloom mlflow init``; None tracks nothing.
+        threads: CPU threads; None leaves it to torch.
+
+    Raises:
+        JetloomError: a mistake in the options, a training in the same scratch directory, a loss that is not a number.
+        SystemExit: status 143 after SIGTERM, with the state saved.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    described = Manifest.read(manifest)
+    world_rank = int(os.environ.get("LOCAL_RANK", 0)) + int(os.environ.get("SLURM_PROCID", 0))
+    if world_rank:
+        _fit(manifest, described, model, preset, options, training, seed, run, scratch, None)
+        return
+    with locked(scratch):
+        _train(manifest, described, output, model, preset, options, training, seed, run, scratch, store, threads)
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _train(
+    manifest: Path,
+    described: Manifest,
+    output: Path,
+    model: str,
+    preset: str | None,
+    options: dict[str, Any],
+    training: Training,
+    seed: int,
+    run: dict[str, Any],
+    scratch: Path,
+    store: Path | None,
+    threads: int | None,
+) -> None:
+    """The training on rank 0, with its MLflow run and its files."""
+    tracker = None
+    if store is not None:
+        uri, experiment_id = open_store(store, f"{run['experiment']}/{run['dataset']}")
+        tracker = Tracker(
+            uri,
+            experiment_id,
+            f"{run['title']} · seed {seed}",
+            scratch / "mlflow.json",
+            flatten(
+                {
+                    "model": run["model"],
+                    "architecture": model,
+                    "preset": preset,
+                    "seed": seed,
+                    "option": _resolved(model, preset, options),
+                    "training": training.model_dump(mode="json"),
+                    "data": {"digest": described.digest, "features": described.feature_set},
+                }
+            ),
+            run_tags(run, "train_model", described.digest),
+            {"name": described.dataset, "digest": described.digest, "source": str(manifest)},
+        )
+    try:
+        tagger = _fit(manifest, described, model, preset, options, training, seed, run, scratch, tracker)
+    except BaseException:
+        if tracker is not None:
+            tracker.close("FAILED")
+        raise
+    progress = tagger.progress
+    (scratch / "history.csv").write_text(_csv(progress.history))
+    mlflow = None
+    if tracker is not None:
+        for file in (scratch / "best.ckpt", scratch / "history.csv"):
+            tracker.artifact(file)
+        tracker.close("FINISHED")
+        mlflow = {
+            "uri": masked(tracker.uri),
+            "experiment_id": experiment_id,
+            "run_id": tracker.run_id,
+            "not_sent": tracker.lost,
+        }
+    summary = {
+        "schema_version": 1,
+        "run": run,
+        "architecture": model,
+        "preset": preset,
+        "options": _resolved(model, preset, options),
+        "training": training.model_dump(mode="json"),
+        "parameters": sum(parameter.numel() for parameter in tagger.model.parameters()),
+        "epochs_done": len(progress.history),
+        "best_epoch": progress.best_epoch,
+        "best": progress.best if training.monitor == "accuracy" else -progress.best,
+        "seconds": round(progress.seconds, 3),
+        "resumed": progress.resumed,
+        "device": tagger.device_name,
+        "hardware": hardware(threads or torch.get_num_threads()),
+        "versions": versions(),
+        "git": git(),
+        "data_digest": described.digest,
+        "mlflow": mlflow,
+    }
+    (scratch / "training.json").write_text(json.dumps(summary, indent=1))
+    output.mkdir(parents=True, exist_ok=True)
+    # best.ckpt last: it is what other steps wait for.
+    for name in ("history.csv", "training.json", "best.ckpt"):
+        _move(scratch / name, output / name)
+
+
+def _fit(
+    manifest: Path,
+    described: Manifest,
+    model: str,
+    preset: str | None,
+    options: dict[str, Any],
+    training: Training,
+    seed: int,
+    run: dict[str, Any],
+    scratch: Path,
+    tracker: Tracker | None,
+) -> Tagger:
+    """Train, or go on with what lies in ``scratch``, to the end of the recipe."""
+    seed_everything(seed, verbose=False)
+    sizes = {
+        "n_features": len(described.features),
+        "n_classes": len(described.classes),
+        "max_particles": described.max_particles,
+    }
+    network = build(model, preset=preset, **sizes, **options)
+    if training.initial_weights:
+        _start_from(network, Path(training.initial_weights))
+    progress = Progress(training)
+    state = load(scratch / "last.ckpt") if (scratch / "last.ckpt").is_file() else None
+    if state is not None:
+        progress.load_state_dict(state["progress"])
+        progress.resumed += 1
+        network.load_state_dict(state["model"])
+        print(f"Going on at epoch {progress.epoch + 1}, batch {progress.position}", flush=True)
+    content = {
+        "model": model,
+        "options": _resolved(model, preset, options),
+        **sizes,
+        "manifest": described.model_dump(mode="json", include=DESCRIBED),
+        "training": training.model_dump(mode="json"),
+        "seed": seed,
+        "run": run,
+    }
+    tagger = Tagger(network, progress, seed, state and state["optimiser"])
+    callbacks = [Keeper(scratch, content, training.checkpoint_minutes), Narrator(run["title"])]
+    if tracker is not None:
+        callbacks.append(Reporter(tracker))
+    trainer = _trainer(training, callbacks)
+    if trainer.world_size != training.devices * training.nodes:
+        raise JetloomError(
+            f"training.devices x nodes is {training.devices * training.nodes}, but {trainer.world_size} processes "
+            "started; each would train on a part of the data only"
+        )
+    if state is not None and state["precision"]:
+        trainer.precision_plugin.load_state_dict(state["precision"])
+    if not progress.finished:
+        trainer.fit(tagger, datamodule=Tensors(manifest, progress, seed))
+    tagger.device_name = str(trainer.strategy.root_device)
+    return tagger
+
+
+def _trainer(training: Training, callbacks: list[Any]) -> Trainer:
+    """A trainer that does what the callbacks say and nothing of its own."""
+    return Trainer(
+        max_epochs=-1,
+        min_epochs=0,
+        accelerator="auto",
+        devices=training.devices,
+        num_nodes=training.nodes,
+        strategy="ddp" if training.devices * training.nodes > 1 else "auto",
+        # One owner of a requeue: Snakemake's retries, not Lightning.
+        plugins=[SLURMEnvironment(auto_requeue=False) if training.nodes > 1 else LightningEnvironment()],
+        precision=_precision(training.precision),
+        gradient_clip_val=training.gradient_clip,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        benchmark=True,
+    )
+
+
+def _precision(wanted: str) -> str:
+    if wanted == "auto":
+        if not torch.cuda.is_available():
+            return "32-true"
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[wanted]
+
+
+def _start_from(network: nn.Module, path: Path) -> None:
+    """Weights of another training, but for a last layer of another size (fine-tuning).
+
+    Raises:
+        JetloomError: anything else does not fit.
+    """
+    if path.suffix == ".pt":
+        print(load_published(network, path))
+        return
+    weights, own = load(path)["state_dict"], network.state_dict()
+    other = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
+    head = [
+        name for name, module in network.named_modules() if next(module.parameters(recurse=False), None) is not None
+    ][-1]
+    if wrong := [name for name in other if not name.startswith(f"{head}.")]:
+        raise JetloomError(f"initial_weights: {path} does not fit this model: {', '.join(wrong[:5])}")
+    network.load_state_dict(
+        {name: value for name, value in weights.items() if name in own and name not in other}, strict=False
+    )
+    print(f"Started from {path}; new: {', '.join(other) or 'nothing'}")
+
+
+def _resolved(model: str, preset: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    return (model_card(model).presets[preset].options if preset else {}) | options
+
+
+def _csv(history: list[dict[str, float]]) -> str:
+    rows = [",".join(COLUMNS), *(",".join(f"{row[name]:.10g}" for name in COLUMNS) for row in history)]
+    return "\n".join(rows) + "\n"
+
+
+def _move(source: Path, target: Path) -> None:
+    # Scratch may be another file system: copy beside the target, then rename.
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.copyfile(source, partial)
+    os.replace(partial, target)
