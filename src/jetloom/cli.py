@@ -110,6 +110,39 @@ def simulate_shapes(
 
 
 @app.command
+def download(
+    dataset: str,
+    *,
+    output: Path,
+    name: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    mirror: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    checksums: Path | None = None,
+    jobs: int = 4,
+    set_: Set = (),
+) -> None:
+    """Fetch the raw files of a public data set, verified; a broken download goes on when the command is given again.
+
+    Parameters
+    ----------
+    dataset
+        Data-set preset (`jetloom datasets` lists them).
+    output
+        Directory of the raw files.
+    name
+        Raw file to fetch (repeatable); default: all of all splits.
+    mirror
+        Asked before the publisher (repeatable): URL, file:// or directory, whose files are linked and not copied.
+    checksums
+        JSON file of checksums learnt where none are published; default: checksums.json in OUTPUT.
+    jobs
+        Files at once.
+    """
+    from jetloom.data.download import download as run
+
+    run(_dataset(dataset, set_), output, names=name or None, checksums=checksums, mirrors=mirror, jobs=jobs)
+
+
+@app.command
 def skim(raw: Path, output: Path, *, dataset: str, set_: Set = ()) -> None:
     """Select jets of one raw file and write them, canonical and jagged, as one Parquet file.
 
@@ -336,6 +369,82 @@ def cost(
     settings = validate(Cost, parse_assignments(set_), "cost")
     options = parse_assignments(option)
     run(model, preset, options, manifest, output, settings=settings, run=identity, threads=threads)
+
+
+@app.command
+def report(
+    *,
+    metrics: Files,
+    training: Files,
+    predictions: Files,
+    histories: Files,
+    costs: Files,
+    manifests: Files,
+    output: Path,
+    title: str = "Jet taggers compared",
+) -> None:
+    """Write the page with its tables and figures from stored results; trains nothing, reads no MLflow.
+
+    Parameters
+    ----------
+    metrics
+        metrics.json of all trainings.
+    training
+        training.json of the same trainings.
+    predictions
+        predictions.parquet of the same trainings.
+    histories
+        history.csv of the same trainings.
+    costs
+        cost.json of the models.
+    manifests
+        manifest.json of the data sets.
+    output
+        Directory for index.html, figures/ and tables/.
+    title
+        Headline.
+    """
+    from jetloom.report.build import report as run
+
+    run(metrics, training, predictions, histories, costs, manifests, output, title=title)
+
+
+@app.command
+def figure(
+    name: str,
+    *,
+    metrics: Files,
+    training: Files,
+    predictions: Files,
+    histories: Files,
+    costs: Files,
+    manifests: Files,
+    output: Path,
+) -> None:
+    """Draw one figure again from stored results: PDF, PNG and the numbers behind it as CSV.
+
+    Parameters
+    ----------
+    name
+        Figure, for example roc (a wrong name lists them all).
+    metrics
+        metrics.json of all trainings.
+    training
+        training.json of the same trainings.
+    predictions
+        predictions.parquet of the same trainings.
+    histories
+        history.csv of the same trainings.
+    costs
+        cost.json of the models.
+    manifests
+        manifest.json of the data sets.
+    output
+        Directory of the figures; the others in it stay.
+    """
+    from jetloom.report.build import figure as run
+
+    run(name, metrics, training, predictions, histories, costs, manifests, output)
 
 
 @mlflow.command(name="init")
