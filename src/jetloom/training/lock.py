@@ -31,8 +31,8 @@ def locked(directory: Path) -> Iterator[None]:
             owner = _read(path)
             if owner is not None and _alive(owner):
                 raise JetloomError(
-    """Hold ``directory/lock``, a file naming host, process and its start; that of a dead process is taken over.
-                    "that process has ended"
+                    f"{path}: process {owner['pid']} on {owner['host']} trains here; wait for it, or remove the file "
+                    "if that process has ended"
                 ) from None
             path.unlink(missing_ok=True)
     try:
