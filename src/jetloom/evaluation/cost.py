@@ -3,24 +3,22 @@
 import json
 import math
 import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from jetloom import __version__
 from jetloom.batch import Batch
 from jetloom.config import Cost
 from jetloom.data.loader import Loader
 from jetloom.data.manifest import Manifest
+from jetloom.environment import hardware, versions
 from jetloom.evaluation.memory import METHODS, peak_megabytes
 from jetloom.models.registry import build
 from jetloom.presets import model_card
@@ -159,7 +157,7 @@ def cost(
         "memory_method": METHODS[device.type],
         "device": device.type,
         "hardware": hardware(threads),
-        "versions": {"jetloom": __version__, "python": platform.python_version(), "torch": torch.__version__},
+        "versions": versions(),
     }
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
@@ -254,26 +252,6 @@ def made_up_pool(n_features: int, jets: bool, particles: int = 2000) -> Pool:
     px, py, pz = pt * phi.cos(), pt * phi.sin(), pt * eta.sinh()
     energy = (px**2 + py**2 + pz**2 + 0.14**2).sqrt()
     return Pool(features, torch.stack([px, py, pz, energy], dim=1), coordinates)
-
-
-def hardware(threads: int) -> dict[str, Any]:
-    """This machine in words."""
-    return {
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "threads": threads,
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _short(value: float) -> float:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
-from jetloom import __version__
 from jetloom.config import Evaluation
 from jetloom.data.loader import Loader
 from jetloom.data.manifest import Manifest
+from jetloom.environment import versions
 from jetloom.errors import JetloomError
 from jetloom.evaluation.figures_of_merit import figures_of_merit
 from jetloom.training.checkpoint import load_model
@@ -81,12 +80,7 @@ def evaluate(
         "data_digest": described.digest,
         "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "mlflow": tracked,
-        "versions": {
-            "jetloom": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions(),
     }
     output.mkdir(parents=True, exist_ok=True)
     predictions, figures = output / "predictions.parquet", output / "metrics.json"

@@ -1,5 +1,6 @@
 """The tables of a report: cells for the page, and the same numbers unrounded as CSV."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -174,7 +175,8 @@ def mlflow_link(tracked: dict[str, Any]) -> tuple[str, bool]:
     """Address of a run in the MLflow UI, and whether its server must first be started on this machine."""
     uri = tracked.get("uri") or ""
     local = not uri.startswith(("http://", "https://"))
-    base = "http://127.0.0.1:5000" if local else uri.rstrip("/")
+    # A password in the address of a server is not for readers of the page.
+    base = "http://127.0.0.1:5000" if local else re.sub(r"//[^/@]*@", "//", uri).rstrip("/")
     return f"{base}/#/experiments/{tracked['experiment_id']}/runs/{tracked['run_id']}", local
 
 

@@ -1,0 +1,115 @@
+"""From a checkpoint to metrics.json and predictions.parquet."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+from jetloom.config import Evaluation
+from jetloom.data.manifest import Manifest
+from jetloom.errors import JetloomError
+from jetloom.evaluation import evaluate as module
+from jetloom.evaluation.evaluate import evaluate, score
+from jetloom.models.registry import build
+from jetloom.training.checkpoint import load_model, save_model
+
+from .conftest import CLASSES, OBSERVERS
+
+RUN = {"experiment": "e", "dataset": "toy", "model": "transformer", "seed": 3, "title": "Transformer"}
+SETTINGS = Evaluation(batch_size=13, bootstrap=20)
+
+
+@pytest.fixture
+def checkpoint(manifest, tmp_path):
+    """A model with fresh weights, saved as a training would."""
+    torch.manual_seed(1)
+    described = Manifest.read(manifest)
+    model = build("transformer", n_features=7, n_classes=3, max_particles=32)
+    path = tmp_path / "best.ckpt"
+    facts = {key: getattr(described, key) for key in ("classes", "features", "digest")}
+    save_model(path, model, {
+        "model": "transformer", "options": {}, "n_features": 7, "n_classes": 3, "max_particles": 32,
+        "manifest": facts, "training": {}, "seed": 3, "epoch": 1, "run": RUN,
+    })  # fmt: skip
+    return path
+
+
+def test_the_files_say_what_the_model_does(checkpoint, manifest, tmp_path):
+    evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS, threads=1)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["metrics.json", "predictions.parquet"]
+    content = json.loads((tmp_path / "out/metrics.json").read_text())
+    table = pq.read_table(tmp_path / "out/predictions.parquet")
+    assert table.column_names == [*(f"score_{name}" for name in CLASSES), "label", *OBSERVERS]
+    facts = json.loads(table.schema.metadata[b"jetloom"])
+    assert facts["run"] == content["run"] == RUN
+    scores = np.stack([table.column(f"score_{name}").to_numpy() for name in CLASSES], axis=1)
+    label = table.column("label").to_numpy()
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert len(label) == content["jets"] == 60
+    values = content["values"]
+    assert values["accuracy"]["value"] == pytest.approx(accuracy_score(label, scores.argmax(axis=1)))
+    doubles = scores.astype(float) / scores.astype(float).sum(axis=1, keepdims=True)
+    assert values["auc"]["value"] == pytest.approx(roc_auc_score(label, doubles, multi_class="ovo"), abs=1e-6)
+    assert set(values["rejection"]) == {"Hbb", "Tbl"}
+    # Observers stay with their jets: the number of particles is that of the mask.
+    assert table.column("jet_nparticles").to_numpy().min() >= 8
+    assert content["data_digest"] == Manifest.read(manifest).digest
+    assert len(content["checkpoint_sha256"]) == 64
+
+
+def test_scores_do_not_depend_on_the_batch_size(checkpoint, manifest):
+    model, _ = load_model(checkpoint)
+    few, many = (score(model, manifest, "test", size) for size in (7, 60))
+    np.testing.assert_allclose(few[0], many[0], atol=1e-5)
+    np.testing.assert_array_equal(few[1], many[1])
+    np.testing.assert_array_equal(few[2], many[2])
+
+
+def test_other_classes_are_refused_before_anything_is_written(checkpoint, manifest, tmp_path):
+    content = json.loads(manifest.read_text())
+    content["classes"] = ["QCD", "Hcc", "Tbl"]
+    other = tmp_path / "manifest.json"
+    other.write_text(json.dumps(content))
+    with pytest.raises(JetloomError, match=r"trained with classes QCD, Hbb, Tbl; .* has QCD, Hcc, Tbl"):
+        evaluate(checkpoint, other, tmp_path / "out", settings=SETTINGS)
+    with pytest.raises(JetloomError, match="no split 'tset'; allowed: train, test"):
+        evaluate(checkpoint, manifest, tmp_path / "out", split="tset", settings=SETTINGS)
+    assert not (tmp_path / "out").exists()
+
+
+def test_figures_go_into_the_run_of_the_training(checkpoint, manifest, tmp_path, monkeypatch):
+    from jetloom.training import tracking
+
+    calls = []
+    monkeypatch.setattr(tracking, "log_evaluation", lambda *arguments: calls.append(arguments))
+    training = tmp_path / "training.json"
+    training.write_text(json.dumps({"run": RUN, "mlflow": {"uri": "sqlite:///x.db", "run_id": "abc"}}))
+    evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS, training=training)
+    evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS, training=training, track=False)
+    (uri, run_id, values, artifacts), = calls  # fmt: skip
+    assert (uri, run_id) == ("sqlite:///x.db", "abc")
+    assert {"test/accuracy", "test/auc", "test/loss"} <= set(values)
+    assert {"test/rej50_Hbb", "test/rej90_Tbl"} >= set(values) - {"test/accuracy", "test/auc", "test/loss"}
+    assert all(path.is_file() for path in artifacts)
+
+
+def test_a_diverged_model_is_one_line(checkpoint, manifest, tmp_path, monkeypatch):
+    def broken(path):
+        model, saved = load_model(path)
+        for parameter in model.parameters():
+            parameter.data.fill_(float("nan"))
+        return model, saved
+
+    monkeypatch.setattr(module, "load_model", broken)
+    with pytest.raises(JetloomError, match="not finite"):
+        evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS)
+
+
+def test_evaluation_imports_neither_lightning_nor_mlflow():
+    code = "import sys, jetloom.evaluation.evaluate; print({'mlflow', 'lightning', 'sklearn'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"

@@ -1,0 +1,96 @@
+"""The page in a real browser: no error, nothing fetched, sorting works, wide and narrow."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH (apt-get install chromium)"),
+]
+
+# Runs in the page after its own script: clicks through every table and writes what it saw into the document.
+PROBE = """
+<script>
+window.addEventListener("load", () => {
+  const column = (table, index) => [...table.tBodies[0].rows].map((row) => row.cells[index].dataset.order ?? null);
+  const seen = {tables: {}};
+  for (const table of document.querySelectorAll("table.sortable")) {
+    seen.tables[table.id] = [...table.tHead.rows[0].cells].map((head, index) => {
+      const button = head.querySelector("button");
+      button.click();
+      const first = [head.getAttribute("aria-sort"), column(table, index)];
+      button.click();
+      return [first, [head.getAttribute("aria-sort"), column(table, index)]];
+    });
+  }
+  seen.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+  seen.fetched = performance.getEntriesByType("resource").map((entry) => entry.name).filter((name) => !name.startsWith("data:"));
+  seen.broken = [...document.images].filter((image) => image.complete && !image.naturalWidth).length;
+  seen.unnamed = [...document.querySelectorAll("a, button")].filter((item) => !(item.textContent.trim() || item.ariaLabel)).length;
+  const out = document.createElement("script");
+  out.type = "application/json"; out.id = "seen"; out.textContent = JSON.stringify(seen);
+  document.body.append(out);
+});
+</script>
+"""  # noqa: E501
+
+
+def chromium(page: Path, home: Path, width: int, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Open a page without a window; its console goes to stderr."""
+    assert CHROMIUM
+    command = [
+        CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr",
+        f"--user-data-dir={home / 'profile'}", f"--window-size={width},1600", "--virtual-time-budget=5000", *flags,
+        page.as_uri(),
+    ]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"HOME": str(home)})
+
+
+def console(process: subprocess.CompletedProcess[str]) -> list[str]:
+    """What the page itself said."""
+    return [line for line in process.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.parametrize("width", [1300, 420])
+def test_sorting_in_the_browser(made, tmp_path, width):
+    probed = tmp_path / "probed.html"
+    probed.write_text(made.page.replace("</body>", PROBE + "</body>"))
+    done = chromium(probed, tmp_path, width, "--dump-dom")
+    assert not console(done)
+    found = re.search(r'id="seen">(.*?)</script>', done.stdout, flags=re.S)
+    assert found, done.stderr[-2000:]
+    seen = json.loads(found[1])
+    assert seen["fetched"] == []
+    assert seen["broken"] == seen["unnamed"] == 0
+    assert seen["overflow"] <= 0, "wide tables scroll inside their frame, the page does not"
+    assert len(seen["tables"]) == 5
+    for columns in seen["tables"].values():
+        for first, second in columns:
+            assert {first[0], second[0]} == {"ascending", "descending"}
+            for direction, values in (first, second):
+                known = [value for value in values if value is not None]
+                assert values[: len(known)] == known, "what has no value is last"
+                try:
+                    keys = [float(value) for value in known]
+                except ValueError:
+                    keys = known
+                assert keys == sorted(keys, reverse=direction == "descending")
+
+
+@pytest.mark.parametrize("width", [1300, 420])
+def test_a_screenshot_shows_the_page(made, tmp_path, width):
+    picture = tmp_path / "page.png"
+    done = chromium(made.output / "index.html", tmp_path, width, f"--screenshot={picture}")
+    assert not console(done)
+    with Image.open(picture) as image:
+        assert image.width == width
+        assert len(image.convert("RGB").getcolors(1 << 24)) > 20, "not an empty page"
