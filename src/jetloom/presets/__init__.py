@@ -46,7 +46,7 @@ def names(kind: Kind) -> list[str]:
 
 @cache
 def read(kind: Kind, name: str) -> dict[str, Any]:
-    """Content of one preset file.
+    """Content of one preset file; one that says ``based_on`` changes some keys of another.
 
     Raises:
         JetloomError: there is no such preset.
@@ -54,7 +54,9 @@ def read(kind: Kind, name: str) -> dict[str, Any]:
     path = DIRECTORY / kind / f"{name}.yaml"
     if not path.is_file():
         raise JetloomError(f"unknown {kind.removesuffix('s')} {name!r}; known: {', '.join(names(kind))}")
-    return yaml.safe_load(path.read_text())
+    values = yaml.safe_load(path.read_text())
+    base = values.pop("based_on", None)
+    return values if base is None else read(kind, base) | values
 
 
 @cache

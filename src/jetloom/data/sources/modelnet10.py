@@ -35,7 +35,10 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
         points = numpy.stack(
             [cloud(*read_off(file), dataset.max_particles, _seed(dataset.seed, file)) for file in some]
         )
-        columns = {f"points_{axis}": awkward.from_regular(points[..., index]) for index, axis in enumerate("xyz")}
+        columns = {
+            f"points_{axis}": awkward.from_regular(numpy.ascontiguousarray(points[..., index]))
+            for index, axis in enumerate("xyz")
+        }
         yield awkward.zip(columns | {"label": numpy.full(len(some), label)}, depth_limit=1)
 
 

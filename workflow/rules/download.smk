@@ -1,0 +1,62 @@
+"""Raw files of public data sets. One job for each set: it fetches several files at once and goes on after a kill."""
+
+# A data set whose files are there already says so with `raw`.
+PUBLIC = [
+    name
+    for name in EXPERIMENT.datasets
+    if EXPERIMENT.dataset(name).files
+    and not EXPERIMENT.dataset(name).simulation
+    and not (name in EXPERIMENT.per_dataset and EXPERIMENT.per_dataset[name].raw)
+]
+
+
+def raw_output(dataset, name):
+    """A raw file as an output; what has no suffix is a directory."""
+    path = raw_path(dataset, name)
+    return path if "." in name.rpartition("/")[2] else directory(path)
+
+
+def download_facts(name):
+    """Preset, changed settings and mirrors of a data set, as arguments."""
+    changes = EXPERIMENT.per_dataset.get(name)
+    extra = (changes.model_extra or {}) if changes else {}
+    settings = assignments({key: value for key, value in extra.items() if key in ("splits", "files")})
+    mirrors = " ".join(f"--mirror {shlex.quote(mirror)}" for mirror in EXPERIMENT.dataset(name).mirrors)
+    return (changes and changes.based_on) or name, settings, mirrors
+
+
+for public in PUBLIC:
+    preset, settings, mirrors = download_facts(public)
+
+    rule:
+        name:
+            f"download_{public}"
+        output:
+            [
+                raw_output(public, raw)
+                for split in EXPERIMENT.dataset(public).splits
+                for raw in EXPERIMENT.dataset(public).raw_files(split)
+            ],
+        log:
+            f"logs/download/{public}.log",
+        benchmark:
+            f"logs/benchmarks/download/{public}.tsv"
+        # Compute nodes often see no internet.
+        localrule: True
+        conda:
+            "../../envs/jetloom.yaml"
+        # Of the network, not of the processor.
+        threads: 4
+        resources:
+            mem_mb=1000,
+            runtime=2880,
+            # Where the files come from changes no result: as a parameter, another mirror would run everything again.
+            mirrors=mirrors,
+        params:
+            preset=preset,
+            settings=settings,
+            directory=f"{DATA}/{public}/raw",
+            checksums=f"{DATA}/{public}/checksums.json",
+        shell:
+            "jetloom download {params.preset} --output {params.directory} --checksums {params.checksums}"
+            " --jobs {threads} {params.settings} {resources.mirrors} &> {log}"
