@@ -145,7 +145,7 @@ def _data(dataset: DataSet) -> list[tuple[str, str]]:
         truncated = f"; {split['truncated']:,} cut to {manifest['max_particles']}" if split["truncated"] else ""
         rows.append((f"Split {name}", f"{split['jets']:,} {dataset.thing}, {spread} per class{truncated}"))
     rows += [
-        ("Made from", f"{len(manifest['made_from'])} files, hashes in manifest.json"),
+        ("Made from", f"files: {len(manifest['made_from'])}; their hashes are in manifest.json"),
         ("Digest of the tensors", f"sha256 {manifest['digest']}"),
     ]
     return rows
@@ -182,7 +182,7 @@ def _machines(collection: Collection) -> list[tuple[str, str]]:
 
 
 def _machine(hardware: dict[str, Any]) -> str:
-    parts = [hardware.get("gpu"), hardware.get("cpu"), f"{hardware['threads']} threads"]
+    parts = [hardware.get("gpu"), hardware.get("cpu"), f"threads: {hardware['threads']}"]
     if hardware.get("memory_gb"):
         parts.append(f"{hardware['memory_gb']:g} GB")
     return ", ".join(part for part in parts if part)
