@@ -7,6 +7,7 @@ from torch.nn import functional
 from jetloom.errors import JetloomError
 from jetloom.models.attention import Projections, attend
 from jetloom.models.layers import Packing, RealBatchNorm
+from jetloom.models.lsh_attention import ITSELF, lsh_attend, rotations
 from jetloom.models.part import scale_heads
 
 
@@ -75,7 +76,8 @@ class SelfAttention(nn.Module):
             return attend(*query_key_value.chunk(3, -1), self.heads, bias, dropout)
         query, value = packing.unpack(self.attn.query_value(x)).chunk(2, -1)
         key = functional.normalize(query.unflatten(-1, (self.heads, -1)).float(), dim=-1).flatten(-2).to(query.dtype)
-        return attend(query, key, value, self.heads, bias, dropout)
+        itself = torch.eye(query.shape[1], device=query.device) * ITSELF
+        return attend(query, key, value, self.heads, bias + itself, dropout)
 
     def forward(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
         """Packed (n, D) to (n, D); bias broadcastable to (B, H, N, N), added to the scores."""
@@ -83,6 +85,33 @@ class SelfAttention(nn.Module):
         if self.head_scale is not None and self.out_norm is not None:
             out = self.out_norm(scale_heads(out, self.head_scale, "weaver0.5"))
         return x + functional.dropout(out, self.dropout, self.training)
+
+
+class HashedAttention(SelfAttention):
+    """Self-attention within hash buckets, queries being keys. No dropout of attention weights.
+
+    Training draws new hash directions at every step, as the paper does; evaluation uses those that are stored with
+    the weights, so that the same jet always gets the same answer.
+
+    Args:
+        width, heads, dropout, normformer: as above.
+        rounds: independent hashes.
+        buckets: b, even.
+        chunk: particles per chunk.
+    """
+
+    def __init__(
+        self, width: int, heads: int, dropout: float, normformer: bool, rounds: int, buckets: int, chunk: int
+    ) -> None:
+        super().__init__(width, heads, dropout, normformer, shared=True)
+        self.chunk = chunk
+        self.register_buffer("directions", rotations(width // heads, rounds, buckets))
+
+    def attended(self, x: Tensor, packing: Packing, bias: Tensor | None) -> Tensor:
+        query_value = packing.unpack(self.attn.query_value(x)).chunk(2, -1)
+        query, value = (half.unflatten(-1, (self.heads, -1)).transpose(1, 2) for half in query_value)
+        directions = torch.randn_like(self.directions) if self.training else self.directions
+        return lsh_attend(query, value, packing.mask, directions, self.chunk).transpose(1, 2).flatten(-2)
 
 
 class FeedForward(nn.Module):

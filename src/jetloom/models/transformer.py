@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.attention import key_bias
-from jetloom.models.encoder import Embedding, FeedForward, SelfAttention
+from jetloom.models.encoder import Embedding, FeedForward, HashedAttention, SelfAttention
 from jetloom.models.layers import Packing
 from jetloom.models.part import ClassAttentionModel
+from jetloom.models.sorting import real_first, sort_key, take, zero_padding
+from jetloom.models.sparse_attention import nearest, pattern_bias, strided
 
 
 class Layer(nn.Module):
@@ -50,7 +52,7 @@ class MeanReadout(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Pre-LN Transformer encoder.
+    """Pre-LN Transformer encoder; by default ParT without pair features: 2,133,918 parameters.
 
     Args:
         n_features, n_classes: F and C.
@@ -61,9 +63,18 @@ class Transformer(nn.Module):
         ffn_ratio: hidden width of the feed-forward network over D.
         dropout: on attention weights, hidden values and residuals.
         readout: mean of the particles, or ParT's class-attention blocks.
-        class_blocks: number of the latter.
-        normformer: ParT's extra scales and normalisations; with readout: class this is ParT without pair features.
-        macaron: two half feed-forward steps around the attention; halve ffn_ratio to keep the size.
+        class_blocks, class_ffn_ratio: number of the latter and hidden width of their feed-forward networks over D.
+        normformer: ParT's extra scales and normalisations; without them the textbook's pre-LN layer.
+        macaron: two half feed-forward steps around the attention; halve ffn_ratio to keep the size. Where the layer
+            also has a learned scale of the residual, both are kept.
+        attention: full; shared_qk: full, queries being keys; strided or nearest: sparse patterns
+            (:mod:`jetloom.models.sparse_attention`); lsh: within hash buckets (:mod:`jetloom.models.lsh_attention`).
+        stride: l of the strided pattern.
+        neighbours: k of the nearest-neighbour pattern.
+        bucket_size: particles per chunk of lsh; there are max_particles / bucket_size buckets (an even number).
+        hashes: rounds of lsh.
+        max_particles: longest input; only sets the number of buckets.
+        sort: order of the particles for strided and lsh, which need one; auto: pt for jets, morton for points.
     """
 
     ordered = False
@@ -79,19 +90,44 @@ class Transformer(nn.Module):
         heads: int = 8,
         ffn_ratio: int = 4,
         dropout: float = 0.1,
-        readout: Literal["mean", "class"] = "mean",
+        readout: Literal["mean", "class"] = "class",
         class_blocks: int = 2,
-        normformer: bool = False,
+        class_ffn_ratio: int = 4,
+        normformer: bool = True,
         macaron: bool = False,
+        attention: Literal["full", "shared_qk", "strided", "nearest", "lsh"] = "full",
+        stride: int = 12,
+        neighbours: int = 16,
+        bucket_size: int = 8,
+        hashes: int = 4,
+        max_particles: int = 128,
+        sort: Literal["auto", "pt", "kt", "delta_R", "morton", "none"] = "auto",
     ) -> None:
         super().__init__()
         if not embedding:
             raise JetloomError("embedding: expected at least one width")
+        if min(stride, neighbours, bucket_size, hashes) < 1:
+            raise JetloomError("stride, neighbours, bucket_size and hashes must be at least 1")
+        if attention == "lsh" and 2 * bucket_size > max_particles:
+            raise JetloomError(
+                f"bucket_size = {bucket_size} leaves a single bucket for max_particles = {max_particles}: that is full "
+                f"attention; choose at most {max_particles // 2}, or attention: shared_qk"
+            )
+        self.attention, self.stride, self.neighbours = attention, stride, neighbours
+        self.sort = sort if attention in ("strided", "lsh") else "none"
+        self.ordered = attention in ("strided", "lsh") and sort == "none"
+        buckets = max_particles // bucket_size // 2 * 2
+
+        def self_attention() -> SelfAttention:
+            if attention == "lsh":
+                return HashedAttention(width, heads, dropout, normformer, hashes, buckets, bucket_size)
+            return SelfAttention(width, heads, dropout, normformer, shared=attention == "shared_qk")
+
         width = embedding[-1]
         self.embed = Embedding(n_features, tuple(embedding), first_norm)
         self.layers = nn.ModuleList(
             Layer(
-                SelfAttention(width, heads, dropout, normformer),
+                self_attention(),
                 width,
                 ffn_ratio * width,
                 dropout,
@@ -103,13 +139,29 @@ class Transformer(nn.Module):
         if readout == "mean":
             self.readout = MeanReadout(width, n_classes)
         else:
-            self.readout = ClassAttentionModel(width, n_classes, class_blocks, heads, ffn_ratio, "weaver0.5")
+            self.readout = ClassAttentionModel(width, n_classes, class_blocks, heads, class_ffn_ratio, "weaver0.5")
 
     def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features and mask."""
+        """Batch to logits (B, C). Uses features and mask; some variants sort by vectors or coordinates."""
+        if self.sort != "none":
+            batch = self.sorted(zero_padding(batch))
         packing = Packing(batch.mask)
         x = self.embed(packing.pack(batch.features), packing.real)
-        bias = key_bias(batch.mask)
+        bias = self.bias(batch)
         for layer in self.layers:
             x = layer(x, packing, bias)
         return self.readout.classify(packing.unpack(x), batch.mask)
+
+    def sorted(self, batch: Batch) -> Batch:
+        """Features and mask in the order of ``sort``, padding last."""
+        sort = ("morton" if batch.vectors is None else "pt") if self.sort == "auto" else self.sort
+        order = real_first(sort_key(batch, sort), batch.mask).argsort(dim=1, descending=True, stable=True)
+        return batch._replace(features=take(batch.features, order), mask=batch.mask.gather(1, order))
+
+    def bias(self, batch: Batch) -> Tensor:
+        """Bias of the attention scores: which keys are open."""
+        if self.attention == "strided":
+            return pattern_bias(strided(batch.mask, self.stride), batch.mask)
+        if self.attention == "nearest":
+            return pattern_bias(nearest(batch.coordinates, batch.mask, self.neighbours), batch.mask)
+        return key_bias(batch.mask)
