@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
@@ -77,3 +78,18 @@ def dataset_digest(wildcards, keys, *modules):
     """Hash of the resolved settings of a data set and of the code that a stage runs."""
     dataset = EXPERIMENT.dataset(wildcards.dataset)
     return digest(dataset.model_dump(mode="json", include=keys), fingerprint(*modules))
+
+
+def raw_output(dataset, name):
+    """A raw file as an output; what has no suffix is a directory."""
+    path = raw_path(dataset, name)
+    return path if "." in name.rpartition("/")[2] else directory(path)
+
+
+def download_facts(name):
+    """Preset, changed settings and mirrors of a data set, as arguments."""
+    changes = EXPERIMENT.per_dataset.get(name)
+    extra = (changes.model_extra or {}) if changes else {}
+    settings = assignments({key: value for key, value in extra.items() if key in ("splits", "files")})
+    mirrors = " ".join(f"--mirror {shlex.quote(mirror)}" for mirror in EXPERIMENT.dataset(name).mirrors)
+    return (changes and changes.based_on) or name, settings, mirrors

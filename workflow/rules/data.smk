@@ -158,10 +158,30 @@ rule skim:
         "jetloom skim {input} {output} --dataset {params.preset} {params.settings} &> {log}"
 
 
+# The skims of a split as one file: with thousands of them, each a direct input of every shard, planning takes minutes.
+rule list_skims:
+    input:
+        skims_of,
+    output:
+        f"{DATA}/{{dataset}}/skim/{{split}}.txt",
+    log:
+        "logs/list_skims/{dataset}/{split}.log",
+    benchmark:
+        "logs/benchmarks/list_skims/{dataset}/{split}.tsv"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    run:
+        # All names together can be longer than an argument of a shell may be.
+        Path(output[0]).write_text("\n".join(input) + "\n")
+
+
 # Slice s of every skim: classes and files are mixed without a global shuffle.
 rule tensors_shard:
     input:
-        skims_of,
+        f"{DATA}/{{dataset}}/skim/{{split}}.txt",
     output:
         f"{DATA}/{{dataset}}/tensors/{{split}}_{{shard}}.safetensors",
     log:
@@ -180,7 +200,7 @@ rule tensors_shard:
         settings=lambda wildcards: dataset_settings(wildcards, TENSOR_KEYS),
         code=lambda wildcards: dataset_digest(wildcards, TENSOR_KEYS, "jetloom.data.tensors"),
     shell:
-        "jetloom tensors shard {input} --dataset {params.preset} --split {wildcards.split} --shard {params.number}"
+        "jetloom tensors shard $(cat {input}) --dataset {params.preset} --split {wildcards.split} --shard {params.number}"
         " {params.settings} --output {output} &> {log}"
 
 

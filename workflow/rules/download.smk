@@ -9,22 +9,6 @@ PUBLIC = [
     and not (name in EXPERIMENT.per_dataset and EXPERIMENT.per_dataset[name].raw)
 ]
 
-
-def raw_output(dataset, name):
-    """A raw file as an output; what has no suffix is a directory."""
-    path = raw_path(dataset, name)
-    return path if "." in name.rpartition("/")[2] else directory(path)
-
-
-def download_facts(name):
-    """Preset, changed settings and mirrors of a data set, as arguments."""
-    changes = EXPERIMENT.per_dataset.get(name)
-    extra = (changes.model_extra or {}) if changes else {}
-    settings = assignments({key: value for key, value in extra.items() if key in ("splits", "files")})
-    mirrors = " ".join(f"--mirror {shlex.quote(mirror)}" for mirror in EXPERIMENT.dataset(name).mirrors)
-    return (changes and changes.based_on) or name, settings, mirrors
-
-
 for public in PUBLIC:
     preset, settings, mirrors = download_facts(public)
 
