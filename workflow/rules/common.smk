@@ -23,17 +23,14 @@ SCRATCH = EXPERIMENT.scratch_directory
 HERE = f"{RESULTS}/{EXPERIMENT.experiment}"
 REPORT = f"{HERE}/report/index.html"
 
-# Settings that a stage reads: what is not listed here does not rerun it.
-SKIM_KEYS = {"classes", "selection", "max_particles", "seed"}
+# Settings that a stage reads: what is not listed here does not rerun it. Points are sampled on the meshes in the skim.
+SKIM_KEYS = {
+    "jets": {"classes", "selection"},
+    "points": {"classes", "selection", "max_particles", "buckets", "seed"},
+}
 TENSOR_KEYS = {
-    *SKIM_KEYS,
-    "background",
-    "buckets",
-    "feature_set",
-    "shards",
-    "splits",
-    "title",
-    "working_points",
+    *("classes", "selection", "max_particles", "buckets", "seed"),
+    *("background", "feature_set", "shards", "splits", "title", "working_points"),
 }
 
 
@@ -69,6 +66,11 @@ def dataset_settings(wildcards, keys):
     return assignments({key: value for key, value in extra.items() if key in keys})
 
 
+def skim_keys(wildcards):
+    """Settings that the skim of a data set reads."""
+    return SKIM_KEYS[EXPERIMENT.dataset(wildcards.dataset).kind]
+
+
 def digest(*parts):
     """Short hash of anything that JSON can hold."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -93,3 +95,8 @@ def download_facts(name):
     settings = assignments({key: value for key, value in extra.items() if key in ("splits", "files")})
     mirrors = " ".join(f"--mirror {shlex.quote(mirror)}" for mirror in EXPERIMENT.dataset(name).mirrors)
     return (changes and changes.based_on) or name, settings, mirrors
+
+
+def raw_directory(wildcards, output):
+    """The directory of the raw files among which a download's outputs are."""
+    return next(parent for parent in Path(output[0]).parents if parent.name == "raw")

@@ -147,10 +147,10 @@ rule skim:
         runtime=60,
     params:
         preset=preset_of,
-        settings=lambda wildcards: dataset_settings(wildcards, SKIM_KEYS),
+        settings=lambda wildcards: dataset_settings(wildcards, skim_keys(wildcards)),
         code=lambda wildcards: dataset_digest(
             wildcards,
-            SKIM_KEYS,
+            skim_keys(wildcards),
             "jetloom.data.skim",
             f"jetloom.data.sources.{EXPERIMENT.dataset(wildcards.dataset).source}",
         ),
@@ -169,13 +169,15 @@ rule list_skims:
     benchmark:
         "logs/benchmarks/list_skims/{dataset}/{split}.tsv"
     localrule: True
+    conda:
+        "../../envs/jetloom.yaml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=100,
         runtime=10,
-    run:
-        # All names together can be longer than an argument of a shell may be.
-        Path(output[0]).write_text("\n".join(input) + "\n")
+    # Not as Python code (run:), for which Snakemake would start another Snakemake.
+    shell:
+        "printf '%s\\n' {input} > {output} 2> {log}"
 
 
 # Slice s of every skim: classes and files are mixed without a global shuffle.

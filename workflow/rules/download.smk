@@ -39,7 +39,7 @@ for public in PUBLIC:
         params:
             preset=preset,
             settings=settings,
-            directory=f"{DATA}/{public}/raw",
+            directory=raw_directory,
             checksums=f"{DATA}/{public}/checksums.json",
         shell:
             "jetloom download {params.preset} --output {params.directory} --checksums {params.checksums}"
