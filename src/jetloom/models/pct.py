@@ -1,0 +1,215 @@
+"""Point Cloud Transformer for jets (arXiv:2102.05073): PCT and Simple PCT.
+
+Offset attention as in the author code (PCT_HEP, models/pct.py). Where this departs from it: averages and the
+statistics of batch normalisation are over real particles only (there padding counts as well), and neighbours are
+sought among real particles.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jetloom.batch import Batch
+from jetloom.models.attention import CLOSED
+from jetloom.models.layers import Packing, RealBatchNorm
+
+
+class PointLayer(nn.Module):
+    """Linear - BatchNorm - ReLU on packed rows (n, D); normalisation and activation can be left out."""
+
+    def __init__(
+        self, before: int, after: int, *, bias: bool = True, norm: bool = True, activation: bool = True
+    ) -> None:
+        super().__init__()
+        self.linear = nn.Linear(before, after, bias=bias)
+        self.norm = RealBatchNorm(after) if norm else None
+        self.activation = activation
+
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        x = self.linear(x)
+        if self.norm is not None:
+            x = self.norm(x, real)
+        return functional.relu(x) if self.activation else x
+
+
+class OffsetAttention(nn.Module):
+    """x + ReLU(BatchNorm(Linear(x - o))) with o = A v, one head.
+
+    q, k (width D / 4) and v (D) are batch-normalised linear maps without bias or activation. The energies q k^T, not
+    divided by sqrt(d), pass a softmax over the keys; then each key's column is divided by its sum over the queries
+    (+ 1e-9), and o_j = sum_i v_i A_ij: the double normalisation of the Point Cloud Transformer (arXiv:2012.09688).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = PointLayer(width, width // 4, bias=False, activation=False)
+        self.key = PointLayer(width, width // 4, bias=False, activation=False)
+        self.value = PointLayer(width, width, bias=False, activation=False)
+        self.out = PointLayer(width, width, bias=False)
+
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """Packed (n, D) to (n, D)."""
+        query, key, value = (packing.unpack(layer(x, packing.real)) for layer in (self.query, self.key, self.value))
+        real = packing.mask[:, None, :]
+        energy = torch.bmm(query, key.transpose(1, 2)).float().masked_fill(~real, CLOSED)
+        weights = energy.softmax(2) * (real & packing.mask[:, :, None])
+        weights = weights / (1e-9 + weights.sum(1, keepdim=True))
+        value = value.masked_fill(~packing.mask[..., None], 0.0)
+        attended = torch.bmm(weights.transpose(1, 2).to(value.dtype), value)
+        return x + self.out(x - packing.pack(attended), packing.real)
+
+
+class EdgeConvolution(nn.Module):
+    """Mean over k nearest neighbours j of two pointwise layers on [x_i, x_j - x_i].
+
+    A jet of R particles has min(k, R - 1) neighbours for each; a lone particle is its own.
+    """
+
+    def __init__(self, before: int, after: int, neighbours: int) -> None:
+        super().__init__()
+        self.neighbours = neighbours
+        self.first = PointLayer(2 * before, after)
+        self.second = PointLayer(after, after)
+
+    def forward(self, x: Tensor, places: Tensor, packing: Packing) -> Tensor:
+        """Features (n, D) packed, places (B, N, S) in which neighbours are sought, to (n, D')."""
+        mask = packing.mask
+        number = mask.shape[1]
+        places = places.detach().float().masked_fill(~mask[..., None], 0.0)
+        distance = (places[:, :, None] - places[:, None]).square().sum(-1).masked_fill(~mask[:, None], torch.inf)
+        # The particle itself comes last among the real ones: a neighbour only where there is no other.
+        itself = torch.eye(number, dtype=torch.bool, device=mask.device)
+        distance = distance.masked_fill(itself, torch.finfo(torch.float32).max)
+        found = distance.topk(min(self.neighbours, number), dim=-1, largest=False)
+        counted = found.values < torch.finfo(torch.float32).max
+        alone = mask.sum(1) <= 1
+        first = torch.arange(found.indices.shape[-1], device=mask.device) == 0
+        counted = counted | (alone[:, None, None] & first)
+        counted = counted & mask[..., None]
+        spread = packing.unpack(x)
+        index = found.indices.flatten(1)[..., None].expand(-1, -1, spread.shape[-1])
+        others = spread.gather(1, index).unflatten(1, found.indices.shape[1:])
+        own = spread[:, :, None].expand_as(others)
+        edges = Packing(counted.flatten(1))
+        rows = edges.pack(torch.cat([own, others - own], -1).flatten(1, 2))
+        rows = self.second(self.first(rows, edges.real), edges.real)
+        sums = (
+            edges.unpack(rows).masked_fill(~counted.flatten(1)[..., None], 0.0).unflatten(1, counted.shape[1:]).sum(2)
+        )
+        return packing.pack(sums / counted.sum(2, keepdim=True).clamp(min=1))
+
+
+class Head(nn.Module):
+    """Mean over real particles, Linear - BatchNorm - ReLU, dropout, one linear layer."""
+
+    def __init__(self, width: int, hidden: int, n_classes: int, dropout: float) -> None:
+        super().__init__()
+        self.layer = PointLayer(width, hidden)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(hidden, n_classes)
+
+    def forward(self, x: Tensor, packing: Packing) -> Tensor:
+        """Packed (n, D) to logits (B, C)."""
+        mask = packing.mask
+        x = packing.unpack(x).masked_fill(~mask[..., None], 0.0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+        return self.fc(self.dropout(self.layer(x)))
+
+
+class PCT(nn.Module):
+    """Point Cloud Transformer: two edge convolutions, three offset attentions; 171,202 parameters (F = 7, C = 2).
+
+    Args:
+        n_features, n_classes: F and C.
+        edge_widths: D' of the two edge convolutions; the second is the width D of the attentions.
+        neighbours: k.
+        attentions: offset attentions.
+        width: of the layer on all of them concatenated.
+        hidden: of the head.
+        dropout: before the last layer.
+    """
+
+    ordered = False
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        *,
+        edge_widths: tuple[int, ...] = (128, 64),
+        neighbours: int = 20,
+        attentions: int = 3,
+        width: int = 256,
+        hidden: int = 128,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        inner = edge_widths[-1]
+        self.edges = nn.ModuleList(
+            EdgeConvolution(before, after, neighbours)
+            for before, after in zip((n_features, *edge_widths), edge_widths, strict=False)
+        )
+        self.attentions = nn.ModuleList(OffsetAttention(inner) for _ in range(attentions))
+        self.join = PointLayer((attentions + 1) * inner, width)
+        self.head = Head(width, hidden, n_classes, dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Batch to logits (B, C). Uses features, coordinates and mask."""
+        packing = Packing(batch.mask)
+        x = packing.pack(batch.features)
+        places = batch.coordinates
+        for edge in self.edges:
+            x = edge(x, places, packing)
+            places = packing.unpack(x)
+        found = [x]
+        for attention in self.attentions:
+            x = attention(x, packing)
+            found.append(x)
+        # The author code concatenates the attentions first; only the order of the weights differs.
+        return self.head(self.join(torch.cat(found, -1), packing.real), packing)
+
+
+class SimplePCT(nn.Module):
+    """Simple PCT: pointwise layers in the place of edge convolutions. 55,810 parameters (7 inputs, 2 classes).
+
+    Args:
+        n_features, n_classes: F and C.
+        widths: of the two pointwise layers; the second is the width D of the attentions.
+        attentions: offset attentions.
+        width: of the layer on all of them concatenated, which has no normalisation.
+        hidden: of the head.
+        dropout: before the last layer.
+    """
+
+    ordered = False
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        *,
+        widths: tuple[int, ...] = (128, 64),
+        attentions: int = 2,
+        width: int = 128,
+        hidden: int = 64,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        inner = widths[-1]
+        self.layers = nn.ModuleList(
+            PointLayer(before, after) for before, after in zip((n_features, *widths), widths, strict=False)
+        )
+        self.attentions = nn.ModuleList(OffsetAttention(inner) for _ in range(attentions))
+        self.join = PointLayer(attentions * inner, width, norm=False)
+        self.head = Head(width, hidden, n_classes, dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Batch to logits (B, C). Uses features and mask."""
+        packing = Packing(batch.mask)
+        x = packing.pack(batch.features)
+        for layer in self.layers:
+            x = layer(x, packing.real)
+        found = []
+        for attention in self.attentions:
+            x = attention(x, packing)
+            found.append(x)
+        return self.head(self.join(torch.cat(found, -1)), packing)
