@@ -16,6 +16,28 @@ SIZES = {
 }
 
 
+def ask_particlenet(directory, name, batch, **request):
+    convolutions, layers = SIZES[name]
+    return ask(
+        directory,
+        module="weaver.nn.model.ParticleNet",
+        name="ParticleNet",
+        arguments={
+            "input_dims": batch.features.shape[-1],
+            "num_classes": 10,
+            "conv_params": convolutions,
+            "fc_params": layers,
+            "use_fusion": False,
+            "use_fts_bn": True,
+            "use_counts": True,
+        }
+        | ({"trim": False} if directory is None else {}),  # 0.4 never trims here and has no such argument
+        inputs=(batch.coordinates.transpose(1, 2), batch.features.transpose(1, 2), batch.mask[:, None]),
+        label=batch.label,
+        **request,
+    )
+
+
 @pytest.mark.parametrize(("name", "number"), [("particlenet", 370_156), ("particlenet_lite", 28_428)])
 def test_parameters(name, number):
     model = build(name, n_features=17, n_classes=10)
@@ -37,26 +59,7 @@ def test_parity(request, version, name, features, steps, shortest):
     """Same weights, same jets, same logits as the authors' code, fresh and after ten steps of training."""
     directory = request.getfixturevalue("weaver_0_4") if version == "0.4" else None
     batch = random_jets(6, 32, n_features=features, shortest=shortest, seed=5)
-    convolutions, layers = SIZES[name]
-    answer = ask(
-        directory,
-        module="weaver.nn.model.ParticleNet",
-        name="ParticleNet",
-        arguments={
-            "input_dims": features,
-            "num_classes": 10,
-            "conv_params": convolutions,
-            "fc_params": layers,
-            "use_fusion": False,
-            "use_fts_bn": True,
-            "use_counts": True,
-        }
-        | ({"trim": False} if version == "0.5" else {}),
-        inputs=(batch.coordinates.transpose(1, 2), batch.features.transpose(1, 2), batch.mask[:, None]),
-        label=batch.label,
-        noise=0.0 if steps else 0.02,
-        steps=steps,
-    )
+    answer = ask_particlenet(directory, name, batch, noise=0.0 if steps else 0.02, steps=steps)
     model = build(name, n_features=features, n_classes=10)
     model.load_state_dict(answer["state"])
     with torch.no_grad():
