@@ -17,6 +17,7 @@ app = App(
 )
 simulate = app.command(App(name="simulate", help="Make a simulated data set in its publisher's own format."))
 tensors = app.command(App(name="tensors", help="Turn skims into shards ready to train on."))
+datasets = app.command(App(name="datasets", help="What the data sets are, and what of them is here."))
 mlflow = app.command(App(name="mlflow", help="The MLflow store of the trainings."))
 
 Set = Annotated[
@@ -493,12 +494,51 @@ def list_models(name: str | None = None) -> None:
     show_models() if name is None else show_model(name)
 
 
-@app.command(name="datasets")
-def list_datasets(name: str | None = None) -> None:
-    """List the data sets; with a NAME, its splits, selection, licence and citation."""
+@datasets.default
+def list_datasets(name: str | None = None, *, data: Path = Path("data")) -> None:
+    """List the data sets and what of them is on disk; with a NAME, its splits, selection, files and citation.
+
+    Parameters
+    ----------
+    name
+        Data-set preset.
+    data
+        `data_directory` of the workflow.
+    """
     from jetloom.listing import show_dataset, show_datasets
 
-    show_datasets() if name is None else show_dataset(name)
+    show_datasets(data) if name is None else show_dataset(name)
+
+
+@datasets.command
+def cite(name: str) -> None:
+    """Print the BibTeX entries of a data set."""
+    from jetloom.listing import show_citation
+
+    show_citation(name)
+
+
+@datasets.command(name="plot")
+def plot_dataset(
+    name: str, skims: Files | None = None, *, data: Path = Path("data"), output: Path | None = None
+) -> None:
+    """Draw the main distributions of each class from skims: multiplicity, jet mass, pT, deltaR.
+
+    Parameters
+    ----------
+    name
+        Data-set preset.
+    skims
+        Parquet files; default: all that the workflow has made.
+    data
+        `data_directory` of the workflow.
+    output
+        Path without suffix; .pdf, .png and .csv are written; default: NAME.
+    """
+    from jetloom.report.distributions import plot
+
+    found = skims or sorted((data / name / "skim").rglob("*.parquet"))
+    plot(_dataset(name, ()).title, found, output or Path(name))
 
 
 def _dataset(name: str, assignments: tuple[str, ...]) -> Any:

@@ -1,10 +1,13 @@
 """What ``jetloom models`` and ``jetloom datasets`` print."""
 
+from pathlib import Path
+
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from jetloom import presets
-from jetloom.config import resolve_dataset
+from jetloom.config import Dataset, resolve_dataset
 from jetloom.options import options
 
 WIDTH_OF_FEATURES = {"kin": 7, "kinpid": 13, "full": 17, "xyz": 3}
@@ -52,15 +55,44 @@ def show_model(name: str) -> None:
     console.print(recipes)
 
 
-def show_datasets() -> None:
-    """One row for each data set."""
-    table = Table("data set", "is", "kind", "classes", "raw files", "licence", "home page")
+def show_datasets(data: Path) -> None:
+    """One row for each data set.
+
+    Args:
+        data: the workflow's data directory, to see what is there.
+    """
+    table = Table("data set", "is", "kind", "classes", "download", "raw files here", "licence", "home page")
     for name in presets.names("datasets"):
         dataset = resolve_dataset(name, {}, name)
-        files = sum(len(dataset.raw_files(split)) for split in dataset.splits)
         kind = f"{dataset.kind}, simulated by jetloom" if dataset.simulated else dataset.kind
-        table.add_row(name, dataset.title, kind, str(len(dataset.classes)), str(files), dataset.licence, dataset.homepage)
+        table.add_row(
+            name,
+            dataset.title,
+            kind,
+            str(len(dataset.classes)),
+            dataset.size or "none",
+            _on_disk(dataset, data / name / "raw"),
+            dataset.licence,
+            dataset.homepage,
+        )
     Console().print(table)
+
+
+def _on_disk(dataset: Dataset, raw: Path) -> str:
+    names = {name for split in dataset.splits for name in dataset.raw_files(split)}
+    here = [raw / name for name in names if (raw / name).exists()]
+    files = [file for path in here for file in ([path] if path.is_file() else path.iterdir())]
+    size = sum(file.stat().st_size for file in files)
+    return f"{len(here)} of {len(names)}" + (f", {decimal(size)}" if here else "")
+
+
+def show_citation(name: str) -> None:
+    """The BibTeX entries of a data set, as they are.
+
+    Raises:
+        JetloomError: there is no such data set.
+    """
+    print(resolve_dataset(name, {}, name).citation.strip())
 
 
 def show_dataset(name: str) -> None:
@@ -73,7 +105,13 @@ def show_dataset(name: str) -> None:
     console = Console()
     console.print(f"[bold]{dataset.title}[/bold]  {dataset.homepage}\n")
     table = Table("key", "value")
-    for key, value in dataset.model_dump(exclude={"title", "homepage", "citation"}).items():
+    for key, value in dataset.model_dump(exclude={"title", "homepage", "citation", "files"}).items():
         table.add_row(key, str(value))
     console.print(table)
+    if dataset.files:
+        files = Table("file", "bytes", "checksum")
+        for file in dataset.files:
+            known = f"sha256 {file.sha256}" if file.sha256 else f"md5 {file.md5}" if file.md5 else "learnt when fetched"
+            files.add_row(file.name, f"{file.size:,}" if file.size else "?", known)
+        console.print(files)
     console.print(dataset.citation)

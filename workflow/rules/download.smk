@@ -38,7 +38,8 @@ for public in PUBLIC:
             mirrors=mirrors,
         params:
             preset=preset,
-            settings=settings,
+            # A function, so that braces are not taken for wildcards; bound here, because the loop goes on.
+            settings=lambda wildcards, text=settings: text,
             directory=raw_directory,
             checksums=f"{DATA}/{public}/checksums.json",
         shell:
