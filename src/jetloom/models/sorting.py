@@ -33,16 +33,16 @@ def morton_code(coordinates: Tensor) -> Tensor:
     dimensions = coordinates.shape[-1]
     cell = ((coordinates.detach().float() + 1) * (CELLS // 2)).clamp(0, CELLS - 1).long()
     for factor, kept in _SPREAD[dimensions]:
-        # Free bits are zero, so adding the shifted number is the same as a bitwise or.
-        cell = (cell * (factor + 1)) & kept
+        cell = (cell | (cell * factor)) & kept
     return (cell * torch.tensor([1 << axis for axis in range(dimensions)], device=cell.device)).sum(-1)
 
 
 def hashed(coordinates: Tensor) -> Tensor:
-    """A pseudo-random number in [0, 1) from the coordinates (..., 2 or 3) of each particle."""
-    factors = torch.tensor([12.9898, 78.233, 37.719][: coordinates.shape[-1]], device=coordinates.device)
-    wave = (coordinates.detach().float() * factors).sum(-1).sin() * 43758.5453
-    return wave - wave.floor()
+    """A pseudo-random integer (...,) from the coordinates (..., 2 or 3) of each particle, to a millionth."""
+    # Whole numbers: sines or products of floats would depend on how the processor groups the particles.
+    cell = (coordinates.detach().float().clamp(-100, 100) * 1e6).round().long()
+    primes = torch.tensor([73856093, 19349663, 83492791][: cell.shape[-1]], device=cell.device)
+    return ((cell * primes).sum(-1) % 2147483647) * 48271 % 2147483647
 
 
 def sort_key(batch: Batch, sort: str, columns: Sequence[int] = (0, 1, 2)) -> Tensor:
