@@ -155,6 +155,9 @@ def _draw(
         axis.set_ylim(bottom=0)
     figure.supylabel("Share of the class per bin", fontsize=12)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, columnspacing=1.6)
-    figure.suptitle(f"{title}: {jets.sum():,} {'clouds' if 'radius' in quantities else 'jets'}", fontsize=11)
+    number = f"{jets.sum():,} {'point clouds' if 'radius' in quantities else 'jets'}"
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=5, columnspacing=1.6, title=f"{title}: {number}",
+        title_fontsize=11,
+    )  # fmt: skip
     return Drawing(figure, ("quantity", "class", "low_edge", "high_edge", "share", "jets_of_class"), rows)
