@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test quick lint mlflow docs clean
+.PHONY: help install demo test quick lint mlflow docs lock clean
 
 help:
 	@echo "make demo      simulate, train, compare; the report is results/demo/report/index.html"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint      check style of code and workflow"
 	@echo "make mlflow    open the MLflow UI on the runs in results/"
 	@echo "make docs      draw the pictures in docs/"
+	@echo "make lock      pin what is installed in .venv"
 	@echo "make clean     remove results, data and logs (not .venv)"
 
 install: $(INSTALLED)
@@ -42,7 +43,11 @@ mlflow: install
 	@$(BIN)/jetloom mlflow ui
 
 docs: install
+	@$(BIN)/python docs/make_configuration.py
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'snakemake --rulegraph --configfile config.yaml 2>/dev/null | dot -Tsvg > docs/workflow.svg'
+
+lock: install
+	@$(BIN)/python envs/make_lock.py
 
 clean:
 	rm -rf results data scratch logs .snakemake

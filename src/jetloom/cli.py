@@ -383,6 +383,7 @@ def report(
     manifests: Files,
     output: Path,
     title: str = "Jet taggers compared",
+    config: Path | None = None,
 ) -> None:
     """Write the page with its tables and figures from stored results; trains nothing, reads no MLflow.
 
@@ -404,10 +405,12 @@ def report(
         Directory for index.html, figures/ and tables/.
     title
         Headline.
+    config
+        Configuration to print at the end of the page.
     """
     from jetloom.report.build import report as run
 
-    run(metrics, training, predictions, histories, costs, manifests, output, title=title)
+    run(metrics, training, predictions, histories, costs, manifests, output, title=title, config=config)
 
 
 @app.command
@@ -463,9 +466,29 @@ def mlflow_init(experiments: list[str], *, uri: str | None = None, directory: Pa
     output
         JSON file with the URI and the ids, for `jetloom train --store`.
     """
-    from jetloom.training.tracking import prepare
+    from jetloom.training.store import prepare
 
     prepare(uri, experiments, directory, output)
+
+
+@mlflow.command(name="log")
+def mlflow_log(*, metrics: Files, costs: Files, figures: Path | None = None, output: Path) -> None:
+    """Put figures of merit, cost, predictions and figures into the runs of the trainings.
+
+    Parameters
+    ----------
+    metrics
+        metrics.json of evaluations, predictions.parquet beside each.
+    costs
+        cost.json of the models.
+    figures
+        Directory of the report's figures.
+    output
+        JSON file that lists which runs took them.
+    """
+    from jetloom.evaluation.track import track
+
+    track(metrics, costs, figures, output)
 
 
 @mlflow.command(name="ui")
@@ -481,7 +504,7 @@ def mlflow_ui(*, uri: str | None = None, directory: Path = Path("results"), port
     port
         Port on this machine.
     """
-    from jetloom.training.tracking import ui
+    from jetloom.training.store import ui
 
     ui(uri, directory, port)
 

@@ -11,10 +11,11 @@ from itertools import product
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from jetloom import presets
 from jetloom.errors import JetloomError
+from jetloom.masking import masked
 from jetloom.options import check_options
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
@@ -75,7 +76,9 @@ class Simulation(Strict):
 class RemoteFile(Strict):
     """One file of a public data set, as its publisher offers it."""
 
-    name: str = Field(pattern=r"^[\w.+-]+(/[\w.+-]+)*$", description="below a mirror; without `holds` also the raw file")
+    name: str = Field(
+        pattern=r"^[\w.+-]+(/[\w.+-]+)*$", description="below a mirror; without `holds` also the raw file"
+    )
     url: str = Field("", description="at the publisher")
     size: int | None = Field(None, ge=0, description="bytes")
     md5: str | None = Field(None, pattern="^[0-9a-f]{32}$", description="checksum; without one it is learnt")
@@ -187,6 +190,23 @@ class Tracking(Strict):
     """Where MLflow runs go."""
 
     uri: str | None = Field(None, description="default: MLFLOW_TRACKING_URI, else SQLite in the results directory")
+
+    @field_validator("uri")
+    @classmethod
+    def _no_password(cls, uri: str | None) -> str | None:
+        if uri is not None and masked(uri) != uri:
+            raise ValueError("it holds a password; leave the key out and set the variable MLFLOW_TRACKING_URI")
+        return uri
+
+    @field_validator("uri")
+    @classmethod
+    def _no_secret(cls, uri: str | None) -> str | None:
+        # Commands and logs show the configuration; pydantic would show the value.
+        if uri and re.search(r"//[^/@]*@", uri):
+            raise JetloomError(
+                "tracking.uri: holds a user or password; set MLFLOW_TRACKING_URI in the environment instead"
+            )
+        return uri
 
 
 class Run(NamedTuple):

@@ -147,24 +147,3 @@ def test_the_pool_gives_the_same_jets_every_time():
     assert first.vectors.shape == (3, 12, 4)
     mass = first.vectors[..., 3] ** 2 - first.vectors[..., :3].pow(2).sum(-1)
     assert torch.all(mass > -1e-2), "four-vectors are physical"
-
-
-def test_cost_goes_into_every_tracked_run(manifest, tmp_path, monkeypatch):
-    from jetloom.evaluation.track_cost import log_cost
-    from jetloom.training import tracking
-
-    calls = []
-    monkeypatch.setattr(tracking, "log_evaluation", lambda *arguments: calls.append(arguments))
-    output = tmp_path / "cost.json"
-    settings = Cost(batch_sizes=[4], particles=[16], seconds=0.01)
-    cost("transformer", "tiny", {}, manifest, output, settings=settings, run={}, threads=1)
-    trainings = []
-    for number, mlflow in enumerate([{"uri": "u", "run_id": "one"}, None, {"uri": "u", "run_id": "two"}]):
-        trainings.append(tmp_path / f"{number}.json")
-        trainings[-1].write_text(json.dumps({"mlflow": mlflow}))
-    log_cost(output, trainings)
-    assert [call[1] for call in calls] == ["one", "two"]
-    values = calls[0][2]
-    assert values["cost/flops"] == 2 * values["cost/macs"]
-    assert values["cost/ms_batch4"] > 0
-    assert calls[0][3] == [output]

@@ -82,22 +82,6 @@ def test_other_classes_are_refused_before_anything_is_written(checkpoint, manife
     assert not (tmp_path / "out").exists()
 
 
-def test_figures_go_into_the_run_of_the_training(checkpoint, manifest, tmp_path, monkeypatch):
-    from jetloom.training import tracking
-
-    calls = []
-    monkeypatch.setattr(tracking, "log_evaluation", lambda *arguments: calls.append(arguments))
-    training = tmp_path / "training.json"
-    training.write_text(json.dumps({"run": RUN, "mlflow": {"uri": "sqlite:///x.db", "run_id": "abc"}}))
-    evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS, training=training)
-    evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS, training=training, track=False)
-    (uri, run_id, values, artifacts), = calls  # fmt: skip
-    assert (uri, run_id) == ("sqlite:///x.db", "abc")
-    assert {"test/accuracy", "test/auc", "test/loss"} <= set(values)
-    assert {"test/rej50_Hbb", "test/rej90_Tbl"} >= set(values) - {"test/accuracy", "test/auc", "test/loss"}
-    assert all(path.is_file() for path in artifacts)
-
-
 def test_a_diverged_model_is_one_line(checkpoint, manifest, tmp_path, monkeypatch):
     def broken(path):
         model, saved = load_model(path)

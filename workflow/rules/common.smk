@@ -3,8 +3,8 @@
 import hashlib
 import json
 import shlex
-from pathlib import Path
 
+import yaml
 from snakemake.exceptions import WorkflowError
 
 from jetloom.config import Run, merge, parse_experiment

@@ -3,8 +3,30 @@
 RUN_DIRECTORIES = [f"{HERE}/{run.dataset}/{run.model}/seed{run.seed}" for run in EXPERIMENT.runs]
 
 
+# The configuration as this experiment was run with it, defaults of the schema left out.
+rule freeze_config:
+    output:
+        f"{HERE}/config.yaml",
+    log:
+        f"logs/freeze_config/{EXPERIMENT.experiment}.log",
+    benchmark:
+        f"logs/benchmarks/freeze_config/{EXPERIMENT.experiment}.tsv"
+    localrule: True
+    conda:
+        "../../envs/jetloom.yaml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=10,
+    params:
+        text=shlex.quote(yaml.safe_dump(EXPERIMENT.model_dump(mode="json", exclude_unset=True), sort_keys=False)),
+    shell:
+        "printf '%s' {params.text} > {output} 2> {log}"
+
+
 rule report:
     input:
+        config=rules.freeze_config.output[0],
         metrics=[f"{run}/metrics.json" for run in RUN_DIRECTORIES],
         predictions=[f"{run}/predictions.parquet" for run in RUN_DIRECTORIES],
         training=[f"{run}/training.json" for run in RUN_DIRECTORIES],
@@ -50,7 +72,32 @@ rule report:
     shell:
         "jetloom report --metrics {input.metrics} --predictions {input.predictions} --training {input.training}"
         " --histories {input.histories} --costs {input.costs} --manifests {input.manifests}"
-        " --title {params.title} --output {params.directory} &> {log}"
+        " --config {input.config} --title {params.title} --output {params.directory} &> {log}"
+
+
+# MLflow is a viewer: what a dead server does not take is listed, and nothing else waits for it.
+rule track_results:
+    input:
+        metrics=rules.report.input.metrics,
+        predictions=rules.report.input.predictions,
+        costs=rules.report.input.costs,
+        figures=rules.report.output.figures,
+    output:
+        f"{HERE}/tracked.json",
+    log:
+        f"logs/track_results/{EXPERIMENT.experiment}.log",
+    benchmark:
+        f"logs/benchmarks/track_results/{EXPERIMENT.experiment}.tsv"
+    localrule: True
+    conda:
+        "../../envs/jetloom.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    shell:
+        "jetloom mlflow log --metrics {input.metrics} --costs {input.costs} --figures {input.figures}"
+        " --output {output} &> {log}"
 
 
 rule figures:

@@ -32,7 +32,6 @@ def evaluate(
     settings: Evaluation,
     training: Path | None = None,
     threads: int | None = None,
-    track: bool = True,
 ) -> None:
     """Score every jet of a split, write predictions and figures of merit.
 
@@ -44,7 +43,6 @@ def evaluate(
         settings: batch size, bootstrap samples and coverage.
         training: ``training.json`` of the same training; names its MLflow run.
         threads: CPU threads; None: as torch chooses.
-        track: log into the MLflow run of the training.
 
     Raises:
         JetloomError: the checkpoint was trained on other classes or features, the split does not exist or has an empty
@@ -83,14 +81,8 @@ def evaluate(
         "versions": versions(),
     }
     output.mkdir(parents=True, exist_ok=True)
-    predictions, figures = output / "predictions.parquet", output / "metrics.json"
-    write_predictions(predictions, scores, label, observers, described, run, split)
-    write_json(figures, content)
-    if track and tracked.get("run_id"):
-        # Imported only where a run is waiting for it: MLflow takes seconds to load.
-        from jetloom.training.tracking import log_evaluation
-
-        log_evaluation(tracked["uri"], tracked["run_id"], flat_values(content["values"], split), [figures, predictions])
+    write_predictions(output / "predictions.parquet", scores, label, observers, described, run, split)
+    write_json(output / "metrics.json", content)
 
 
 @torch.inference_mode()
@@ -140,15 +132,6 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
     os.replace(temporary, path)
-
-
-def flat_values(values: dict[str, Any], split: str) -> dict[str, float]:
-    """Figures of merit as MLflow metrics: ``test/accuracy``, ``test/auc``, ``test/rej50_Hbb``."""
-    flat = {f"{split}/{name}": values[name]["value"] for name in ("accuracy", "auc", "loss")}
-    for name, figure in values["rejection"].items():
-        if figure["value"] is not None:
-            flat[f"{split}/rej{100 * figure['efficiency']:g}_{name}"] = figure["value"]
-    return flat
 
 
 def _read_training(path: Path) -> dict[str, Any]:
