@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+from pathlib import Path
 
 import yaml
 from snakemake.exceptions import WorkflowError
