@@ -10,11 +10,13 @@ from lightning.pytorch import Callback, Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jetloom.batch import Batch
-from jetloom.training.checkpoint import SCHEMA_VERSION, save, save_model
+from jetloom.training.checkpoint import SCHEMA_VERSION, load, save, save_model
 from jetloom.training.module import Tagger
 from jetloom.training.tracking import Tracker
 
 SIGTERM_STATUS = 128 + signal.SIGTERM
+RANKS_AGREE_EVERY = 16
+"""Steps."""
 
 
 class Keeper(Callback):
@@ -32,7 +34,11 @@ class Keeper(Callback):
         self._terminated = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: Tagger) -> None:
-        """Take SIGTERM: without this the process would exit with status 0."""
+        """Take SIGTERM from the beginning."""
+        signal.signal(signal.SIGTERM, self._terminate)
+
+    def on_train_start(self, trainer: Trainer, pl_module: Tagger) -> None:
+        """Take SIGTERM from Lightning, which has set its own handler meanwhile and would end with status 0."""
         signal.signal(signal.SIGTERM, self._terminate)
 
     def _terminate(self, *_: object) -> None:
@@ -48,23 +54,49 @@ class Keeper(Callback):
         """
         if trainer.is_last_batch:
             return
-        if self._terminated or time.monotonic() - self._saved > self.period:
-            pl_module.progress.totals = pl_module.read_totals()
+        due = self._terminated or time.monotonic() - self._saved > self.period
+        if trainer.world_size > 1:
+            # All ranks stop at the same step; asked rarely, since it makes them wait for each other.
+            if batch_idx % RANKS_AGREE_EVERY:
+                return
+            self._terminated = trainer.strategy.reduce_boolean_decision(self._terminated, all=False)
+            due = trainer.strategy.reduce_boolean_decision(due, all=False)
+        if due:
+            pl_module.pause()
             self.save(trainer, pl_module)
         if self._terminated:
+            raise SystemExit(SIGTERM_STATUS)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: Tagger, *_: Any) -> None:
+        """Do not wait for the end of a long validation.
+
+        Raises:
+            SystemExit: status 143, after SIGTERM; ``last.ckpt`` is the one of mid-epoch.
+        """
+        if self._terminated and trainer.world_size == 1:
             raise SystemExit(SIGTERM_STATUS)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Tagger) -> None:
         """Close the epoch: history, best model, checkpoint."""
         progress = pl_module.progress
-        better = progress.end_epoch(pl_module.finish_epoch())
-        if better and trainer.is_global_zero:
-            described = self.described | {"epoch": progress.best_epoch}
-            save_model(self.scratch / "best.ckpt", pl_module.model, described)
+        ended = progress.end_epoch(pl_module.finish_epoch())
+        restores = progress.training.patience is not None and len(progress.phases) > 1
+        if trainer.is_global_zero:
+            if ended.best:
+                save_model(self.scratch / "best.ckpt", pl_module.model, self.described | {"epoch": progress.best_epoch})
+            if ended.best_of_phase and restores:
+                save_model(self.scratch / "phase.ckpt", pl_module.model, {})
+        if ended.phase_over and restores:
+            # As Keras' EarlyStopping with restore_best_weights, which the recipe of SAL-T starts anew in each phase.
+            trainer.strategy.barrier()
+            pl_module.model.load_state_dict(load(self.scratch / "phase.ckpt")["state_dict"])
         self.save(trainer, pl_module)
+        terminated = self._terminated
+        if trainer.world_size > 1:
+            terminated = trainer.strategy.reduce_boolean_decision(terminated, all=False)
         if progress.finished:
             trainer.should_stop = True
-        elif self._terminated:
+        elif terminated:
             raise SystemExit(SIGTERM_STATUS)
 
     def save(self, trainer: Trainer, pl_module: Tagger) -> None:

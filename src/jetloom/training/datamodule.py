@@ -25,6 +25,7 @@ class Tensors(LightningDataModule):
         super().__init__()
         self.manifest, self.progress, self.seed = manifest, progress, seed
         self._loaders: dict[int, Loader] = {}
+        self._validation: Loader | None = None
 
     def train_dataloader(self) -> Loader:
         """What is left of the current epoch; Lightning asks anew for each."""
@@ -48,15 +49,16 @@ class Tensors(LightningDataModule):
 
     def val_dataloader(self) -> Loader:
         """The validation split, or the same random part of it each time."""
-        samples = self.progress.training.validation_samples
-        loader = Loader(
-            self.manifest,
-            "val",
-            batch_size=VALIDATION_BATCH,
-            shuffle=samples is not None,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-            samples_per_epoch=samples,
-        )
-        loader.set_epoch(0)
-        return loader
+        if self._validation is None:
+            samples = self.progress.training.validation_samples
+            self._validation = Loader(
+                self.manifest,
+                "val",
+                batch_size=VALIDATION_BATCH,
+                shuffle=samples is not None,
+                rank=self.trainer.global_rank,
+                world_size=self.trainer.world_size,
+                samples_per_epoch=samples,
+            )
+        self._validation.set_epoch(0)
+        return self._validation

@@ -1,5 +1,6 @@
 """Any registered model, as Lightning trains it."""
 
+import math
 import time
 from typing import Any
 
@@ -46,9 +47,11 @@ class Tagger(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Start the sums of this epoch where they stood."""
-        self._train_totals = torch.tensor(self.progress.totals, dtype=torch.float32, device=self.device)
+        # What a checkpoint holds is the sum over all ranks; one of them goes on with it.
+        before = self.progress.totals if self.trainer.is_global_zero else [0.0, 0.0, 0.0]
+        self._train_totals = self._sums(before)
         self._steps = self.progress.position + int(self.trainer.num_training_batches)
-        self._began = time.monotonic()
+        self._began = time.monotonic() - self.progress.spent
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Learning rate and random numbers of this step, from its number alone."""
@@ -59,18 +62,19 @@ class Tagger(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Mean cross entropy of a batch."""
+        # Counted here: the callbacks' hook after the batch, which saves what is counted, comes before the module's own.
+        self.progress.position += 1
+        self.progress.step += 1
+        if not len(batch.label):
+            # The other ranks got the last jets of a bucket; this one takes part with gradients of zero.
+            return torch.stack([p.sum() for p in self.model.parameters()]).sum() * 0.0
         loss, totals = self._score(batch)
         self._train_totals += totals
         return loss
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Count the step."""
-        self.progress.position += 1
-        self.progress.step += 1
-
     def on_validation_epoch_start(self) -> None:
         """Empty the sums."""
-        self._val_totals = torch.zeros(3, device=self.device)
+        self._val_totals = self._sums([0.0, 0.0, 0.0])
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the sums."""
@@ -84,9 +88,31 @@ class Tagger(LightningModule):
         jets = len(batch.label)
         return loss, torch.stack([loss.detach() * jets, right.float(), torch.full_like(loss.detach(), jets)])
 
-    def read_totals(self) -> list[float]:
-        """Sums of this epoch's training batches on this rank."""
-        return self._train_totals.tolist()
+    def _sums(self, values: list[float]) -> Tensor:
+        # Double: an epoch may have more jets than float32 can count.
+        dtype = torch.float32 if self.device.type == "mps" else torch.float64
+        return torch.tensor(values, dtype=dtype, device=self.device)
+
+    def pause(self) -> None:
+        """Bring ``progress`` up to date in mid-epoch; every rank has to call it.
+
+        Raises:
+            JetloomError: the loss is not a number.
+        """
+        self.progress.totals = self._over_ranks(self._train_totals).tolist()
+        self.progress.spent = time.monotonic() - self._began
+        self._check_finite(self.progress.totals[0])
+
+    def _over_ranks(self, values: Tensor) -> Tensor:
+        return self.all_gather(values).sum(dim=0) if self.trainer.world_size > 1 else values
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            training = self.progress.training
+            raise JetloomError(
+                f"epoch {self.progress.epoch + 1}: the loss is {loss}; lower learning_rate (now "
+                f"{training.learning_rate:g}) or set gradient_clip (now {training.gradient_clip})"
+            )
 
     def finish_epoch(self) -> dict[str, float]:
         """The row of history.csv of the epoch that ends, over all ranks.
@@ -94,16 +120,11 @@ class Tagger(LightningModule):
         Raises:
             JetloomError: the loss is not a number.
         """
-        totals = torch.stack([self._train_totals, self._val_totals])
-        if self.trainer.world_size > 1:
-            totals = self.all_gather(totals).sum(dim=0)
-        (train_loss, train_right, train_jets), (val_loss, val_right, val_jets) = totals.double().cpu().tolist()
+        totals = self._over_ranks(torch.stack([self._train_totals, self._val_totals]))
+        (train_loss, train_right, train_jets), (val_loss, val_right, val_jets) = totals.tolist()
+        self._check_finite(train_loss)
+        self._check_finite(val_loss)
         progress = self.progress
-        if train_loss != train_loss or val_loss != val_loss:
-            raise JetloomError(
-                f"epoch {progress.epoch}: the loss is not a number; lower learning_rate or set gradient_clip "
-                f"(now {progress.training.learning_rate} and {progress.training.gradient_clip})"
-            )
         seconds = time.monotonic() - self._began
         progress.seconds += seconds
         return {

@@ -85,13 +85,16 @@ def build_optimiser(model: nn.Module, training: Training) -> optim.Optimizer:
     """The optimiser of a recipe."""
     groups = parameter_groups(model, training)
     rate, decay = training.learning_rate, training.weight_decay
+    # On a GPU a fused step unscales 16-bit gradients itself, after they would have been clipped.
+    fused = training.gradient_clip is None or not torch.cuda.is_available()
     match training.optimizer:
         case "ranger":
             return Ranger(groups, lr=rate, weight_decay=decay)
         case "adam":
-            return optim.Adam(groups, lr=rate, weight_decay=0.0, eps=1e-7, fused=True)
+            # eps as in Keras, whose Adam the SAL-T recipe means.
+            return optim.Adam(groups, lr=rate, eps=1e-7, decoupled_weight_decay=True, fused=fused)
         case "adamw":
-            return optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
+            return optim.AdamW(groups, lr=rate, weight_decay=decay, fused=fused)
 
 
 def rate_factor(training: Training, epochs: int, epoch: int, fraction: float) -> float:

@@ -1,7 +1,8 @@
 """Where a training stands: all that a resumed one needs besides weights and optimiser."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 from jetloom.config import Training
 
@@ -10,6 +11,16 @@ COLUMNS = [
     *("learning_rate", "batch_size", "seconds"),
 ]
 """Of history.csv."""
+
+
+class Ended(NamedTuple):
+    """What an epoch was."""
+
+    best: bool
+    """The best so far."""
+    best_of_phase: bool
+    phase_over: bool
+    """The next epoch begins another phase."""
 
 
 @dataclass
@@ -22,12 +33,15 @@ class Progress:
     """Batches of this epoch that are done."""
     step: int = 0
     totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Of this epoch's batches: summed loss, right answers, jets."""
+    """Of this epoch's batches on all ranks: summed loss, right answers, jets."""
+    spent: float = 0.0
+    """Seconds of this epoch before the last checkpoint."""
     history: list[dict[str, float]] = field(default_factory=list)
     best: float | None = None
     best_epoch: int | None = None
+    phase_best: float | None = None
     waited: int = 0
-    """Epochs of this phase without a better one."""
+    """Epochs since the best one of this phase."""
     seconds: float = 0.0
     resumed: int = 0
 
@@ -56,26 +70,26 @@ class Progress:
         """Whether the recipe is done."""
         return self.epoch >= self.epochs
 
-    def end_epoch(self, row: dict[str, float]) -> bool:
-        """Take down an epoch and go to the next one, or past the phase if its patience is over.
-
-        Returns:
-            Whether this epoch is the best so far.
-        """
+    def end_epoch(self, row: dict[str, float]) -> Ended:
+        """Take down an epoch and go to the next one, or past the phase if its patience is over."""
         self.history.append(row)
         value = row["val_accuracy"] if self.training.monitor == "accuracy" else -row["val_loss"]
-        better = self.best is None or value > self.best
-        if better:
-            self.best, self.best_epoch, self.waited = value, self.epoch, 0
+        best = self.best is None or value > self.best
+        best_of_phase = self.phase_best is None or value > self.phase_best
+        if best:
+            self.best, self.best_epoch = value, self.epoch
+        if best_of_phase:
+            self.phase_best, self.waited = value, 0
         else:
             self.waited += 1
-        self.epoch, self.position, self.totals = self.epoch + 1, 0, [0.0, 0.0, 0.0]
-        ends = [sum(epochs for _, epochs in self.phases[: index + 1]) for index in range(len(self.phases))]
+        self.epoch, self.position, self.totals, self.spent = self.epoch + 1, 0, [0.0, 0.0, 0.0], 0.0
+        ends = list(accumulate(epochs for _, epochs in self.phases))
         if self.training.patience and self.waited >= self.training.patience:
-            self.epoch, self.waited = next(end for end in ends if end >= self.epoch), 0
-        elif self.epoch in ends:
-            self.waited = 0
-        return better
+            self.epoch = next(end for end in ends if end >= self.epoch)
+        phase_over = self.epoch in ends
+        if phase_over:
+            self.phase_best, self.waited = None, 0
+        return Ended(best, best_of_phase, phase_over and not self.finished)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the recipe."""

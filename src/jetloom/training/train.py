@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,19 @@ from jetloom.config import Training
 from jetloom.data.manifest import Manifest
 from jetloom.environment import git, hardware, versions
 from jetloom.errors import JetloomError
+from jetloom.masking import masked
 from jetloom.models import build, load_published
+from jetloom.options import check_options
+from jetloom.options import options as options_of
 from jetloom.presets import model_card
-from jetloom.training.callbacks import Keeper, Narrator, Reporter
+from jetloom.training.callbacks import SIGTERM_STATUS, Keeper, Narrator, Reporter
 from jetloom.training.checkpoint import load
 from jetloom.training.datamodule import Tensors
 from jetloom.training.lock import locked
 from jetloom.training.module import Tagger
 from jetloom.training.progress import COLUMNS, Progress
-from jetloom.training.tracking import Tracker, flatten, masked, open_store, run_tags
+from jetloom.training.store import open_store
+from jetloom.training.tracking import DataInput, Tracker, flatten, run_tags
 
 # What a checkpoint says of the data: enough to feed the model other jets.
 DESCRIBED = {
@@ -81,7 +86,7 @@ def train(
         return
     with locked(scratch):
         _train(manifest, described, output, model, preset, options, training, seed, run, scratch, store, threads)
-    shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _train(
@@ -119,10 +124,15 @@ def _train(
                 }
             ),
             run_tags(run, "train_model", described.digest),
-            {"name": described.dataset, "digest": described.digest, "source": str(manifest)},
+            DataInput(described.dataset, described.digest, str(manifest), described.splits["train"].jets),
         )
     try:
         tagger = _fit(manifest, described, model, preset, options, training, seed, run, scratch, tracker)
+    except (SystemExit, KeyboardInterrupt) as error:
+        if tracker is not None:
+            tracker.close("KILLED")
+        # Lightning's own exception for SIGTERM has no status, which would be 0.
+        raise SystemExit(SIGTERM_STATUS if isinstance(error, SystemExit) else 128 + signal.SIGINT) from None
     except BaseException:
         if tracker is not None:
             tracker.close("FAILED")
@@ -145,7 +155,7 @@ def _train(
         "run": run,
         "architecture": model,
         "preset": preset,
-        "options": _resolved(model, preset, options),
+        "options": _chosen(model, preset, options),
         "training": training.model_dump(mode="json"),
         "parameters": sum(parameter.numel() for parameter in tagger.model.parameters()),
         "epochs_done": len(progress.history),
@@ -219,6 +229,8 @@ def _fit(
         trainer.precision_plugin.load_state_dict(state["precision"])
     if not progress.finished:
         trainer.fit(tagger, datamodule=Tensors(manifest, progress, seed))
+    if not progress.finished:
+        raise JetloomError(f"the training stopped in epoch {progress.epoch + 1} of {progress.epochs}; give it again")
     tagger.device_name = str(trainer.strategy.root_device)
     return tagger
 
@@ -278,8 +290,14 @@ def _start_from(network: nn.Module, path: Path) -> None:
     print(f"Started from {path}; new: {', '.join(other) or 'nothing'}")
 
 
+def _chosen(model: str, preset: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    return check_options(model, (model_card(model).presets[preset].options if preset else {}) | options, model)
+
+
 def _resolved(model: str, preset: str | None, options: dict[str, Any]) -> dict[str, Any]:
-    return (model_card(model).presets[preset].options if preset else {}) | options
+    """All options of the architecture as built, but for a length that is the data's."""
+    known = {name: option.default for name, option in options_of(model).items() if name != "max_particles"}
+    return known | _chosen(model, preset, options)
 
 
 def _csv(history: list[dict[str, float]]) -> str:

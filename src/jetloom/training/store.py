@@ -1,0 +1,164 @@
+"""Where MLflow keeps its runs: made once, named in one file, opened by every training."""
+
+import fcntl
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jetloom.errors import JetloomError
+from jetloom.masking import masked
+
+# Seconds and tries; MLflow's own patience with a dead server is many minutes.
+TIMEOUTS = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+QUIET = {"MLFLOW_ENABLE_ASYNC_LOGGING": "false", "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_DISABLE_TELEMETRY": "true"}
+LOCK_RETRIES = 5
+
+
+def unmasked(shown: str) -> str:
+    """The URI that ``masked`` made unreadable: it has to come from ``MLFLOW_TRACKING_URI``.
+
+    Raises:
+        JetloomError: the environment names another store or none.
+    """
+    if "***" not in shown:
+        return shown
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if masked(uri) != shown:
+        raise JetloomError(f"MLFLOW_TRACKING_URI has to name the store {shown}, which is not written down with its key")
+    return uri
+
+
+def default_uri(directory: Path) -> str:
+    """The SQLite store of a results directory."""
+    return f"sqlite:///{(directory / 'mlflow.db').resolve()}"
+
+
+def choose_uri(uri: str | None, directory: Path) -> str:
+    """The configured URI, else ``MLFLOW_TRACKING_URI``, else the SQLite store of the results directory.
+
+    Raises:
+        JetloomError: a file store, which MLflow no longer writes, or a password in the configuration.
+    """
+    if uri is not None and masked(uri) != uri:
+        raise JetloomError(
+            f"tracking.uri: {masked(uri)} holds a password; leave the key out and set the variable "
+            "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
+        )
+    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(directory)
+    if not re.match(r"(sqlite|postgresql|mysql|mssql)[+\w]*:|https?:|databricks", chosen):
+        raise JetloomError(
+            f"tracking.uri: {masked(chosen)} is a file store, which MLflow no longer writes; "
+            "expected http(s)://..., sqlite:///... or postgresql://..."
+        )
+    return chosen
+
+
+def open_client(uri: str) -> Any:
+    """MLflow's client, with short patience; importing it takes seconds."""
+    for name, value in {**TIMEOUTS, **QUIET}.items():
+        os.environ.setdefault(name, value)
+    from mlflow.tracking import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def reason(error: Exception) -> str:
+    """The first line of an error, without passwords."""
+    lines = str(error).splitlines()
+    return masked(lines[0])[:300] if lines else type(error).__name__
+
+
+def patiently(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call MLflow; several trainings may write to one SQLite file at the same moment."""
+    for attempt in range(LOCK_RETRIES):
+        try:
+            return function(*arguments, **named)
+        except Exception as error:
+            if "database is locked" not in str(error) or attempt == LOCK_RETRIES - 1:
+                raise
+            time.sleep(0.2 * 2**attempt)
+
+
+def prepare(uri: str | None, experiments: list[str], directory: Path, output: Path) -> None:
+    """Create store and experiments, before several trainings race to create them.
+
+    Args:
+        uri: tracking server or database; None as in ``choose_uri``.
+        experiments: names.
+        directory: of the default store and its artifacts.
+        output: JSON file ``{uri, experiments: {name: id}}``, the URI without its password if it has one.
+
+    Raises:
+        JetloomError: the store cannot be reached.
+    """
+    chosen = choose_uri(uri, directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    local = chosen == default_uri(directory)
+    artifacts = (directory / "mlartifacts").resolve().as_uri() if local else None
+    try:
+        # Of several that create one SQLite store at once all but one crash, so they take turns.
+        with (directory / ".mlflow.lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            client = open_client(chosen)
+            ids = {name: _experiment(client, name, artifacts and f"{artifacts}/{name}") for name in experiments}
+    except Exception as error:
+        # MLflow passes on whatever the driver or the network raised.
+        raise JetloomError(f"MLflow at {masked(chosen)}: {reason(error)}") from None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    partial.write_text(json.dumps({"uri": masked(chosen), "experiments": ids}, indent=1))
+    os.replace(partial, output)
+
+
+def _experiment(client: Any, name: str, artifacts: str | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        return client.create_experiment(name, artifacts)
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return found.experiment_id
+
+
+def open_store(store: Path, experiment: str) -> tuple[str, str]:
+    """URI and id of an experiment in a store written by ``prepare``.
+
+    Raises:
+        JetloomError: not such a file, or the experiment is not in it.
+    """
+    try:
+        content = json.loads(store.read_text())
+        return unmasked(content["uri"]), content["experiments"][experiment]
+    except FileNotFoundError:
+        raise JetloomError(f"{store}: no such store; `jetloom mlflow init` writes one") from None
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise JetloomError(
+            f"{store}: experiment {experiment!r} is not in this store; run `jetloom mlflow init` again"
+        ) from None
+
+
+def ui(uri: str | None, directory: Path, port: int) -> None:
+    """Serve the MLflow UI of a store on this machine until interrupted.
+
+    Raises:
+        JetloomError: there is no store yet.
+    """
+    chosen = choose_uri(uri, directory)
+    if chosen.startswith("http"):
+        print(f"The runs are on a server: {masked(chosen)}")
+        return
+    if chosen == default_uri(directory) and not (directory / "mlflow.db").is_file():
+        raise JetloomError(f"{directory / 'mlflow.db'}: no store yet; run the workflow first (`make demo`)")
+    print(f"MLflow: http://127.0.0.1:{port}  (store {masked(chosen)}; Ctrl-C ends it)", flush=True)
+    # By the environment: a password among the arguments could be read by everybody on this machine.
+    environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": chosen, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    os.execvpe(sys.executable, [sys.executable, "-m", "mlflow", "ui", *arguments], environment)
