@@ -45,7 +45,8 @@ def _files(name: str, mirror: Path, present: list[str], **changes: Any) -> dict[
                 **sums,
             }
         )
-    return {"files": entries, "mirrors": [str(mirror)], **changes}
+    shards = dict.fromkeys(resolve_dataset(name, {}, name).splits, 1)
+    return {"files": entries, "mirrors": [str(mirror)], "shards": shards, **changes}
 
 
 def _tar(path: Path, members: dict[str, Path], mode: str) -> None:
@@ -76,6 +77,7 @@ def _root_file(path: Path, process: str, jets: int, seed: int) -> None:
             "jet_phi": np.arctan2(total[:, 1], total[:, 0]),
             "jet_energy": total[:, 3],
             "jet_nparticles": np.array(counts, float),
+            "jet_sdmass": np.sqrt(np.maximum(total[:, 3] ** 2 - (total[:, :3] ** 2).sum(axis=1), 0)),
         }
         writer.write({"part": part, **jet})
 

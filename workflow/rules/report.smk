@@ -19,7 +19,10 @@ rule freeze_config:
         mem_mb=100,
         runtime=10,
     params:
-        text=shlex.quote(yaml.safe_dump(EXPERIMENT.model_dump(mode="json", exclude_unset=True), sort_keys=False)),
+        # A function, so that braces in names of raw files are not taken for wildcards.
+        text=lambda wildcards: shlex.quote(
+            yaml.safe_dump(EXPERIMENT.model_dump(mode="json", exclude_unset=True), sort_keys=False)
+        ),
     shell:
         "printf '%s' {params.text} > {output} 2> {log}"
 
