@@ -62,7 +62,8 @@ def test_shares_are_those_of_the_jets(tmp_path, skims):
 
 
 def test_point_clouds_have_radius_and_height(tmp_path):
-    dataset = resolve_dataset("modelnet10", {**mirrors.build("modelnet10", tmp_path), "max_particles": 64, "buckets": [64]}, "")
+    changes = mirrors.build("modelnet10", tmp_path) | {"max_particles": 64, "buckets": [64]}
+    dataset = resolve_dataset("modelnet10", changes, "")
     from jetloom.data.download import download
 
     download(dataset, tmp_path / "raw", names=["chair/test"])
