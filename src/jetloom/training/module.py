@@ -22,16 +22,22 @@ class Tagger(LightningModule):
 
     Args:
         model: ``forward(batch) -> logits (B, C)``.
+        n_classes: C.
         progress: place in the recipe; the module moves it.
         seed: with the step it seeds dropout and the like, so that a resumed training draws the same numbers.
         optimiser_state: of a training that goes on.
     """
 
     def __init__(
-        self, model: nn.Module, progress: Progress, seed: int, optimiser_state: dict[str, Any] | None = None
+        self,
+        model: nn.Module,
+        n_classes: int,
+        progress: Progress,
+        seed: int,
+        optimiser_state: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.progress, self.seed = model, progress, seed
+        self.model, self.n_classes, self.progress, self.seed = model, n_classes, progress, seed
         self._optimiser_state = optimiser_state
         self._train_totals = torch.zeros(3)
         self._val_totals = torch.zeros(3)
@@ -40,7 +46,7 @@ class Tagger(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the recipe, with its state if the training goes on."""
-        optimiser = build_optimiser(self.model, self.progress.training)
+        optimiser = build_optimiser(self.model, self.progress.training, self.n_classes)
         if self._optimiser_state is not None:
             optimiser.load_state_dict(self._optimiser_state)
         return optimiser

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from jetloom.config import Training
+from jetloom.errors import JetloomError
 
 FINAL_RATE = 0.01
 """flat_decay ends at this part of the rate."""
@@ -58,14 +59,33 @@ class Ranger(optim.RAdam):
         return result
 
 
-def parameter_groups(model: nn.Module, training: Training) -> list[dict[str, Any]]:
+def head_of(model: nn.Module, n_classes: int) -> str:
+    """Name of the layer that makes the logits: the last linear one with an output for each class.
+
+    Raises:
+        JetloomError: there is none.
+    """
+    layers = [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear) and layer.out_features == n_classes
+    ]
+    if not layers:
+        raise JetloomError(f"{type(model).__name__} has no linear layer of {n_classes} outputs to fine-tune")
+    return layers[-1]
+
+
+def parameter_groups(model: nn.Module, training: Training, n_classes: int) -> list[dict[str, Any]]:
     """Parameters by weight decay and learning rate.
 
-    Biases, norms, other 1-d parameters and class tokens do not decay. The last layer, the last module with parameters
-    of its own, learns ``head_learning_rate_factor`` times as fast.
+    Biases, norms, other 1-d parameters and class tokens do not decay. The last layer learns
+    ``head_learning_rate_factor`` times as fast.
+
+    Raises:
+        JetloomError: the last layer is to learn faster, but there is none.
     """
-    head = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None][-1]
-    in_head = {id(p) for p in head.parameters()}
+    faster = training.head_learning_rate_factor != 1
+    in_head = {id(p) for p in model.get_submodule(head_of(model, n_classes)).parameters()} if faster else set()
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
@@ -81,9 +101,9 @@ def parameter_groups(model: nn.Module, training: Training) -> list[dict[str, Any
     ]
 
 
-def build_optimiser(model: nn.Module, training: Training) -> optim.Optimizer:
+def build_optimiser(model: nn.Module, training: Training, n_classes: int) -> optim.Optimizer:
     """The optimiser of a recipe."""
-    groups = parameter_groups(model, training)
+    groups = parameter_groups(model, training, n_classes)
     rate, decay = training.learning_rate, training.weight_decay
     # On a GPU a fused step unscales 16-bit gradients itself, after they would have been clipped.
     fused = training.gradient_clip is None or not torch.cuda.is_available()

@@ -28,6 +28,7 @@ from jetloom.training.checkpoint import load
 from jetloom.training.datamodule import Tensors
 from jetloom.training.lock import locked
 from jetloom.training.module import Tagger
+from jetloom.training.optimisers import head_of
 from jetloom.training.progress import COLUMNS, Progress
 from jetloom.training.store import open_store
 from jetloom.training.tracking import DataInput, Tracker, flatten, run_tags
@@ -198,7 +199,7 @@ def _fit(
     }
     network = build(model, preset=preset, **sizes, **options)
     if training.initial_weights:
-        _start_from(network, Path(training.initial_weights))
+        _start_from(network, len(described.classes), Path(training.initial_weights))
     progress = Progress(training)
     state = load(scratch / "last.ckpt") if (scratch / "last.ckpt").is_file() else None
     if state is not None:
@@ -215,7 +216,7 @@ def _fit(
         "seed": seed,
         "run": run,
     }
-    tagger = Tagger(network, progress, seed, state and state["optimiser"])
+    tagger = Tagger(network, len(described.classes), progress, seed, state and state["optimiser"])
     callbacks = [Keeper(scratch, content, training.checkpoint_minutes), Narrator(run["title"])]
     if tracker is not None:
         callbacks.append(Reporter(tracker))
@@ -228,7 +229,11 @@ def _fit(
     if state is not None and state["precision"]:
         trainer.precision_plugin.load_state_dict(state["precision"])
     if not progress.finished:
-        trainer.fit(tagger, datamodule=Tensors(manifest, progress, seed))
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            trainer.fit(tagger, datamodule=Tensors(manifest, progress, seed))
+        finally:
+            signal.signal(signal.SIGTERM, before)
     if not progress.finished:
         raise JetloomError(f"the training stopped in epoch {progress.epoch + 1} of {progress.epochs}; give it again")
     tagger.device_name = str(trainer.strategy.root_device)
@@ -268,7 +273,7 @@ def _precision(wanted: str) -> str:
     return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[wanted]
 
 
-def _start_from(network: nn.Module, path: Path) -> None:
+def _start_from(network: nn.Module, n_classes: int, path: Path) -> None:
     """Weights of another training, but for a last layer of another size (fine-tuning).
 
     Raises:
@@ -279,9 +284,7 @@ def _start_from(network: nn.Module, path: Path) -> None:
         return
     weights, own = load(path)["state_dict"], network.state_dict()
     other = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
-    head = [
-        name for name, module in network.named_modules() if next(module.parameters(recurse=False), None) is not None
-    ][-1]
+    head = head_of(network, n_classes)
     if wrong := [name for name in other if not name.startswith(f"{head}.")]:
         raise JetloomError(f"initial_weights: {path} does not fit this model: {', '.join(wrong[:5])}")
     network.load_state_dict(

@@ -1,0 +1,161 @@
+"""Optimisers against their definitions, schedules against the recipes' numbers."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from jetloom import presets
+from jetloom.config import Training
+from jetloom.models import build
+from jetloom.training.optimisers import build_optimiser, head_of, parameter_groups, rate_factor, set_rate
+from tests.models.jets import random_jets
+
+
+def ranger_by_hand(start: np.ndarray, gradient, steps: int, rate: float, decay: float) -> np.ndarray:
+    """Lookahead (algorithm 1 of arXiv:1907.08610) around RAdam (algorithm 2 of arXiv:1908.03265), written anew."""
+    beta1, beta2, eps = 0.95, 0.999, 1e-5
+    fast, slow = start.copy(), start.copy()
+    first = second = np.zeros_like(start)
+    longest = 2 / (1 - beta2) - 1
+    for t in range(1, steps + 1):
+        g = gradient(fast)
+        first = beta1 * first + (1 - beta1) * g
+        second = beta2 * second + (1 - beta2) * g * g
+        fast = fast - rate * decay * fast
+        mean = first / (1 - beta1**t)
+        length = longest - 2 * t * beta2**t / (1 - beta2**t)
+        if length > 5:
+            rectified = math.sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length))
+            fast = fast - rate * rectified * mean * math.sqrt(1 - beta2**t) / (np.sqrt(second) + eps)
+        else:
+            fast = fast - rate * mean
+        if t % 6 == 0:
+            slow = slow + 0.5 * (fast - slow)
+            fast = slow.copy()
+    return fast
+
+
+@pytest.mark.parametrize("steps", [3, 6, 25])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_ranger_follows_its_definition(steps: int, decay: float) -> None:
+    curvature, start = np.array([[1.0, 30.0], [0.1, 4.0]]), np.array([[1.0, -2.0], [3.0, 0.5]])
+    model = nn.Linear(2, 2, bias=False).double()
+    model.weight.data = torch.tensor(start)
+    optimiser = build_optimiser(model, Training(optimizer="ranger", learning_rate=0.01, weight_decay=decay), 2)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        (0.5 * torch.tensor(curvature) * model.weight**2).sum().backward()
+        optimiser.step()
+    expected = ranger_by_hand(start, lambda x: curvature * x, steps, 0.01, decay)
+    np.testing.assert_allclose(model.weight.detach().numpy(), expected, rtol=1e-10)
+
+
+def test_adam_decays_the_weights_themselves() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(1.0)
+    optimiser = build_optimiser(model, Training(optimizer="adam", learning_rate=0.1, weight_decay=0.5), 1)
+    model.weight.grad = torch.zeros(1, 1)
+    optimiser.step()
+    # With the decay in the gradient Adam would take a whole step of 0.1.
+    assert model.weight.item() == pytest.approx(1 - 0.1 * 0.5)
+
+
+@pytest.mark.parametrize("name", ["ranger", "adam", "adamw"])
+def test_state_goes_on_exactly(name: str, tmp_path) -> None:
+    torch.manual_seed(1)
+    data = torch.randn(40, 16, 3)
+    recipe = Training(optimizer=name, weight_decay=0.01)
+
+    def steps(model: nn.Module, optimiser: torch.optim.Optimizer, batches: torch.Tensor) -> None:
+        for batch in batches:
+            optimiser.zero_grad()
+            model(batch).square().mean().backward()
+            optimiser.step()
+
+    whole = nn.Linear(3, 4)
+    halved = copy.deepcopy(whole)
+    steps(whole, build_optimiser(whole, recipe, 4), data)
+    before = build_optimiser(halved, recipe, 4)
+    # In mid-cycle of the Lookahead.
+    steps(halved, before, data[:22])
+    torch.save({"model": halved.state_dict(), "optimiser": before.state_dict()}, tmp_path / "state")
+    state = torch.load(tmp_path / "state", weights_only=True)
+    resumed = nn.Linear(3, 4)
+    resumed.load_state_dict(state["model"])
+    after = build_optimiser(resumed, recipe, 4)
+    after.load_state_dict(state["optimiser"])
+    steps(resumed, after, data[22:])
+    assert torch.equal(whole.weight, resumed.weight)
+    assert torch.equal(whole.bias, resumed.bias)
+
+
+def test_ranger_state_holds_the_slow_weights() -> None:
+    model = nn.Linear(3, 2)
+    start = model.weight.detach().clone()
+    optimiser = build_optimiser(model, Training(optimizer="ranger"), 2)
+    model(torch.ones(1, 3)).sum().backward()
+    optimiser.step()
+    slow = [entry["slow"] for entry in optimiser.state_dict()["state"].values() if entry["slow"].ndim == 2]
+    assert torch.equal(slow[0], start)
+    assert not torch.equal(model.weight, start)
+
+
+def test_flat_decay_of_fifty_epochs() -> None:
+    """ParT on JetClass: 35 epochs at 1e-3, then 15 that fall by the same factor to 1e-5."""
+    recipe = Training(epochs=50, schedule="flat_decay", learning_rate=1e-3)
+    rates = [1e-3 * rate_factor(recipe, 50, epoch, fraction) for epoch in range(50) for fraction in (0.0, 0.99)]
+    starts, ends = rates[::2], rates[1::2]
+    assert starts == ends
+    assert starts[:35] == [1e-3] * 35
+    ratios = np.array(starts[35:]) / np.array(starts[34:-1])
+    np.testing.assert_allclose(ratios, 0.01 ** (1 / 15))
+    assert starts[-1] == pytest.approx(1e-5)
+
+
+def test_other_schedules() -> None:
+    cosine = Training(schedule="cosine", warmup_fraction=0.1)
+    values = [rate_factor(cosine, 10, epoch, fraction) for epoch in range(10) for fraction in (0.0, 0.5)]
+    assert values[:3] == [0.0, 0.5, 1.0]
+    assert values[11] == pytest.approx(0.5)
+    assert values[2:] == sorted(values[2:], reverse=True)
+    assert rate_factor(cosine, 10, 9, 0.9999) < 1e-6
+    assert {rate_factor(Training(schedule="constant"), 10, epoch, 0.5) for epoch in range(10)} == {1.0}
+    # Too short to decay at all.
+    assert rate_factor(Training(schedule="flat_decay"), 3, 2, 0.0) == 1.0
+
+
+@pytest.mark.parametrize("n_classes", [2, 5, 8, 10])
+@pytest.mark.parametrize("name", presets.names("models"))
+def test_parameter_groups_of_every_model(name: str, n_classes: int) -> None:
+    model = build(name, n_features=7, n_classes=n_classes, max_particles=32, preset="tiny")
+    recipe = Training(weight_decay=0.01, learning_rate=1e-4, head_learning_rate_factor=50)
+    groups = parameter_groups(model, recipe, n_classes)
+    assert sum(p.numel() for group in groups for p in group["params"]) == sum(p.numel() for p in model.parameters())
+    named = {id(p): key for key, p in model.named_parameters()}
+    for group in groups:
+        for p in group["params"]:
+            free = p.ndim == 1 or "cls_token" in named[id(p)] or named[id(p)].endswith("bias")
+            assert group["weight_decay"] == (0.0 if free else 0.01), named[id(p)]
+    fast = [p for group in groups if group["peak"] > 1e-4 for p in group["params"]]
+    # The layer whose output are the logits themselves.
+    head = head_of(model, n_classes)
+    outputs = []
+    model.get_submodule(head).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    with torch.no_grad():
+        logits = model.eval()(random_jets(3, 16, n_features=7))
+    assert torch.equal(outputs[-1].flatten(), logits.flatten())
+    assert {p.shape[0] for p in fast} == {n_classes}, [named[id(p)] for p in fast]
+    assert len(fast) <= 2
+
+
+def test_rates_of_the_head() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    optimiser = build_optimiser(model, Training(learning_rate=1e-4, head_learning_rate_factor=50), 2)
+    set_rate(optimiser, 0.5)
+    rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
+    assert rates[id(model[0].weight)] == pytest.approx(5e-5)
+    assert rates[id(model[2].bias)] == pytest.approx(2.5e-3)

@@ -1,0 +1,136 @@
+"""A training that was killed goes on as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from jetloom.errors import JetloomError
+from jetloom.training.callbacks import Keeper
+from jetloom.training.lock import locked
+from jetloom.training.module import Tagger
+from tests.training.conftest import OPTIONS
+from tests.training.outcome import assert_same
+
+OFTEN = 1e-9
+"""checkpoint_minutes: after every step."""
+
+
+class Killed(BaseException):
+    """Stands for kill -9 inside this process: no code of ours handles it."""
+
+
+def die_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
+    """The process ends right after that many ``last.ckpt``."""
+    save, count = Keeper.save, 0
+
+    def save_and_die(*arguments) -> None:
+        nonlocal count
+        save(*arguments)
+        count += 1
+        if count == saves:
+            raise Killed
+
+    monkeypatch.setattr(Keeper, "save", save_and_die)
+
+
+RECIPES = {
+    "ranger": {"optimizer": "ranger"},
+    "adamw, cosine": {"optimizer": "adamw", "warmup_fraction": 0.2},
+    "part of the set": {"samples_per_epoch": 500, "validation_samples": 100, "schedule": "flat_decay", "epochs": 4},
+    "phases": {"batch_phases": [(64, 1), (96, 2)], "optimizer": "adam", "patience": 1, "monitor": "loss"},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_goes_on_exactly(run_training, monkeypatch, recipe) -> None:
+    whole = run_training("whole", **recipe)
+    # In the first epoch, at its end, in mid-Lookahead of a later one.
+    for saves in (1, 4, 14):
+        with monkeypatch.context() as patch:
+            die_after(patch, saves)
+            with pytest.raises(Killed):
+                run_training(f"killed{saves}", checkpoint_minutes=OFTEN, **recipe)
+        assert not (whole.parent / f"killed{saves}").exists()
+        resumed = run_training(f"killed{saves}", **recipe)
+        assert_same(whole, resumed)
+        assert json.loads((resumed / "training.json").read_text())["resumed"] == 1
+
+
+def test_killed_before_the_outputs_appear(run_training, monkeypatch) -> None:
+    whole = run_training("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr("jetloom.training.train._move", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run_training("killed")
+    assert_same(whole, run_training("killed"))
+
+
+def command(manifest, tmp_path, name: str) -> list[str]:
+    options = [f"--option={key}={json.dumps(value)}" for key, value in OPTIONS.items()]
+    recipe = ["--set=epochs=40", "--set=batch_size=64", "--set=optimizer=ranger", f"--set=checkpoint_minutes={OFTEN}"]
+    return [
+        *(sys.executable, "-c", "from jetloom.cli import main; main()", "train", str(manifest)),
+        *("--model=transformer", "--title=Small", "--threads=1", "--seed=1", *options, *recipe),
+        *(f"--output={tmp_path / name}", f"--scratch={tmp_path / name}-scratch"),
+    ]
+
+
+def wait_for_a_mid_epoch(path, process: subprocess.Popen) -> None:
+    for _ in range(6000):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+        if path.is_file():
+            progress = torch.load(path, weights_only=True)["progress"]
+            if progress["epoch"] >= 1 and progress["position"] >= 2:
+                return
+    raise AssertionError("no checkpoint in two minutes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_killed_process(run_training, manifest, tmp_path, number) -> None:
+    process = subprocess.Popen(command(manifest, tmp_path, "killed"), stdout=-1, stderr=subprocess.STDOUT, text=True)
+    wait_for_a_mid_epoch(tmp_path / "killed-scratch" / "last.ckpt", process)
+    with pytest.raises(JetloomError, match=f"process {process.pid} on .* trains here"):
+        run_training("killed", epochs=40)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == (143 if number == signal.SIGTERM else -9), said
+    assert not (tmp_path / "killed").exists()
+    assert_same(run_training("whole", epochs=40), run_training("killed", epochs=40))
+
+
+@pytest.mark.parametrize("where", ["training_step", "validation_step"])
+@pytest.mark.parametrize("batch", [0, 1, -1])
+def test_sigterm_never_ends_with_success(run_training, monkeypatch, where: str, batch: int) -> None:
+    """Also during a validation and in the last step of an epoch, where Lightning itself would end with 0."""
+    whole = run_training("whole")
+    step = getattr(Tagger, where)
+    last = {"training_step": 9, "validation_step": 1}[where]
+
+    def step_and_signal(self, data, index):
+        if self.progress.epoch == 1 and index == (last if batch < 0 else batch):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, data, index)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(Tagger, where, step_and_signal)
+        with pytest.raises(SystemExit) as ended:
+            run_training("ended")
+    assert ended.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert not (whole.parent / "ended").exists()
+    assert_same(whole, run_training("ended"))
+
+
+def test_not_twice_at_once(run_training, tmp_path) -> None:
+    with locked(tmp_path / "a-scratch"), pytest.raises(JetloomError, match="trains here"):
+        run_training("a")
+    assert run_training("a").is_dir()
