@@ -1,0 +1,104 @@
+"""Who may train in a scratch directory."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import psutil
+import pytest
+
+from jetloom.errors import JetloomError
+from jetloom.training import lock
+from jetloom.training.lock import locked
+
+HOLD = "import sys, time, pathlib\nfrom jetloom.training.lock import locked\n"
+FOREVER = HOLD + "with locked(pathlib.Path(sys.argv[1])):\n print('held', flush=True)\n time.sleep(600)"
+TRY = (
+    HOLD + "sys.stdin.readline()\ntry:\n with locked(pathlib.Path(sys.argv[1])):\n  print('held', flush=True)\n"
+    "  sys.stdin.readline()\nexcept Exception as error:\n print(type(error).__name__, flush=True)"
+)
+
+
+def start(code: str, directory, **pipes) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", code, str(directory)], text=True, stdout=subprocess.PIPE, **pipes)
+
+
+def leave(directory, **owner) -> None:
+    """A lock file as a process that ended without a word leaves it."""
+    directory.mkdir(exist_ok=True)
+    (directory / "lock").write_text(json.dumps({"host": socket.gethostname(), "pid": 1, "started": 0.0} | owner))
+
+
+def test_names_its_owner_and_goes(tmp_path) -> None:
+    with locked(tmp_path / "s"):
+        owner = json.loads((tmp_path / "s" / "lock").read_text())
+        assert owner["host"] == socket.gethostname()
+        assert owner["pid"] == os.getpid()
+        with pytest.raises(JetloomError, match=f"process {os.getpid()} on {socket.gethostname()} trains here"):
+            locked(tmp_path / "s").__enter__()
+    assert not (tmp_path / "s" / "lock").exists()
+    with locked(tmp_path / "s"):
+        pass
+
+
+def test_held_until_its_owner_is_killed(tmp_path) -> None:
+    owner = start(FOREVER, tmp_path)
+    assert owner.stdout.readline() == "held\n"
+    with pytest.raises(JetloomError, match=f"process {owner.pid} on"):
+        locked(tmp_path).__enter__()
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    assert (tmp_path / "lock").exists()
+    with locked(tmp_path):
+        pass
+
+
+def test_left_by_a_dead_process_or_half_written(tmp_path) -> None:
+    # The number belongs to another, living process by now.
+    leave(tmp_path, pid=os.getppid(), started=psutil.Process(os.getppid()).create_time() - 100)
+    with locked(tmp_path):
+        pass
+    (tmp_path / "lock").write_text('{"host": "x')
+    with locked(tmp_path):
+        pass
+
+
+def test_living_owner_where_the_kernel_knows_no_lock(tmp_path) -> None:
+    parent = psutil.Process(os.getppid())
+    leave(tmp_path, pid=parent.pid, started=parent.create_time())
+    with pytest.raises(JetloomError, match=f"process {parent.pid} on"):
+        locked(tmp_path).__enter__()
+
+
+def test_other_host(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(lock, "SILENCE", 1.0)
+    leave(tmp_path, host="elsewhere")
+    with locked(tmp_path):
+        pass
+    leave(tmp_path, host="elsewhere")
+    ended = threading.Event()
+    monkeypatch.setattr(lock, "BEAT", 0.05)
+    beating = threading.Thread(target=lock._beat, args=(tmp_path / "lock", ended))
+    beating.start()
+    try:
+        with pytest.raises(JetloomError, match="process 1 on elsewhere trains here"):
+            locked(tmp_path).__enter__()
+    finally:
+        ended.set()
+        beating.join()
+
+
+def test_one_of_several_at_once(tmp_path) -> None:
+    leave(tmp_path)
+    several = [start(TRY, tmp_path, stdin=subprocess.PIPE) for _ in range(5)]
+    for process in several:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.stdout.readline().strip() for process in several]
+    for process in several:
+        process.communicate("end\n")
+    assert sorted(said) == ["JetloomError"] * 4 + ["held"]
