@@ -190,7 +190,7 @@ def test_onnx(made, row, tmp_path):
         Positional(model).eval(),
         example,
         file,
-        input_names=["features", "vectors", "coordinates", "mask"],
+        input_names=[name for name, value in zip(Batch._fields, example, strict=False) if value is not None],
         dynamic_shapes=tuple(None if value is None else axes for value in example),
         dynamo=True,
         verbose=False,

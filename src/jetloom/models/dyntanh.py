@@ -14,7 +14,7 @@ from torch.nn import functional
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.layers import keep_dense
-from jetloom.models.sorting import real_first, sort_key, take, zero_padding
+from jetloom.models.sorting import largest_first, real_first, sort_key, take, zero_padding
 
 
 def glorot_(tensor: Tensor, fan_in: int, fan_out: int) -> None:
@@ -147,10 +147,11 @@ class SmallTagger(nn.Module):
         features, mask = batch.features, batch.mask
         if self.sort != "none":
             key = sort_key(batch, self.sort, self.published_columns)
-            order = (real_first(key, mask) if self.masked else key).argsort(dim=1, descending=True, stable=True)
+            order = largest_first(real_first(key, mask) if self.masked else key)
             features, mask = take(features, order), mask.gather(1, order)
         elif self.partitions:
-            order = mask.int().argsort(dim=1, descending=True, stable=True)
+            slot = torch.arange(mask.shape[1], device=mask.device)
+            order = largest_first(real_first(-slot.expand(mask.shape), mask))
             features, mask = take(features, order), mask.gather(1, order)
         if not self.masked:
             return features, Layout(None, None, None)

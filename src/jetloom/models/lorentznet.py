@@ -162,7 +162,7 @@ class LorentzNet(nn.Module):
             scalars = squash(torch.stack([torch.zeros_like(mass), mass], -1))
         if self.beams:
             beams = vectors.new_tensor([[0.0, 0.0, 1.0, 2.0**0.5], [0.0, 0.0, -1.0, 2.0**0.5]])
-            vectors = torch.cat([beams.expand(len(vectors), -1, -1), vectors], 1)
+            vectors = torch.cat([beams.expand(vectors.shape[0], -1, -1), vectors], 1)
             scalars = functional.pad(scalars, (0, 0, 2, 0))
             if not self.use_features:
                 scalars[:, :2, 0] = squash(torch.ones_like(scalars[:, :2, 0]))

@@ -52,7 +52,8 @@ def lsh_attend(query: Tensor, value: Tensor, mask: Tensor, directions: Tensor, c
     batch, heads, number, width = query.shape
     rounds, _, half = directions.shape
     bucket = hash_buckets(query, directions).masked_fill(~mask[:, None, None], 2 * half)
-    order = bucket.argsort(dim=-1, stable=True)
+    # Within a bucket by slot: with no two keys alike any sort will do.
+    order = (bucket * number + torch.arange(number, device=query.device)).argsort(dim=-1)
     back = order.argsort(dim=-1)
 
     def sorted_chunks(x: Tensor) -> Tensor:

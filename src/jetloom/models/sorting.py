@@ -13,6 +13,7 @@ from torch import Tensor
 from jetloom import kinematics
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
+from jetloom.models.layers import keep_dense
 
 CELLS = 1 << 16
 """Cells of the Morton grid along each axis of [-1, 1]."""
@@ -116,6 +117,14 @@ def real_first(key: Tensor, mask: Tensor) -> Tensor:
     """The key with padded slots moved behind all real ones."""
     lowest = torch.finfo(key.dtype).min if key.is_floating_point() else torch.iinfo(key.dtype).min
     return key.masked_fill(~mask, lowest)
+
+
+def largest_first(key: Tensor) -> Tensor:
+    """Slots (B, N) in the order of falling keys; equal keys stay in the order of the slots."""
+    if keep_dense():
+        # ONNX has no stable sort by name; its only one is stable.
+        return key.sort(dim=1, descending=True).indices
+    return key.argsort(dim=1, descending=True, stable=True)
 
 
 def take(x: Tensor, order: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from jetloom.models.attention import key_bias
 from jetloom.models.encoder import Embedding, FeedForward, HashedAttention, SelfAttention
 from jetloom.models.layers import Packing
 from jetloom.models.part import ClassAttentionModel
-from jetloom.models.sorting import real_first, sort_key, take, zero_padding
+from jetloom.models.sorting import largest_first, real_first, sort_key, take, zero_padding
 from jetloom.models.sparse_attention import nearest, pattern_bias, strided
 
 
@@ -155,7 +155,7 @@ class Transformer(nn.Module):
     def sorted(self, batch: Batch) -> Batch:
         """Features and mask in the order of ``sort``, padding last."""
         sort = ("morton" if batch.vectors is None else "pt") if self.sort == "auto" else self.sort
-        order = real_first(sort_key(batch, sort), batch.mask).argsort(dim=1, descending=True, stable=True)
+        order = largest_first(real_first(sort_key(batch, sort), batch.mask))
         return batch._replace(features=take(batch.features, order), mask=batch.mask.gather(1, order))
 
     def bias(self, batch: Batch) -> Tensor:
