@@ -3,12 +3,13 @@
 import hashlib
 import json
 import shlex
+import sys
 from pathlib import Path
 
 import yaml
-from snakemake.exceptions import WorkflowError
 
 from jetloom.config import Run, merge, parse_experiment
+from jetloom.data.simulate.processes import PROCESS_OF
 from jetloom.errors import JetloomError
 from jetloom.fingerprint import fingerprint, model_fingerprint
 from jetloom.presets import model_card
@@ -16,13 +17,17 @@ from jetloom.presets import model_card
 try:
     EXPERIMENT = parse_experiment(config)
 except JetloomError as error:
-    raise WorkflowError(f"configuration: {error}") from None
+    sys.exit(f"configuration: {error}")
 
 DATA = EXPERIMENT.data_directory
 RESULTS = EXPERIMENT.results_directory
 SCRATCH = EXPERIMENT.scratch_directory
 HERE = f"{RESULTS}/{EXPERIMENT.experiment}"
 REPORT = f"{HERE}/report/index.html"
+
+LABEL_OF = {process: label for label, process in PROCESS_OF.items()}
+
+TRAINING_CODE = fingerprint("jetloom.training.train")
 
 # Settings that a stage reads: what is not listed here does not rerun it. Points are sampled on the meshes in the skim.
 SKIM_KEYS = {
@@ -101,3 +106,84 @@ def download_facts(name):
 def raw_directory(wildcards, output):
     """The directory of the raw files among which a download's outputs are."""
     return next(parent for parent in Path(output[0]).parents if parent.name == "raw")
+
+
+def raw_path(dataset, name):
+    """Where a raw file lies."""
+    changes = EXPERIMENT.per_dataset.get(dataset)
+    return f"{changes.raw if changes and changes.raw else f'{DATA}/{dataset}/raw'}/{name}"
+
+
+def skim_path(dataset, name):
+    """The skim of a raw file."""
+    return f"{DATA}/{dataset}/skim/{name.removesuffix('.root')}.parquet"
+
+
+def simulated_jets(wildcards):
+    """Jets in a simulated ROOT file: the number of its split."""
+    dataset = EXPERIMENT.dataset(wildcards.dataset)
+    name = f"{wildcards.process}_{wildcards.number}.root"
+    split = next(split for split in dataset.splits if name in dataset.raw_files(split))
+    return dataset.simulation.jets[split]
+
+
+def simulation(wildcards):
+    """The simulation section of a data set."""
+    return EXPERIMENT.dataset(wildcards.dataset).simulation
+
+
+def simulation_flags(wildcards):
+    """Detector and multiparton interactions as arguments."""
+    settings = simulation(wildcards)
+    return f"--detector {settings.detector} {'--mpi' if settings.mpi else '--no-mpi'}"
+
+
+def skims_of(wildcards):
+    """All skims of a split."""
+    return [
+        skim_path(wildcards.dataset, name) for name in EXPERIMENT.dataset(wildcards.dataset).raw_files(wildcards.split)
+    ]
+
+
+def shards_of(wildcards):
+    """All shards of a data set."""
+    dataset = EXPERIMENT.dataset(wildcards.dataset)
+    return [
+        f"{DATA}/{wildcards.dataset}/tensors/{split}_{shard:03d}.safetensors"
+        for split in dataset.splits
+        for shard in range(dataset.shards.get(split, 1))
+    ]
+
+
+def recipe_changes(dataset, model):
+    """What differs from the recipe of the model's preset."""
+    values = EXPERIMENT.training
+    if dataset in EXPERIMENT.per_dataset:
+        values = merge(values, EXPERIMENT.per_dataset[dataset].training)
+    if model in EXPERIMENT.per_model:
+        values = merge(values, EXPERIMENT.per_model[model].training)
+    return values
+
+
+def model_flags(wildcards):
+    """Architecture, preset, options and names as arguments of train and cost."""
+    choice = EXPERIMENT.model(wildcards.dataset, wildcards.model)
+    return (
+        f"--model {choice.architecture} --preset {choice.preset} {assignments(choice.options, '--option')}"
+        f" --dataset {wildcards.dataset} --name {wildcards.model} --title {shlex.quote(choice.title)}"
+    )
+
+
+def model_digest(wildcards):
+    """Hash of everything that an untrained model depends on."""
+    choice = EXPERIMENT.model(wildcards.dataset, wildcards.model)
+    preset = model_card(choice.architecture).presets[choice.preset].options
+    return digest(choice.architecture, merge(preset, choice.options), model_fingerprint(choice.architecture))
+
+
+def training_digest(wildcards):
+    """Hash of everything that a training depends on, its data aside: those are an input."""
+    recipe = EXPERIMENT.training_of(wildcards.dataset, wildcards.model)
+    # Where it runs and how often it saves does not change what it learns.
+    learning = recipe.model_dump(mode="json", exclude={"workers", "checkpoint_minutes"})
+    return digest(model_digest(wildcards), learning, TRAINING_CODE)

@@ -1,19 +1,5 @@
 """Raw files, skims and tensors."""
 
-from jetloom.data.simulate.processes import PROCESS_OF
-
-
-def raw_path(dataset, name):
-    """Where a raw file lies."""
-    changes = EXPERIMENT.per_dataset.get(dataset)
-    return f"{changes.raw if changes and changes.raw else f'{DATA}/{dataset}/raw'}/{name}"
-
-
-def skim_path(dataset, name):
-    """The skim of a raw file."""
-    return f"{DATA}/{dataset}/skim/{name.removesuffix('.root')}.parquet"
-
-
 RAW_OF = {
     skim_path(dataset, name): raw_path(dataset, name)
     for dataset in EXPERIMENT.datasets
@@ -30,43 +16,6 @@ SIMULATED_SHAPES = [
     for name in EXPERIMENT.datasets
     if EXPERIMENT.dataset(name).simulation and EXPERIMENT.dataset(name).kind == "points"
 ]
-LABEL_OF = {process: label for label, process in PROCESS_OF.items()}
-
-
-def simulated_jets(wildcards):
-    """Jets in a simulated ROOT file: the number of its split."""
-    dataset = EXPERIMENT.dataset(wildcards.dataset)
-    name = f"{wildcards.process}_{wildcards.number}.root"
-    split = next(split for split in dataset.splits if name in dataset.raw_files(split))
-    return dataset.simulation.jets[split]
-
-
-def simulation(wildcards):
-    """The simulation section of a data set."""
-    return EXPERIMENT.dataset(wildcards.dataset).simulation
-
-
-def simulation_flags(wildcards):
-    """Detector and multiparton interactions as arguments."""
-    settings = simulation(wildcards)
-    return f"--detector {settings.detector} {'--mpi' if settings.mpi else '--no-mpi'}"
-
-
-def skims_of(wildcards):
-    """All skims of a split."""
-    return [
-        skim_path(wildcards.dataset, name) for name in EXPERIMENT.dataset(wildcards.dataset).raw_files(wildcards.split)
-    ]
-
-
-def shards_of(wildcards):
-    """All shards of a data set."""
-    dataset = EXPERIMENT.dataset(wildcards.dataset)
-    return [
-        f"{DATA}/{wildcards.dataset}/tensors/{split}_{shard:03d}.safetensors"
-        for split in dataset.splits
-        for shard in range(dataset.shards.get(split, 1))
-    ]
 
 
 # Jets of one class in one file, JetClass format.

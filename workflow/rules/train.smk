@@ -1,41 +1,5 @@
 """Trainings: one per data set, model and seed."""
 
-TRAINING_CODE = fingerprint("jetloom.training.train")
-
-
-def recipe_changes(dataset, model):
-    """What differs from the recipe of the model's preset."""
-    values = EXPERIMENT.training
-    if dataset in EXPERIMENT.per_dataset:
-        values = merge(values, EXPERIMENT.per_dataset[dataset].training)
-    if model in EXPERIMENT.per_model:
-        values = merge(values, EXPERIMENT.per_model[model].training)
-    return values
-
-
-def model_flags(wildcards):
-    """Architecture, preset, options and names as arguments of train and cost."""
-    choice = EXPERIMENT.model(wildcards.dataset, wildcards.model)
-    return (
-        f"--model {choice.architecture} --preset {choice.preset} {assignments(choice.options, '--option')}"
-        f" --dataset {wildcards.dataset} --name {wildcards.model} --title {shlex.quote(choice.title)}"
-    )
-
-
-def model_digest(wildcards):
-    """Hash of everything that an untrained model depends on."""
-    choice = EXPERIMENT.model(wildcards.dataset, wildcards.model)
-    preset = model_card(choice.architecture).presets[choice.preset].options
-    return digest(choice.architecture, merge(preset, choice.options), model_fingerprint(choice.architecture))
-
-
-def training_digest(wildcards):
-    """Hash of everything that a training depends on, its data aside: those are an input."""
-    recipe = EXPERIMENT.training_of(wildcards.dataset, wildcards.model)
-    # Where it runs and how often it saves does not change what it learns.
-    learning = recipe.model_dump(mode="json", exclude={"workers", "checkpoint_minutes"})
-    return digest(model_digest(wildcards), learning, TRAINING_CODE)
-
 
 # MLflow experiments exist before several trainings race to create them.
 rule mlflow_store:
@@ -55,7 +19,7 @@ rule mlflow_store:
     params:
         experiments=[f"{EXPERIMENT.experiment}/{name}" for name in EXPERIMENT.datasets],
         uri=f"--uri {shlex.quote(EXPERIMENT.tracking.uri)}" if EXPERIMENT.tracking.uri else "",
-        directory=RESULTS,
+        directory=subpath(output[0], ancestor=2),
     shell:
         "jetloom mlflow init {params.experiments} {params.uri} --directory {params.directory} --output {output} &> {log}"
 
