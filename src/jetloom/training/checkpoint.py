@@ -1,6 +1,8 @@
 """Files that hold a model: the result of a training, and what a running one needs to go on."""
 
 import os
+import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,11 @@ from jetloom.errors import JetloomError
 from jetloom.models.registry import build
 
 SCHEMA_VERSION = 1
+DAMAGE = (
+    *(pickle.UnpicklingError, struct.error, EOFError, OSError),
+    *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
+)
+"""What torch.load raises for a damaged file."""
 
 
 def save(content: dict[str, Any], path: Path) -> None:
@@ -40,9 +47,10 @@ def load(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise JetloomError(f"{path}: no such checkpoint") from None
-    except Exception as error:
-        # torch raises half a dozen unrelated types for a damaged file.
-        raise JetloomError(f"{path}: not a readable checkpoint ({str(error).splitlines()[0][:200]})") from None
+    except DAMAGE as error:
+        # Some of them come without a text.
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise JetloomError(f"{path}: not a readable checkpoint ({why[:200]})") from None
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
         raise JetloomError(f"{path}: not a checkpoint of jetloom, version {SCHEMA_VERSION}")
     return content
@@ -59,6 +67,8 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         JetloomError: not a checkpoint, or not of this architecture.
     """
     content = load(path)
+    if not {"model", "options", "n_features", "n_classes", "max_particles", "state_dict"} <= content.keys():
+        raise JetloomError(f"{path}: not a trained model; best.ckpt of an output directory is one")
     weights = content.pop("state_dict")
     model = build(
         content["model"],
