@@ -1,0 +1,58 @@
+"""Weights of one training as the start of another, with a last layer of its own."""
+
+import json
+
+import pytest
+import torch
+
+from jetloom.errors import JetloomError
+from jetloom.models import build
+from jetloom.training.checkpoint import load, save_model
+from tests.training.conftest import OPTIONS
+
+STILL = {"learning_rate": 1e-12, "schedule": "constant", "epochs": 1, "weight_decay": 0.0}
+
+
+@pytest.fixture
+def five_classes(tmp_path):
+    """A model of the same size that tells five classes apart."""
+    torch.manual_seed(3)
+    model = build("transformer", n_features=7, n_classes=5, max_particles=16, **OPTIONS)
+    save_model(tmp_path / "five.ckpt", model, {"model": "transformer"})
+    return tmp_path / "five.ckpt"
+
+
+def test_another_number_of_classes_makes_a_new_head(run_training, five_classes, capsys) -> None:
+    output = run_training(initial_weights=str(five_classes), **STILL)
+    before, after = load(five_classes)["state_dict"], load(output / "best.ckpt")["state_dict"]
+    new = [name for name in after if after[name].shape != before[name].shape]
+    assert sorted(tuple(after[name].shape)[0] for name in new) == [3, 3]
+    assert f"new: {', '.join(new)}" in capsys.readouterr().out
+    # Running means of a batch norm move whatever the rate is.
+    kept = {name for name in after if "running" not in name and "num_batches" not in name} - set(new)
+    assert kept
+    for name in kept:
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-9)
+    assert json.loads((output / "training.json").read_text())["training"]["initial_weights"] == str(five_classes)
+
+
+def test_the_head_learns_faster(run_training, five_classes) -> None:
+    recipe = STILL | {"optimizer": "adamw", "learning_rate": 1e-6, "head_learning_rate_factor": 1000.0}
+    output = run_training(initial_weights=str(five_classes), **recipe)
+    same = run_training("still", initial_weights=str(five_classes), **STILL)
+    before, after = (load(path / "best.ckpt")["state_dict"] for path in (same, output))
+    learnt = {name for name in after if "running" not in name and "num_batches" not in name}
+    moved = {name: (after[name] - before[name]).abs().max().item() for name in learnt}
+    head = {name for name in learnt if after[name].shape[:1] == (3,)}
+    # Ten steps of Adam: at most about the rate each.
+    assert min(moved[name] for name in head) > 1e-3
+    assert 0 < max(moved[name] for name in moved.keys() - head) < 2e-5
+
+
+def test_what_does_not_fit_is_one_line(run_training, tmp_path) -> None:
+    wide = build("transformer", n_features=7, n_classes=3, max_particles=16, **OPTIONS | {"embedding": [24]})
+    save_model(tmp_path / "wide.ckpt", wide, {"model": "transformer"})
+    with pytest.raises(JetloomError, match=r"initial_weights: .*wide\.ckpt does not fit this model: \S") as error:
+        run_training(initial_weights=str(tmp_path / "wide.ckpt"))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "a").exists()
