@@ -44,7 +44,8 @@ class Training(Strict):
     )
     warmup_fraction: float = Field(0.0, ge=0, lt=1, description="part of all steps with linearly rising rate")
     gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
-    precision: Literal["auto", "32", "bf16", "16"] = Field(
+    # YAML reads 32 as a number.
+    precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(str)] = Field(
         "auto", description="auto: bf16 where the GPU has it, 16 on older GPUs, 32 on CPU"
     )
     monitor: Literal["accuracy", "loss"] = Field(

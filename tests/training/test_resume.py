@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from jetloom.training.callbacks import Keeper
 from jetloom.training.lock import locked
 from jetloom.training.module import Tagger
 from tests.training.conftest import OPTIONS
-from tests.training.outcome import assert_same
+from tests.training.outcome import assert_same, history
 
 OFTEN = 1e-9
 """checkpoint_minutes: after every step."""
@@ -71,23 +72,28 @@ def test_killed_before_the_outputs_appear(run_training, monkeypatch) -> None:
     assert_same(whole, run_training("killed"))
 
 
-def command(manifest, tmp_path, name: str) -> list[str]:
+def command(manifest, tmp_path, name: str, epochs: int = 40, *more: str) -> list[str]:
     options = [f"--option={key}={json.dumps(value)}" for key, value in OPTIONS.items()]
-    recipe = ["--set=epochs=40", "--set=batch_size=64", "--set=optimizer=ranger", f"--set=checkpoint_minutes={OFTEN}"]
+    recipe = [
+        f"--set=epochs={epochs}",
+        "--set=batch_size=64",
+        "--set=optimizer=ranger",
+        f"--set=checkpoint_minutes={OFTEN}",
+    ]
     return [
-        *(sys.executable, "-c", "from jetloom.cli import main; main()", "train", str(manifest)),
-        *("--model=transformer", "--title=Small", "--threads=1", "--seed=1", *options, *recipe),
+        *(str(Path(sys.executable).with_name("jetloom")), "train", str(manifest)),
+        *("--model=transformer", "--title=Small", "--threads=1", "--seed=1", *options, *recipe, *more),
         *(f"--output={tmp_path / name}", f"--scratch={tmp_path / name}-scratch"),
     ]
 
 
-def wait_for_a_mid_epoch(path, process: subprocess.Popen) -> None:
+def wait_for_a_mid_epoch(path, process: subprocess.Popen, position: int = 2) -> None:
     for _ in range(6000):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
         if path.is_file():
             progress = torch.load(path, weights_only=True)["progress"]
-            if progress["epoch"] >= 1 and progress["position"] >= 2:
+            if progress["epoch"] >= 1 and progress["position"] >= position:
                 return
     raise AssertionError("no checkpoint in two minutes")
 
@@ -134,3 +140,37 @@ def test_not_twice_at_once(run_training, tmp_path) -> None:
     with locked(tmp_path / "a-scratch"), pytest.raises(JetloomError, match="trains here"):
         run_training("a")
     assert run_training("a").is_dir()
+
+
+@pytest.mark.slow
+def test_two_processes(manifest, tmp_path) -> None:
+    """DDP: both see their own half of each batch, stop at the same step, and go on exactly."""
+    two = ("--set=devices=2", "--set=batch_size=32", "--set=optimizer=adamw")
+
+    def call(name: str, epochs: int) -> subprocess.Popen:
+        line = command(manifest, tmp_path, name, epochs, *two)
+        return subprocess.Popen(line, stdout=-1, stderr=subprocess.STDOUT, text=True)
+
+    whole = call("whole", 60)
+    said, _ = whole.communicate(timeout=120)
+    assert whole.returncode == 0, said
+    steps = [int(row["step"]) for row in history(tmp_path / "whole")]
+    assert steps == [10 * epoch for epoch in range(1, 61)]
+
+    ended = call("ended", 60)
+    wait_for_a_mid_epoch(tmp_path / "ended-scratch" / "last.ckpt", ended, position=1)
+    ended.terminate()
+    said, _ = ended.communicate(timeout=60)
+    assert ended.returncode == 143, said
+    assert not (tmp_path / "ended").exists()
+    again = call("ended", 60)
+    said, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, said
+    assert_same(tmp_path / "whole", tmp_path / "ended")
+
+
+def test_wrong_number_of_processes(run_training, monkeypatch) -> None:
+    """A cluster that starts one process for two devices would train on half the data."""
+    monkeypatch.setattr("lightning.pytorch.Trainer.world_size", 1)
+    with pytest.raises(JetloomError, match="devices x nodes is 2, but 1 processes started"):
+        run_training(devices=2)

@@ -118,7 +118,7 @@ class Tagger(LightningModule):
         self._check_finite(self.progress.totals[0])
 
     def _over_ranks(self, values: Tensor) -> Tensor:
-        return self.all_gather(values).sum(dim=0) if self.trainer.world_size > 1 else values
+        return self.trainer.strategy.reduce(values.clone(), reduce_op="sum") if self.trainer.world_size > 1 else values
 
     def _check_finite(self, loss: float) -> None:
         if not math.isfinite(loss):
