@@ -61,7 +61,7 @@ class Training(Strict):
     initial_weights: str | None = Field(None, description="checkpoint to start from (fine-tuning)")
     devices: int = Field(1, ge=1, description="GPUs per node; 1 also means the CPU")
     nodes: int = Field(1, ge=1, description="machines of one training")
-    workers: int = Field(0, ge=0, description="loader processes")
+    workers: int = Field(0, ge=0, description="threads that gather batches ahead; useful with a GPU")
     checkpoint_minutes: float = Field(10.0, gt=0, description="longest training time that a kill may lose")
 
 

@@ -72,7 +72,7 @@ def test_killed_before_the_outputs_appear(run_training, monkeypatch) -> None:
     assert_same(whole, run_training("killed"))
 
 
-def command(manifest, tmp_path, name: str, epochs: int = 40, *more: str) -> list[str]:
+def command(manifest, tmp_path, name: str, epochs: int = 25, *more: str) -> list[str]:
     options = [f"--option={key}={json.dumps(value)}" for key, value in OPTIONS.items()]
     recipe = [
         f"--set=epochs={epochs}",
@@ -104,12 +104,12 @@ def test_killed_process(run_training, manifest, tmp_path, number) -> None:
     process = subprocess.Popen(command(manifest, tmp_path, "killed"), stdout=-1, stderr=subprocess.STDOUT, text=True)
     wait_for_a_mid_epoch(tmp_path / "killed-scratch" / "last.ckpt", process)
     with pytest.raises(JetloomError, match=f"process {process.pid} on .* trains here"):
-        run_training("killed", epochs=40)
+        run_training("killed", epochs=25)
     process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == (143 if number == signal.SIGTERM else -9), said
     assert not (tmp_path / "killed").exists()
-    assert_same(run_training("whole", epochs=40), run_training("killed", epochs=40))
+    assert_same(run_training("whole", epochs=25), run_training("killed", epochs=25))
 
 
 @pytest.mark.parametrize("where", ["training_step", "validation_step"])
@@ -151,19 +151,19 @@ def test_two_processes(manifest, tmp_path) -> None:
         line = command(manifest, tmp_path, name, epochs, *two)
         return subprocess.Popen(line, stdout=-1, stderr=subprocess.STDOUT, text=True)
 
-    whole = call("whole", 60)
+    whole = call("whole", 20)
     said, _ = whole.communicate(timeout=120)
     assert whole.returncode == 0, said
     steps = [int(row["step"]) for row in history(tmp_path / "whole")]
-    assert steps == [10 * epoch for epoch in range(1, 61)]
+    assert steps == [10 * epoch for epoch in range(1, 21)]
 
-    ended = call("ended", 60)
+    ended = call("ended", 20)
     wait_for_a_mid_epoch(tmp_path / "ended-scratch" / "last.ckpt", ended, position=1)
     ended.terminate()
     said, _ = ended.communicate(timeout=60)
     assert ended.returncode == 143, said
     assert not (tmp_path / "ended").exists()
-    again = call("ended", 60)
+    again = call("ended", 20)
     said, _ = again.communicate(timeout=120)
     assert again.returncode == 0, said
     assert_same(tmp_path / "whole", tmp_path / "ended")

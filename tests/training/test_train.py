@@ -5,10 +5,14 @@ import json
 import pytest
 import torch
 
+from jetloom.batch import Batch
+from jetloom.config import Training
 from jetloom.data.loader import Loader
 from jetloom.errors import JetloomError
+from jetloom.models import build
 from jetloom.training.checkpoint import load_model
 from jetloom.training.module import Tagger
+from jetloom.training.progress import Progress
 from tests.training.outcome import assert_same, history
 from tests.training.tensors import write_tensors
 
@@ -48,6 +52,21 @@ def test_same_seed_same_curve(run_training) -> None:
     a, b, c = run_training("a"), run_training("b"), run_training("c", seed=2)
     assert_same(a, b)
     assert history(a) != history(c)
+
+
+def test_threads_that_gather_ahead_change_nothing(run_training) -> None:
+    part = {"samples_per_epoch": 200, "validation_samples": 100}
+    assert_same(run_training("a", **part), run_training("b", workers=2, **part))
+
+
+def test_rank_without_jets_takes_part_with_zero_gradients(manifest) -> None:
+    model = build("transformer", n_features=7, n_classes=3, preset="tiny")
+    tagger = Tagger(model, 3, Progress(Training()), seed=1)
+    batch = next(iter(Loader(manifest, "train", batch_size=8, shuffle=True)))
+    loss = tagger.training_step(Batch(*(part[:0] for part in batch)), 0)
+    loss.backward()
+    assert loss.item() == 0
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 
 BIGGER = {"embedding": [64], "blocks": 2, "heads": 4, "dropout": 0.0}

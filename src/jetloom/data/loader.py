@@ -9,7 +9,9 @@ bucket, as stored.
 import json
 import math
 import struct
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,6 +78,7 @@ class Loader:
         samples_per_epoch: jets per epoch over all ranks; epochs then go on where the last one ended. Default: all.
         drop_last: only full batches (static shapes); what is left of a bucket is left out of this pass.
         observers: yield ``(batch, observers)``, observers (B, K) float32 in the order of ``manifest.observers``.
+        workers: threads that gather the next batches meanwhile; 0: each is gathered when it is asked for.
 
     Raises:
         JetloomError: unknown split, missing or damaged shard.
@@ -94,6 +97,7 @@ class Loader:
         samples_per_epoch: int | None = None,
         drop_last: bool = False,
         observers: bool = False,
+        workers: int = 0,
     ) -> None:
         self.manifest = Manifest.read(manifest)
         if split not in self.manifest.splits:
@@ -102,6 +106,7 @@ class Loader:
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
         self.samples_per_epoch, self.drop_last, self.observers = samples_per_epoch, drop_last, observers
+        self.workers = workers
         self._paths = [manifest.parent / shard.file for shard in self.manifest.splits[split].shards]
         self._epoch = self._position = 0
         self._made: tuple[int, list[Rows]] | None = None
@@ -133,10 +138,27 @@ class Loader:
         return len(self._pass(epoch))
 
     def __iter__(self) -> Iterator[Any]:
-        for plan in self._plan(self._epoch, self._position):
+        for batch in self._gather(self._plan(self._epoch, self._position)):
             self._position += 1
-            yield self._batch(plan)
+            yield batch
         self.set_epoch(self._epoch + 1)
+
+    def _gather(self, plans: list[Rows]) -> Iterator[Any]:
+        if not self.workers:
+            yield from map(self._batch, plans)
+            return
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting: deque[Future[Any]] = deque()
+            try:
+                for plan in plans:
+                    waiting.append(pool.submit(self._batch, plan))
+                    if len(waiting) > 2 * self.workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
 
     def _plan(self, epoch: int, start: int) -> list[Rows]:
         """Batches of an epoch from number ``start`` on."""

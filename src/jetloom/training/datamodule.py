@@ -41,6 +41,7 @@ class Tensors(LightningDataModule):
                     rank=self.trainer.global_rank,
                     world_size=self.trainer.world_size,
                     samples_per_epoch=self.progress.training.samples_per_epoch,
+                    workers=self.progress.training.workers,
                 )
             }
         loader = self._loaders[size]
@@ -59,6 +60,7 @@ class Tensors(LightningDataModule):
                 rank=self.trainer.global_rank,
                 world_size=self.trainer.world_size,
                 samples_per_epoch=samples,
+                workers=self.progress.training.workers,
             )
         self._validation.set_epoch(0)
         return self._validation
