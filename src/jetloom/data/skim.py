@@ -14,6 +14,8 @@ from jetloom.config import Dataset
 from jetloom.errors import JetloomError
 
 SCHEMA_VERSION = 1
+ROW_GROUP = 1000
+"""Jets that are read together: a shard takes a thin slice of every skim."""
 
 
 def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 20_000) -> None:
@@ -23,7 +25,7 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
         name: of the data set, noted in the file.
         dataset: source, classes and selection.
         raw: raw file; for point clouds the directory of one class and split.
-        output: Parquet file, one row group per chunk; appears when it is complete.
+        output: Parquet file, in row groups of 1,000 jets; appears when it is complete.
         chunk: jets read at once.
 
     Raises:
@@ -43,7 +45,7 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
             if writer is None:
                 writer = pyarrow.parquet.ParquetWriter(partial, table.schema, compression="zstd")
             if len(jets):
-                writer.write_table(table.cast(writer.schema))
+                writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
         if writer is None:
             raise JetloomError(f"{raw}: no jets")
         facts = {

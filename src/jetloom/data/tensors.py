@@ -169,7 +169,9 @@ def _slice(path: Path, dataset: Dataset, shard: int, shards: int) -> pyarrow.Tab
     columns = [*RAW_COLUMNS[dataset.feature_set], "label"]
     columns += [name for name in ("jet_pt", "jet_eta", "jet_energy", "jet_sdmass", "jet_nparticles") if name in present]
     table = file.read_row_groups(groups, columns=columns)
-    return table.slice(first - (edges[groups[0]] if groups else 0), last - first)
+    start = first - (int(edges[groups[0]]) if groups else 0)
+    # take copies: a slice would keep the whole row groups alive until the shard is written.
+    return table.take(numpy.arange(start, start + last - first))
 
 
 def _numbers(table: pyarrow.Table, column: str) -> NDArray:

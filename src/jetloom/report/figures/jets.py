@@ -52,14 +52,15 @@ def observables(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
 
 
 def dependence(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
-    """Accuracy in bins of multiplicity, pT and mass."""
-    names = _observers(dataset)
+    """Accuracy in bins of multiplicity, pT and mass, as far as they differ between jets."""
+    observers = dataset.entries[0].results[0].predictions.observers
+    names = [name for name in _observers(dataset) if np.ptp(observers[name]) > 0]
     if not names:
         return None
     figure, axes = panels(len(names), 3.5, 3.4, sharey=True)
     rows = []
     for axis, name in zip(axes, names, strict=True):
-        values = dataset.entries[0].results[0].predictions.observers[name].astype(float)
+        values = observers[name].astype(float)
         edges = equal_count_bins(values, 6)
         inside = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
         jets = np.bincount(inside, minlength=len(edges) - 1)
