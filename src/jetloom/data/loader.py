@@ -2,8 +2,8 @@
 
 Order of a shuffled epoch, from (seed, pass) alone: shards are shuffled and opened a few at a time; among the open ones
 the jets of a bucket are cut into windows and shuffled inside; and the batches of all buckets come in random order. So
-reading stays local whatever the size of the set, and every jet comes once in a pass. Unshuffled: shard by shard, bucket by
-bucket, as stored.
+reading stays local whatever the size of the set, and every jet comes once in a pass. Unshuffled: shard by shard,
+bucket by bucket, as stored.
 """
 
 import json
@@ -70,7 +70,7 @@ class Loader:
     Args:
         manifest: ``manifest.json``; shards lie relative to it.
         split: name of the split.
-        batch_size: jets per batch and rank, at most; batches of a bucket are of nearly equal size, so that none is tiny.
+        batch_size: jets per batch and rank, at most; batches of a bucket are of nearly equal size, none is tiny.
         shuffle: random order, another one each epoch.
         seed: of the order.
         rank: of this process among all of the training (global, not per node).
