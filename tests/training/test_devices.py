@@ -1,9 +1,12 @@
 """One training in two processes (gloo on the CPU)."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,9 @@ import torch
 
 from jetloom.data.loader import Loader
 from jetloom.training.checkpoint import load
-from tests.training.outcome import history
+from tests.training.outcome import assert_same, history
+
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
@@ -26,18 +31,21 @@ def test_every_jet_once_over_all_ranks(manifest, world_size: int) -> None:
     assert len(np.unique(seen, axis=0)) == 600
 
 
-def train_by_command(manifest: Path, tmp_path: Path, name: str, *recipe: str) -> subprocess.CompletedProcess:
+def command(manifest: Path, tmp_path: Path, name: str, *recipe: str) -> list[str]:
     # A model with neither dropout nor a batch norm, which would see each process' own part.
     options = ["--option=phi=[16, 16]", "--option=f=[16]"]
+    return [
+        *(sys.executable, "-m", "jetloom.cli", "train", str(manifest), "--model=pfn", "--threads=1"),
+        *(f"--output={tmp_path / name}", f"--scratch={tmp_path / name}-scratch", *options),
+        *("--set=epochs=3", "--set=monitor=loss"),
+        *(f"--set={item}" for item in recipe),
+    ]
+
+
+def train_by_command(*arguments: Any) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [
-            *(sys.executable, "-m", "jetloom.cli", "train", str(manifest), "--model=pfn", "--threads=1"),
-            *(f"--output={tmp_path / name}", f"--scratch={tmp_path / name}-scratch", *options),
-            *("--set=epochs=3", "--set=monitor=loss"),
-            *(f"--set={item}" for item in recipe),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+        command(*arguments), env=ENVIRONMENT, capture_output=True, text=True, timeout=240, check=False
+    )
 
 
 @pytest.mark.slow
@@ -77,3 +85,26 @@ def test_a_loss_that_is_no_number_ends_both_processes_with_one_line(manifest, tm
         assert lines and all("the loss is" in line for line in lines), ended.stderr
         assert "Traceback" not in ended.stderr
         assert not (tmp_path / f"nan{devices}").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with GPUs Lightning does not take the CPU")
+def test_both_processes_end_at_sigterm_and_go_on_exactly(manifest, tmp_path) -> None:
+    recipe = ("devices=2", "batch_size=4", "optimizer=ranger", "epochs=8", "checkpoint_minutes=0.001")
+    whole = train_by_command(manifest, tmp_path, "whole", *recipe)
+    assert whole.returncode == 0, whole.stderr
+    arguments = command(manifest, tmp_path, "ended", *recipe)
+    process = subprocess.Popen(arguments, env=ENVIRONMENT, stdout=-1, stderr=subprocess.STDOUT, text=True)
+    for _ in range(1200):
+        if (tmp_path / "ended-scratch" / "last.ckpt").is_file() or process.poll() is not None:
+            break
+        time.sleep(0.05)
+    # Rank 0 alone is told; the ranks agree.
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, said
+    assert not (tmp_path / "ended").exists()
+    resumed = train_by_command(manifest, tmp_path, "ended", *recipe)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "Going on at epoch" in resumed.stdout
+    assert_same(tmp_path / "whole", tmp_path / "ended")
