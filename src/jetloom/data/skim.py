@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import awkward
 import numpy
@@ -13,7 +14,7 @@ import pyarrow.parquet
 from jetloom.config import Dataset
 from jetloom.errors import JetloomError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ROW_GROUP = 1000
 """Jets that are read together: a shard takes a thin slice of every skim."""
 
@@ -35,10 +36,13 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
     read = kept = 0
+    content = _Content()
     writer = None
     try:
         for jets in source.chunks(raw, dataset, chunk):
             read += len(jets)
+            jets = awkward.with_field(jets, awkward.values_astype(jets["label"], "int8"), "label")
+            content.add(jets)
             jets = jets[selected(dataset, jets, raw)]
             kept += len(jets)
             table = awkward.to_arrow_table(jets, extensionarray=False, list_to32=True)
@@ -52,7 +56,8 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
             "schema_version": SCHEMA_VERSION,
             "dataset": name,
             "raw": raw.name if raw.is_file() else f"{raw.parent.name}/{raw.name}",
-            "raw_sha256": content_hash(raw),
+            "raw_sha256": (sha256 := content_hash(raw)),
+            "content_sha256": content.hexdigest() if raw.is_file() else sha256,
             "classes": dataset.classes,
             "selection": dataset.selection,
             "jets_read": read,
@@ -80,6 +85,31 @@ def selected(dataset: Dataset, jets: awkward.Array, raw: Path) -> numpy.ndarray:
         if high is not None:
             keep &= values <= high
     return keep
+
+
+class _Content:
+    """Hash of jets, whatever the chunks they come in: the bytes of a ROOT file hold the time of writing too."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, Any] = {}
+
+    def add(self, jets: awkward.Array) -> None:
+        for name in jets.fields:
+            column = jets[name]
+            if column.ndim > 1:
+                self._update(f"{name}/count", awkward.num(column))
+                column = awkward.flatten(column)
+            self._update(name, column)
+
+    def _update(self, key: str, values: awkward.Array) -> None:
+        digest = self._columns.setdefault(key, hashlib.sha256())
+        digest.update(numpy.ascontiguousarray(awkward.to_numpy(values)).data.cast("B"))
+
+    def hexdigest(self) -> str:
+        whole = hashlib.sha256()
+        for key, digest in sorted(self._columns.items()):
+            whole.update(f"{key} {digest.hexdigest()}\n".encode())
+        return whole.hexdigest()
 
 
 def content_hash(raw: Path) -> str:

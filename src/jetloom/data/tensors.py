@@ -5,29 +5,33 @@ no pass over the whole set, and every shard is a job of its own.
 """
 
 import hashlib
-import json
 import os
-import struct
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy
 import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from jetloom.config import Dataset
-from jetloom.data.features import FEATURE_SETS, RAW_COLUMNS, standardised
+from jetloom.data.features import FEATURE_SETS, RAW_COLUMNS
 from jetloom.data.manifest import SCHEMA_VERSION, Manifest, Shard, Source, Split
+from jetloom.data.padding import Jets, flatten, needed_columns, observer_names, particle_counts, slots
+from jetloom.data.shardfile import create, read_header
 from jetloom.data.skim import read_facts
 from jetloom.errors import JetloomError
 
-OBSERVERS = ["jet_pt", "jet_eta", "jet_mass", "jet_sdmass", "jet_nparticles"]
+PIECE = 20_000
+"""Rows of a skim in memory at once."""
 
 
 def write_shard(name: str, dataset: Dataset, split: str, shard: int, skims: list[Path], output: Path) -> None:
     """Write one shard: a safetensors file with a group of arrays for each bucket.
+
+    A first pass reads lengths and labels and finds the place of every jet, a second one fills the places, so that
+    memory is bounded by ``PIECE`` and not by the shard.
 
     Args:
         name: of the data set.
@@ -38,42 +42,46 @@ def write_shard(name: str, dataset: Dataset, split: str, shard: int, skims: list
         output: file to write; it appears when it is complete. Same skims and seed, same bytes.
 
     Raises:
-        JetloomError: unknown split or shard, a file that is no skim, or skims of other classes or selection.
+        JetloomError: unknown split or shard, no skims, a file that is no skim, or skims of other classes or selection.
     """
     if split not in dataset.splits:
         raise JetloomError(f"--split {split}: no such split; allowed: {', '.join(dataset.splits)}")
     shards = dataset.shards.get(split, 1)
     if not 0 <= shard < shards:
         raise JetloomError(f"--shard {shard}: split {split} has {shards} shards, counted from 0")
+    if not skims:
+        raise JetloomError(f"split {split}: no skims given; name those of all its raw files")
     facts = [_checked(read_facts(path), dataset, path) for path in skims]
-    table = pyarrow.concat_tables([_slice(path, dataset, shard, shards) for path in skims])
+    columns = _columns(skims, dataset)
+    first = [RAW_COLUMNS[dataset.feature_set][0], "label"]
+    counts, labels = [numpy.empty(0, numpy.int64)], [numpy.empty(0, numpy.int64)]
+    for piece in _pieces(skims, shard, shards, first):
+        counts.append(particle_counts(piece, dataset.feature_set))
+        # A copy: a view would keep the row groups alive.
+        labels.append(piece["label"].to_numpy().astype(numpy.int64))
+    count, label = numpy.concatenate(counts), numpy.concatenate(labels)
     # Every shard of every split has a stream of its own.
-    key = [dataset.seed, shard, *split.encode()]
-    order = numpy.random.default_rng(key).permutation(table.num_rows)
-    table = table.combine_chunks()
-    label = _numbers(table, "label").astype(numpy.int64)[order]
-    flat, jet, rank, counts = _particles(table, dataset, order)
-    length = numpy.minimum(counts, dataset.max_particles)
-    arrays, per_bucket = _buckets(table, dataset, order, flat, jet, rank, length, label)
+    order = numpy.random.default_rng([dataset.seed, shard, *split.encode()]).permutation(len(count))
+    places = _places(dataset, numpy.minimum(count, dataset.max_particles), order)
+    observers = observer_names(columns)
     described = {
         "schema_version": SCHEMA_VERSION,
         "dataset": name,
         "split": split,
         "shard": shard,
-        "jets": len(label),
+        "jets": len(count),
         "per_class": {item: int((label == index).sum()) for index, item in enumerate(dataset.classes)},
-        "per_bucket": per_bucket,
-        "truncated": int((counts > dataset.max_particles).sum()),
-        "observers": _observers(table),
-        "made_from": [{"file": fact["raw"], "sha256": fact["raw_sha256"]} for fact in facts],
+        "per_bucket": {str(width): jets for width, jets in zip(places.widths, places.jets, strict=True)},
+        "truncated": int((count > dataset.max_particles).sum()),
+        "observers": observers,
+        "made_from": [{"file": fact["raw"], "sha256": fact["content_sha256"]} for fact in facts],
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    try:
-        save_file(arrays, partial, metadata={"jetloom": json.dumps(described, sort_keys=True)})
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with create(output, _layout(dataset, places, len(observers)), described) as arrays:
+        begin = 0
+        for piece in _pieces(skims, shard, shards, columns):
+            jets = flatten(piece, dataset.kind, dataset.feature_set, dataset.max_particles)
+            _fill(arrays, places, slice(begin, begin + len(jets.label)), jets)
+            begin += len(jets.label)
 
 
 def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path) -> None:
@@ -86,10 +94,12 @@ def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path
         output: the manifest; shards are named relative to its directory.
 
     Raises:
-        JetloomError: a missing shard or split, a class without jets in a split, a raw file in two splits.
+        JetloomError: a missing shard or split, a class without jets in a split, raw files with the same content.
     """
     headers = {path: read_header(path) for path in shards}
-    splits, made_from, observers = {}, {}, []
+    splits: dict[str, Split] = {}
+    made_from: dict[str, tuple[str, dict[str, str]]] = {}
+    observers: list[str] = []
     for split in dataset.splits:
         some = sorted(
             (path for path in shards if headers[path]["split"] == split), key=lambda path: headers[path]["shard"]
@@ -97,15 +107,20 @@ def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path
         expected = list(range(dataset.shards.get(split, 1)))
         if (found := [headers[path]["shard"] for path in some]) != expected:
             raise JetloomError(f"split {split}: expected shards {expected}, got {found}")
-        splits[split] = _split(dataset, split, some, [headers[path] for path in some], output)
-        for source in headers[some[0]]["made_from"]:
+        sources, observers = (headers[some[0]][key] for key in ("made_from", "observers"))
+        for path in some:
+            if headers[path]["made_from"] != sources:
+                raise JetloomError(
+                    f"{path}: made from other skims than {some[0].name}; make all shards of split {split} again"
+                )
+        for source in sources:
             if other := made_from.get(source["sha256"]):
                 raise JetloomError(
                     f"{source['file']} of split {split} has the same content as {other[1]['file']} of split "
-                    f"{other[0]}; a jet may be in one split only"
+                    f"{other[0]}; a jet may be in one split only, and once: take one of them out of `splits`"
                 )
             made_from[source["sha256"]] = (split, source)
-        observers = headers[some[0]]["observers"]
+        splits[split] = _split(dataset, split, some, [headers[path] for path in some], output)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         dataset=name,
@@ -129,26 +144,11 @@ def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path
     ).signed()
     partial = output.with_name(f".{output.name}.partial")
     output.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(manifest.model_dump_json(indent=1))
-    os.replace(partial, output)
-
-
-def read_header(shard: Path) -> dict[str, Any]:
-    """What a shard says about itself.
-
-    Raises:
-        JetloomError: not a shard of this version.
-    """
     try:
-        with shard.open("rb") as file:
-            (size,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(size))
-        described = json.loads(header["__metadata__"]["jetloom"])
-    except (OSError, struct.error, ValueError, KeyError, OverflowError, MemoryError):
-        raise JetloomError(f"{shard}: not a readable shard; make it again with `jetloom tensors shard`") from None
-    if described.get("schema_version") != SCHEMA_VERSION:
-        raise JetloomError(f"{shard}: not a shard of version {SCHEMA_VERSION}; make it again")
-    return described
+        partial.write_text(manifest.model_dump_json(indent=1))
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _checked(facts: dict[str, Any], dataset: Dataset, path: Path) -> dict[str, Any]:
@@ -158,120 +158,100 @@ def _checked(facts: dict[str, Any], dataset: Dataset, path: Path) -> dict[str, A
     return facts
 
 
-def _slice(path: Path, dataset: Dataset, shard: int, shards: int) -> pyarrow.Table:
-    """Rows of slice ``shard`` of ``shards``, reading only the row groups that hold them."""
-    file = pyarrow.parquet.ParquetFile(path)
-    rows = file.metadata.num_rows
-    first, last = rows * shard // shards, rows * (shard + 1) // shards
-    edges = numpy.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
-    groups = [i for i in range(file.num_row_groups) if edges[i] < last and edges[i + 1] > first]
-    present = set(file.schema_arrow.names)
-    columns = [*RAW_COLUMNS[dataset.feature_set], "label"]
-    columns += [name for name in ("jet_pt", "jet_eta", "jet_energy", "jet_sdmass", "jet_nparticles") if name in present]
-    table = file.read_row_groups(groups, columns=columns)
-    start = first - (int(edges[groups[0]]) if groups else 0)
-    # take copies: a slice would keep the whole row groups alive until the shard is written.
-    return table.take(numpy.arange(start, start + last - first))
+def _columns(skims: list[Path], dataset: Dataset) -> list[str]:
+    present = [pyarrow.parquet.read_schema(path).names for path in skims]
+    for path, names in zip(skims, present, strict=True):
+        if missing := [name for name in RAW_COLUMNS[dataset.feature_set] if name not in names]:
+            raise JetloomError(
+                f"{path}: no column {', '.join(missing)}, which feature set {dataset.feature_set} needs; "
+                f"choose another feature_set"
+            )
+    return needed_columns(dataset.feature_set, [name for name in present[0] if all(name in names for names in present)])
 
 
-def _numbers(table: pyarrow.Table, column: str) -> NDArray:
-    return table[column].to_numpy()
+def _pieces(skims: list[Path], shard: int, shards: int, columns: list[str]) -> Iterator[pyarrow.Table]:
+    """Rows of slice ``shard`` of ``shards`` of each skim, some row groups at a time, only those that hold them."""
+    for path in skims:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            rows = file.metadata.num_rows
+            first, last = rows * shard // shards, rows * (shard + 1) // shards
+            edges = numpy.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
+            groups = [i for i in range(file.num_row_groups) if edges[i] < last and edges[i + 1] > first]
+            while groups:
+                begin = edges[groups[0]]
+                some = [i for i in groups if edges[i + 1] - begin <= PIECE] or groups[:1]
+                end = edges[some[-1] + 1]
+                table = file.read_row_groups(some, columns=columns, use_threads=False)
+                yield table.slice(max(first - begin, 0), min(last, end) - max(first, begin))
+                groups = groups[len(some) :]
 
 
-def _particles(
-    table: pyarrow.Table, dataset: Dataset, order: NDArray
-) -> tuple[dict[str, NDArray], NDArray, NDArray, NDArray]:
-    """Kept particles of the shuffled jets: flat columns, jet and place of each, and the counts before the cut."""
-    columns = RAW_COLUMNS[dataset.feature_set]
-    lists = {name: table[name].combine_chunks() for name in columns}
-    if table.num_rows == 0:
-        empty = numpy.empty(0, dtype=numpy.int64)
-        return {name: numpy.empty(0, dtype=numpy.float32) for name in columns}, empty, empty, empty
-    offsets = next(iter(lists.values())).offsets.to_numpy()
-    before = numpy.diff(offsets)
-    counts = before[order]
-    # Places of the particles of the shuffled jets in the stored, unshuffled columns.
-    starts = numpy.repeat(offsets[:-1][order] - numpy.concatenate([[0], counts.cumsum()[:-1]]), counts)
-    index = starts + numpy.arange(counts.sum())
-    flat = {name: values.values.to_numpy(zero_copy_only=False)[index] for name, values in lists.items()}
-    jet = numpy.repeat(numpy.arange(len(counts)), counts)
-    if dataset.kind == "jets":
-        falling = numpy.lexsort((-numpy.hypot(flat["part_px"], flat["part_py"]), jet))
-        flat = {name: values[falling] for name, values in flat.items()}
-    rank = numpy.arange(len(jet)) - numpy.repeat(counts.cumsum() - counts, counts)
-    kept = rank < dataset.max_particles
-    return {name: values[kept] for name, values in flat.items()}, jet[kept], rank[kept], counts
+class _Places(NamedTuple):
+    widths: list[int]
+    """Padded length of each bucket."""
+    jets: list[int]
+    """Jets in each bucket."""
+    bucket: NDArray
+    """Bucket of each jet, in the order of reading, (n,)."""
+    row: NDArray
+    """Row of each jet in its bucket, (n,)."""
 
 
-def _observers(table: pyarrow.Table) -> list[str]:
-    present = set(table.column_names)
-    return [name for name in OBSERVERS if name in present or (name == "jet_mass" and "jet_energy" in present)]
-
-
-def _observed(table: pyarrow.Table, name: str) -> NDArray:
-    if name == "jet_mass":
-        pt, eta, energy = (_numbers(table, key).astype(float) for key in ("jet_pt", "jet_eta", "jet_energy"))
-        return numpy.sqrt(numpy.maximum(energy**2 - (pt * numpy.cosh(eta)) ** 2, 0.0))
-    return _numbers(table, name)
-
-
-def _buckets(
-    table: pyarrow.Table,
-    dataset: Dataset,
-    order: NDArray,
-    flat: dict[str, NDArray],
-    jet: NDArray,
-    rank: NDArray,
-    length: NDArray,
-    label: NDArray,
-) -> tuple[dict[str, NDArray], dict[str, int]]:
-    """Arrays of each bucket, padded with zeros to its width."""
-    jets = dataset.kind == "jets"
-    pt, energy = (_numbers(table, name)[order][jet] for name in ("jet_pt", "jet_energy")) if jets else (None, None)
-    inputs = standardised(dataset.feature_set, flat, pt, energy)
-    columns = {"features": inputs}
-    if jets:
-        columns["vectors"] = _stack(flat, "part_px", "part_py", "part_pz", "part_energy")
-        columns["coordinates"] = _stack(flat, "part_deta", "part_dphi")
-    else:
-        columns["coordinates"] = inputs
-    names = _observers(table)
-    observers = [_observed(table, name)[order] for name in names]
+def _places(dataset: Dataset, length: NDArray, order: NDArray) -> _Places:
     widths = dataset.buckets or [dataset.max_particles]
     bucket = numpy.searchsorted(widths, length)
-    arrays, per_bucket = {}, {}
-    for index, width in enumerate(widths):
-        members = numpy.flatnonzero(bucket == index)
-        per_bucket[str(width)] = len(members)
-        if not len(members):
+    row = numpy.empty(len(length), dtype=numpy.int64)
+    jets = []
+    for index in range(len(widths)):
+        members = order[bucket[order] == index]
+        row[members] = numpy.arange(len(members))
+        jets.append(len(members))
+    return _Places(widths, jets, bucket, row)
+
+
+def _layout(dataset: Dataset, places: _Places, observers: int) -> dict[str, tuple[type, tuple[int, ...]]]:
+    """Type and shape of every array of the shard."""
+    layout: dict[str, tuple[type, tuple[int, ...]]] = {}
+    points = dataset.kind == "points"
+    for width, jets in zip(places.widths, places.jets, strict=True):
+        if not jets:
             continue
-        place = numpy.empty(len(length), dtype=numpy.int64)
-        place[members] = numpy.arange(len(members))
-        inside = bucket[jet] == index
-        rows, slots = place[jet[inside]], rank[inside]
         group = f"{width:04d}"
-        for key, values in columns.items():
-            padded = numpy.zeros((len(members), width, values.shape[1]), dtype=numpy.float32)
-            padded[rows, slots] = values[inside]
-            arrays[f"{group}/{key}"] = padded
-        arrays[f"{group}/length"] = length[members].astype(numpy.int16)
-        arrays[f"{group}/label"] = label[members]
-        if names:
-            arrays[f"{group}/observers"] = numpy.stack([values[members] for values in observers], axis=1).astype(
-                numpy.float32
-            )
-    return arrays, per_bucket
+        layout[f"{group}/features"] = (numpy.float32, (jets, width, len(FEATURE_SETS[dataset.feature_set])))
+        layout[f"{group}/coordinates"] = (numpy.float32, (jets, width, 3 if points else 2))
+        if not points:
+            layout[f"{group}/vectors"] = (numpy.float32, (jets, width, 4))
+        layout[f"{group}/length"] = (numpy.int16, (jets,))
+        layout[f"{group}/label"] = (numpy.int64, (jets,))
+        if observers:
+            layout[f"{group}/observers"] = (numpy.float32, (jets, observers))
+    return layout
 
 
-def _stack(flat: dict[str, NDArray], *names: str) -> NDArray:
-    return numpy.stack([flat[name] for name in names], axis=1)
+def _fill(arrays: dict[str, NDArray], places: _Places, rows: slice, jets: Jets) -> None:
+    """Put jets, which are ``rows`` in the order of reading, into their places."""
+    bucket, row = places.bucket[rows], places.row[rows]
+    of_particle, slot = numpy.repeat(bucket, jets.length), slots(jets.length)
+    row_of_particle = numpy.repeat(row, jets.length)
+    for index in numpy.unique(bucket):
+        group = f"{places.widths[index]:04d}"
+        inside, members = of_particle == index, bucket == index
+        for key in ("features", "coordinates", "vectors"):
+            if f"{group}/{key}" in arrays:
+                arrays[f"{group}/{key}"][row_of_particle[inside], slot[inside]] = getattr(jets, key)[inside]
+        for key in ("length", "label", "observers"):
+            if f"{group}/{key}" in arrays:
+                arrays[f"{group}/{key}"][row[members]] = getattr(jets, key)[members]
 
 
 def _split(dataset: Dataset, split: str, shards: list[Path], headers: list[dict[str, Any]], output: Path) -> Split:
     per_class = {name: sum(header["per_class"][name] for header in headers) for name in dataset.classes}
     if empty := [name for name, jets in per_class.items() if not jets]:
         cuts = ", ".join(f"{key} in {list(value)}" for key, value in dataset.selection.items()) or "no cuts"
-        raise JetloomError(f"split {split}: no jets of class {', '.join(empty)} after the selection ({cuts})")
+        raise JetloomError(
+            f"split {split}: no jets of class {', '.join(empty)} after the selection ({cuts}); "
+            f"widen it, or name fewer classes"
+        )
     widths = dataset.buckets or [dataset.max_particles]
     return Split(
         jets=sum(header["jets"] for header in headers),

@@ -1,7 +1,9 @@
 """JetClass ROOT files (Zenodo 6619768), and those that ``jetloom simulate jetclass-sim`` writes in the same format."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import awkward
 import numpy
@@ -22,6 +24,7 @@ JET = [
     *("jet_pt", "jet_eta", "jet_phi", "jet_energy", "jet_nparticles", "jet_sdmass"),
     *("jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4"),
 ]
+AXIS = ["jet_pt", "jet_eta", "jet_phi", "jet_energy"]
 AGAIN = "fetch or make it again"
 
 
@@ -35,47 +38,70 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
 
     Raises:
         JetloomError: missing, truncated or empty file; missing tree or branch; a branch of another type; a jet with
-            unequal ``part_*`` lengths, without particles, with NaN or infinity in a four-vector, or with not exactly
-            one label.
+            unequal ``part_*`` lengths, without particles, with NaN or infinity in a four-vector, or with labels that
+            are not one-hot.
     """
-    wanted = [f"label_{name}" for name in LABELS]
+    if not raw.is_file():
+        raise JetloomError(f"{raw}: no such file; {AGAIN}")
+    wanted = [*PARTICLE, *JET, *(f"label_{name}" for name in LABELS)]
+    with ExitStack() as stack:
+        with _reading(raw):
+            file = stack.enter_context(uproot.open(raw))
+            keys = file.keys(cycle=False)
+            tree = file[TREE] if TREE in keys else None
+        if tree is None:
+            raise JetloomError(f"{raw}: no tree {TREE!r}; found: {', '.join(keys) or 'nothing'}")
+        if not isinstance(tree, uproot.TTree):
+            raise JetloomError(f"{raw}: {TREE!r} is a {tree.classname}; expected a TTree")
+        with _reading(raw):
+            types = {branch.name: _type(branch) for branch in tree.branches}
+        _check_branches(raw, tree.num_entries, types, wanted)
+        pieces = tree.iterate(wanted, step_size=size, library="ak")
+        first = 0
+        while True:
+            with _reading(raw):
+                chunk = next(pieces, None)
+            if chunk is None:
+                break
+            yield _canonical(raw, chunk, dataset, first)
+            first += len(chunk)
+
+
+@contextmanager
+def _reading(raw: Path) -> Iterator[None]:
     try:
-        with uproot.open(raw) as file:
-            if TREE not in file.keys(cycle=False):
-                raise JetloomError(f"{raw}: no tree {TREE!r}; found: {', '.join(file.keys(cycle=False)) or 'nothing'}")
-            tree = file[TREE]
-            _check_branches(raw, tree, wanted)
-            first = 0
-            for chunk in tree.iterate([*PARTICLE, *JET, *wanted], step_size=size, library="ak"):
-                yield _canonical(raw, chunk, dataset, first)
-                first += len(chunk)
-    except JetloomError:
-        raise
-    except FileNotFoundError:
-        raise JetloomError(f"{raw}: no such file; {AGAIN}") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, uproot.DeserializationError) as error:
-        # What uproot raises for bytes that are not what they should be depends on where the damage is.
+        yield
+    except Exception as error:
+        # uproot and its decompressors raise anything, depending on where the damage is.
         reason = str(error).strip().splitlines()
         raise JetloomError(
             f"{raw}: not a readable ROOT file, truncated or damaged ({reason[0] if reason else type(error).__name__}); "
             f"{AGAIN}"
-        ) from None
+        ) from error
 
 
-def _check_branches(raw: Path, tree: uproot.TTree, labels: list[str]) -> None:
-    if tree.num_entries == 0:
-        raise JetloomError(f"{raw}: the tree holds no jets; {AGAIN}")
-    present = set(tree.keys())
-    if missing := [name for name in [*PARTICLE, *JET, *labels] if name not in present]:
+class _Type(NamedTuple):
+    name: str
+    jagged: bool
+    numeric: bool
+
+
+def _type(branch: "uproot.TBranch") -> _Type:
+    jagged = isinstance(branch.interpretation, uproot.AsJagged)
+    content = branch.interpretation.content if jagged else branch.interpretation
+    numeric = isinstance(content, uproot.AsDtype) and content.to_dtype.kind in "fiub" and not content.to_dtype.shape
+    return _Type(branch.typename, jagged, numeric)
+
+
+def _check_branches(raw: Path, jets: int, types: dict[str, _Type], wanted: list[str]) -> None:
+    if missing := [name for name in wanted if name not in types]:
         raise JetloomError(f"{raw}: missing branch {', '.join(missing)}; expected the branches of JetClass")
-    for name in [*PARTICLE, *JET, *labels]:
-        interpretation = tree[name].interpretation
-        jagged = isinstance(interpretation, uproot.AsJagged)
-        content = interpretation.content if jagged else interpretation
-        numeric = isinstance(content, uproot.AsDtype) and content.to_dtype.kind in "fiub"
-        if not numeric or jagged != (name in PARTICLE):
+    for name in wanted:
+        if not types[name].numeric or types[name].jagged != (name in PARTICLE):
             expected = "a list of numbers for each jet" if name in PARTICLE else "one number for each jet"
-            raise JetloomError(f"{raw}: branch {name} is {tree[name].typename}; expected {expected}")
+            raise JetloomError(f"{raw}: branch {name} is {types[name].name}; expected {expected}")
+    if jets == 0:
+        raise JetloomError(f"{raw}: the tree holds no jets; {AGAIN}")
 
 
 def _canonical(raw: Path, chunk: awkward.Array, dataset: Dataset, first: int) -> awkward.Array:
@@ -88,8 +114,11 @@ def _canonical(raw: Path, chunk: awkward.Array, dataset: Dataset, first: int) ->
         if bad.any():
             jet = numpy.repeat(numpy.arange(len(counts)), counts)
             _refuse(raw, numpy.bincount(jet, bad, len(counts)) > 0, first, f"{name} is not finite")
-    label = numpy.stack([numpy.asarray(chunk[f"label_{name}"]) != 0 for name in LABELS], axis=1)
-    _refuse(raw, label.sum(axis=1) != 1, first, "not exactly one of the labels label_* is set")
+    for name in AXIS:
+        _refuse(raw, ~numpy.isfinite(chunk[name].to_numpy()), first, f"{name} is not finite")
+    label = numpy.stack([chunk[f"label_{name}"].to_numpy() for name in LABELS], axis=1)
+    one_hot = ((label == 0) | (label == 1)).all(axis=1) & ((label == 1).sum(axis=1) == 1)
+    _refuse(raw, ~one_hot, first, "not one of the labels label_* is 1 and all others 0")
     index = numpy.array([dataset.classes.index(name) if name in dataset.classes else -1 for name in LABELS])
     columns = {name: chunk[name] for name in [*PARTICLE, *JET]}
     return awkward.zip(columns | {"label": index[label.argmax(axis=1)]}, depth_limit=1)

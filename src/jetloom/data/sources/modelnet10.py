@@ -32,14 +32,20 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
     label = dataset.classes.index(name) if name in dataset.classes else -1
     for start in range(0, len(files), size):
         some = files[start : start + size]
-        points = numpy.stack(
-            [cloud(*read_off(file), dataset.max_particles, _seed(dataset.seed, file)) for file in some]
-        )
+        points = numpy.stack([_sampled(file, dataset) for file in some])
         columns = {
             f"points_{axis}": awkward.from_regular(numpy.ascontiguousarray(points[..., index]))
             for index, axis in enumerate("xyz")
         }
         yield awkward.zip(columns | {"label": numpy.full(len(some), label)}, depth_limit=1)
+
+
+def _sampled(file: Path, dataset: Dataset) -> NDArray:
+    vertices, triangles = read_off(file)
+    try:
+        return cloud(vertices, triangles, dataset.max_particles, _seed(dataset.seed, file))
+    except JetloomError as error:
+        raise JetloomError(f"{file}: {error}; leave the file out or mend it") from None
 
 
 def read_off(file: Path) -> tuple[NDArray, NDArray]:
@@ -51,9 +57,9 @@ def read_off(file: Path) -> tuple[NDArray, NDArray]:
         JetloomError: not OFF, truncated, a vertex that is not finite or a face that names one that does not exist.
     """
     try:
-        text = file.read_text()
+        text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
-        raise JetloomError(f"{file}: not a readable OFF file") from None
+        raise JetloomError(f"{file}: not a readable OFF file; fetch it again") from None
     lines = [line for line in (line.partition("#")[0].strip() for line in text.splitlines()) if line]
     if not lines or not lines[0].upper().startswith("OFF"):
         raise JetloomError(f"{file}: not an OFF file; expected the word OFF in the first line")
@@ -61,26 +67,33 @@ def read_off(file: Path) -> tuple[NDArray, NDArray]:
     lines = lines if lines[0] else lines[1:]
     try:
         n_vertices, n_faces = (int(word) for word in lines[0].split()[:2])
+        if n_vertices < 0 or n_faces < 0:
+            raise ValueError
         rows = lines[1 : 1 + n_vertices + n_faces]
         if len(rows) != n_vertices + n_faces:
             raise JetloomError(
                 f"{file}: truncated; the header announces {n_vertices} vertices and {n_faces} faces, "
-                f"{len(rows)} lines follow"
+                f"{len(rows)} lines follow; fetch it again"
             )
         vertices = numpy.array([row.split()[:3] for row in rows[:n_vertices]], dtype=float).reshape(n_vertices, 3)
         triangles = _triangles([row.split() for row in rows[n_vertices:]])
     except (ValueError, IndexError):
         raise JetloomError(
-            f"{file}: damaged; a vertex is three numbers, a face a count and that many indices"
+            f"{file}: damaged; expected OFF, two counts, then vertices of three numbers and faces of a count and that "
+            "many indices; fetch it again"
         ) from None
     if not numpy.isfinite(vertices).all():
         raise JetloomError(f"{file}: vertex {int((~numpy.isfinite(vertices)).any(axis=1).argmax())} is not finite")
     if len(triangles) and (triangles.min() < 0 or triangles.max() >= n_vertices):
-        raise JetloomError(f"{file}: a face names vertex {triangles.max()}; there are {n_vertices}, counted from 0")
+        wrong = triangles.min() if triangles.min() < 0 else triangles.max()
+        raise JetloomError(f"{file}: a face names vertex {wrong}; there are {n_vertices}, counted from 0")
     return vertices, triangles
 
 
 def _triangles(faces: list[list[str]]) -> NDArray:
+    if all(face[0] == "3" for face in faces):
+        # Nearly always; a loop in Python would take seconds for a fine mesh.
+        return numpy.array([face[1:4] for face in faces], dtype=numpy.int64).reshape(len(faces), 3)
     fans = []
     for face in faces:
         corners = [int(word) for word in face[1 : 1 + int(face[0])]]
@@ -94,21 +107,25 @@ def cloud(vertices: NDArray, triangles: NDArray, points: int, seed: int) -> NDAr
     """Points drawn uniformly on the surface, centred and scaled to the unit sphere, (points, 3) float32.
 
     Raises:
-        JetloomError: the mesh has no surface.
+        JetloomError: the mesh has no surface, or a boundless one.
     """
     corners = vertices[triangles]
-    area = numpy.linalg.norm(numpy.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    if not area.sum() > 0:
-        raise JetloomError("a mesh without surface: every face has zero area")
+    with numpy.errstate(over="ignore", invalid="ignore"):
+        area = numpy.linalg.norm(numpy.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+        total = area.sum()
+    if not total > 0 or not numpy.isfinite(total):
+        raise JetloomError("no surface, every face has zero area" if total == 0 else "a surface too large to measure")
     generator = numpy.random.default_rng(seed)
-    chosen = corners[generator.choice(len(area), points, p=area / area.sum())]
+    chosen = corners[generator.choice(len(area), points, p=area / total)]
     # Folding the unit square along its diagonal makes the weights uniform on the triangle.
     u, v = generator.random((2, points, 1))
     fold = u + v > 1
     u, v = numpy.where(fold, 1 - u, u), numpy.where(fold, 1 - v, v)
     sampled = chosen[:, 0] + u * (chosen[:, 1] - chosen[:, 0]) + v * (chosen[:, 2] - chosen[:, 0])
     sampled -= sampled.mean(axis=0)
-    return (sampled / numpy.linalg.norm(sampled, axis=1).max()).astype(numpy.float32)
+    # A single point stays in the centre.
+    radius = numpy.linalg.norm(sampled, axis=1).max() or 1.0
+    return (sampled / radius).astype(numpy.float32)
 
 
 def _seed(seed: int, file: Path) -> int:

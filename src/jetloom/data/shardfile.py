@@ -1,0 +1,123 @@
+"""The file of a shard: safetensors, written and read array by array through a memory map.
+
+The library's own writer wants all arrays in memory at once; a shard of JetClass has gigabytes. The format is eight
+bytes of header length, a JSON header, and the arrays one after the other (github.com/huggingface/safetensors).
+"""
+
+import json
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from jetloom.data.manifest import SCHEMA_VERSION
+from jetloom.errors import JetloomError
+
+DTYPES = {"F32": numpy.dtype("<f4"), "I64": numpy.dtype("<i8"), "I16": numpy.dtype("<i2")}
+CODES = {dtype: code for code, dtype in DTYPES.items()}
+AGAIN = "make it again with `jetloom tensors shard`"
+
+
+@contextmanager
+def create(
+    output: Path, arrays: Mapping[str, tuple[type, tuple[int, ...]]], described: Mapping[str, Any]
+) -> Iterator[dict[str, NDArray]]:
+    """A new shard whose arrays, zero at first, are to be filled; it appears under its name when all went well.
+
+    Args:
+        output: file to write.
+        arrays: type and shape of each, by name.
+        described: what the shard says about itself, noted in the header.
+    """
+    layout, header, position = {}, {"__metadata__": {"jetloom": json.dumps(described, sort_keys=True)}}, 0
+    # Wide types first, so that every array is aligned.
+    for name in sorted(arrays, key=lambda name: (-numpy.dtype(arrays[name][0]).itemsize, name)):
+        dtype, shape = numpy.dtype(arrays[name][0]), arrays[name][1]
+        end = position + dtype.itemsize * int(numpy.prod(shape))
+        header[name] = {"dtype": CODES[dtype], "shape": list(shape), "data_offsets": [position, end]}
+        layout[name] = (position, end, dtype, shape)
+        position = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            if position and hasattr(os, "posix_fallocate"):
+                # A full disk is an error here; in a mapped file it would kill the process.
+                file.flush()
+                os.posix_fallocate(file.fileno(), 8 + len(text), position)
+            file.truncate(8 + len(text) + position)
+        if position:
+            data = numpy.memmap(partial, dtype=numpy.uint8, mode="r+", offset=8 + len(text), shape=(position,))
+            yield {
+                name: data[first:last].view(dtype).reshape(shape)
+                for name, (first, last, dtype, shape) in layout.items()
+            }
+            data.flush()
+        else:
+            yield {}
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_header(shard: Path) -> dict[str, Any]:
+    """What a shard says about itself.
+
+    Raises:
+        JetloomError: not a shard of this version.
+    """
+    header, _ = _header(shard)
+    try:
+        described = json.loads(header["__metadata__"]["jetloom"])
+    except (ValueError, KeyError, TypeError):
+        raise JetloomError(f"{shard}: safetensors, but no shard; {AGAIN}") from None
+    if described.get("schema_version") != SCHEMA_VERSION:
+        raise JetloomError(f"{shard}: not a shard of version {SCHEMA_VERSION}; {AGAIN}")
+    return described
+
+
+def open_arrays(shard: Path) -> dict[str, NDArray]:
+    """The arrays of a shard, mapped and not read.
+
+    Raises:
+        JetloomError: missing, truncated or damaged file.
+    """
+    header, start = _header(shard)
+    header.pop("__metadata__", None)
+    try:
+        expected = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        if shard.stat().st_size != start + expected:
+            raise ValueError(f"{shard.stat().st_size} bytes, expected {start + expected}")
+        if not expected:
+            return {}
+        data = numpy.memmap(shard, dtype=numpy.uint8, mode="r", offset=start)
+        return {
+            name: data[slice(*entry["data_offsets"])].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+            for name, entry in sorted(header.items())
+        }
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise JetloomError(f"{shard}: not a readable shard ({error}); {AGAIN}") from None
+
+
+def _header(shard: Path) -> tuple[dict[str, Any], int]:
+    try:
+        with shard.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            if size > shard.stat().st_size:
+                raise ValueError("truncated")
+            header = json.loads(file.read(size))
+        if not isinstance(header, dict):
+            raise ValueError("no header")
+    except FileNotFoundError:
+        raise JetloomError(f"{shard}: no such shard; {AGAIN}") from None
+    except (OSError, struct.error, ValueError) as error:
+        raise JetloomError(f"{shard}: not a readable shard ({error}); {AGAIN}") from None
+    return header, 8 + size
