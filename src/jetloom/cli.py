@@ -323,6 +323,57 @@ def evaluate(
 
 
 @app.command
+def predict(
+    *,
+    checkpoint: Path,
+    input_: Annotated[Path, Parameter(name="--input")],
+    output: Path,
+    dataset: str | None = None,
+    model: str | None = None,
+    preset: str | None = None,
+    feature_set: Literal["kin", "kinpid", "full", "xyz"] | None = None,
+    batch_size: int = 512,
+    threads: int | None = None,
+) -> None:
+    """Apply a trained or published model to any file of a known data format.
+
+    Parameters
+    ----------
+    checkpoint
+        best.ckpt of a training, or a published .pt file.
+    input_
+        Raw file of a publisher (for meshes the directory of one class and split).
+    output
+        Parquet file of the scores.
+    dataset
+        Preset that says how the file is read; default: the data set of the training.
+    model
+        Architecture of a published file.
+    preset
+        Named size of a published file.
+    feature_set
+        Inputs of a published file; default: those of the data set.
+    batch_size
+        Jets scored at once.
+    threads
+        CPU threads.
+    """
+    from jetloom.evaluation.predict import predict as run
+
+    run(
+        checkpoint,
+        input_,
+        output,
+        dataset=dataset,
+        model=model,
+        preset=preset,
+        feature_set=feature_set,
+        batch_size=batch_size,
+        threads=threads,
+    )
+
+
+@app.command
 def cost(
     manifest: Path,
     *,

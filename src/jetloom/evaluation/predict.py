@@ -1,0 +1,146 @@
+"""Apply a trained or published model to any file of a known data format."""
+
+import importlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import awkward
+import numpy
+import pyarrow
+import pyarrow.parquet
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from jetloom.batch import Batch
+from jetloom.config import Dataset, resolve_dataset
+from jetloom.data.padding import Jets, flatten, observer_names, slots
+from jetloom.errors import JetloomError
+from jetloom.models import build, load_published
+from jetloom.presets import model_card
+from jetloom.training.checkpoint import load_model
+
+CHUNK = 5_000
+"""Jets in memory at once."""
+WIDTH_STEP = 16
+"""Batches are padded to a multiple of this, so that few shapes occur."""
+
+
+def predict(
+    checkpoint: Path,
+    raw: Path,
+    output: Path,
+    *,
+    dataset: str | None = None,
+    model: str | None = None,
+    preset: str | None = None,
+    feature_set: str | None = None,
+    batch_size: int = 512,
+    threads: int | None = None,
+) -> None:
+    """Score every jet of a raw file, in its order, streaming.
+
+    Args:
+        checkpoint: ``best.ckpt`` of a training, or a published ``.pt`` file.
+        raw: raw file of a publisher (for meshes the directory of one class and split).
+        output: Parquet file with ``score_<class>``, the observers of the format, and ``label`` where the file's classes
+            are those of the model. It appears when it is complete.
+        dataset: preset that says how ``raw`` is read; default: the data set of the training.
+        model: architecture of a published file.
+        preset: named size of a published file; default: as published.
+        feature_set: inputs of a published file; default: the data set's.
+        batch_size: jets scored at once.
+        threads: CPU threads.
+
+    Raises:
+        JetloomError: the file is damaged, the checkpoint does not fit the architecture, or the data set has not the
+            features or classes of the model.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    network, settings, classes = _open(checkpoint, dataset, model, preset, feature_set)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = network.to(device).eval()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{output.name}.partial")
+    writer = None
+    source = importlib.import_module(f"jetloom.data.sources.{settings.source}")
+    try:
+        for chunk in source.chunks(raw, settings, CHUNK):
+            jets = awkward.to_arrow_table(chunk, extensionarray=False, list_to32=True)
+            flat = flatten(jets, settings.kind, settings.feature_set, settings.max_particles)
+            scores = numpy.concatenate([_scores(network, batch, device) for batch in batches(flat, batch_size)])
+            if not numpy.isfinite(scores).all():
+                raise JetloomError(f"{checkpoint}: scores of {raw} are not finite; the training has diverged")
+            columns = {f"score_{name}": scores[:, index] for index, name in enumerate(classes)}
+            if settings.classes == classes:
+                columns["label"] = flat.label.astype(numpy.int16)
+            names = observer_names(jets.column_names)
+            table = pyarrow.table(columns | {name: flat.observers[:, i] for i, name in enumerate(names)})
+            if writer is None:
+                writer = pyarrow.parquet.ParquetWriter(partial, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is None:
+            raise JetloomError(f"{raw}: no jets")
+        writer.close()
+        os.replace(partial, output)
+    finally:
+        if writer is not None:
+            writer.close()
+        partial.unlink(missing_ok=True)
+
+
+def batches(jets: Jets, batch_size: int) -> Iterator[Batch]:
+    """The jets in their order, padded batch by batch."""
+    first = numpy.concatenate([[0], jets.length.cumsum()])
+    for start in range(0, len(jets.length), batch_size):
+        length = jets.length[start : start + batch_size]
+        inside = slice(first[start], first[start + len(length)])
+        width = -(-int(length.max()) // WIDTH_STEP) * WIDTH_STEP
+        row, slot = numpy.repeat(numpy.arange(len(length)), length), slots(length)
+        yield Batch(
+            _padded(jets.features[inside], row, slot, len(length), width),
+            _padded(jets.vectors[inside], row, slot, len(length), width) if jets.vectors is not None else None,
+            _padded(jets.coordinates[inside], row, slot, len(length), width),
+            torch.arange(width) < torch.from_numpy(length).unsqueeze(1),
+        )
+
+
+def _padded(values: NDArray, row: NDArray, slot: NDArray, jets: int, width: int) -> torch.Tensor:
+    padded = numpy.zeros((jets, width, values.shape[1]), dtype=numpy.float32)
+    padded[row, slot] = values
+    return torch.from_numpy(padded)
+
+
+@torch.inference_mode()
+def _scores(network: nn.Module, batch: Batch, device: torch.device) -> NDArray:
+    on_device = Batch(*(part.to(device) if part is not None else None for part in batch))
+    return network(on_device).float().softmax(dim=1).cpu().numpy()
+
+
+def _open(
+    checkpoint: Path, dataset: str | None, model: str | None, preset: str | None, feature_set: str | None
+) -> tuple[nn.Module, Dataset, list[str]]:
+    """The network, how the file is read for it, and the classes of its scores."""
+    if checkpoint.suffix == ".pt":
+        if model is None or dataset is None:
+            raise JetloomError(f"{checkpoint}: a published file names neither; give --model and --dataset")
+        settings = resolve_dataset(dataset, {"feature_set": feature_set} if feature_set else {}, dataset)
+        n_features = {"kin": 7, "kinpid": 13, "full": 17, "xyz": 3}[settings.feature_set]
+        sizes = {"n_features": n_features, "n_classes": len(settings.classes)}
+        network = build(model, preset=preset, max_particles=settings.max_particles, **sizes)
+        print(load_published(network, checkpoint))
+        return network, settings, settings.classes
+    network, saved = load_model(checkpoint)
+    trained = saved["manifest"]
+    name = dataset or trained["dataset"]
+    # What the model was trained on decides how its inputs are made.
+    keys = ("feature_set", "max_particles", "buckets", "seed")
+    settings = resolve_dataset(name, {key: trained[key] for key in keys}, name)
+    if settings.kind != trained["kind"]:
+        needs = " or ".join(model_card(saved["model"]).inputs)
+        raise JetloomError(f"{checkpoint}: trained on {trained['kind']} ({needs}); {name} holds {settings.kind}")
+    if set(trained["classes"]) <= set(settings.classes):
+        settings = settings.model_copy(update={"classes": trained["classes"]})
+    return network, settings, trained["classes"]
