@@ -136,6 +136,12 @@ class Dataset(Strict):
         for name in [*self.working_points, *([self.background] if self.background else [])]:
             if name not in self.classes:
                 raise ValueError(f"{name} is not among the classes {', '.join(self.classes)}")
+        owner: dict[str, str] = {}
+        for split in self.splits:
+            for file in self.raw_files(split):
+                if file in owner:
+                    raise ValueError(f"splits.{split}: {file} is in {owner[file]} already; a file may be listed once")
+                owner[file] = split
         return self
 
     def raw_files(self, split: str) -> list[str]:

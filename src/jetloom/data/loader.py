@@ -2,17 +2,15 @@
 
 Order of a shuffled epoch, from (seed, pass) alone: shards are shuffled and opened a few at a time; among the open ones
 the jets of a bucket are cut into windows and shuffled inside; and the batches of all buckets come in random order. So
-reading stays local whatever the size of the set, and every jet comes once in a pass. Unshuffled: shard by shard,
-bucket by bucket, as stored.
+reading stays local whatever the size of the set, and every jet comes once in a pass. Only the order of the open shards
+is in memory. Unshuffled: shard by shard, bucket by bucket, as stored.
 """
 
-import json
 import math
-import struct
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,33 +21,21 @@ from torch import Tensor
 
 from jetloom.batch import Batch
 from jetloom.data.manifest import Manifest
+from jetloom.data.shardfile import open_arrays
 from jetloom.errors import JetloomError
 
 OPEN_SHARDS = 4
 WINDOW_BATCHES = 32
-DTYPES = {"F32": numpy.float32, "I64": numpy.int64, "I16": numpy.int16}
 
 
 class ShardFile:
-    """The arrays of one shard, mapped and not read."""
+    """The arrays of one shard by bucket, mapped and not read."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            with path.open("rb") as file:
-                (size,) = struct.unpack("<Q", file.read(8))
-                header = json.loads(file.read(size))
-            data = numpy.memmap(path, dtype=numpy.uint8, mode="r", offset=8 + size)
-            header.pop("__metadata__", None)
-            self.buckets: dict[int, dict[str, NDArray]] = {}
-            for name, entry in sorted(header.items()):
-                first, last = entry["data_offsets"]
-                array = data[first:last].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-                width, _, key = name.partition("/")
-                self.buckets.setdefault(int(width), {})[key] = array
-        except FileNotFoundError:
-            raise JetloomError(f"{path}: no such shard; make the tensors again") from None
-        except (OSError, struct.error, ValueError, KeyError) as error:
-            raise JetloomError(f"{path}: not a readable shard ({error}); make the tensors again") from None
+        self.buckets: dict[int, dict[str, NDArray]] = {}
+        for name, array in open_arrays(path).items():
+            width, _, key = name.partition("/")
+            self.buckets.setdefault(int(width), {})[key] = array
 
     def jets(self, width: int) -> int:
         """Jets in a bucket."""
@@ -64,6 +50,12 @@ class Rows(NamedTuple):
     rows: NDArray
 
 
+class _Cut(NamedTuple):
+    jets: int
+    used: int
+    batches: int
+
+
 class Loader:
     """Iterable over the batches of a split.
 
@@ -74,14 +66,15 @@ class Loader:
         shuffle: random order, another one each epoch.
         seed: of the order.
         rank: of this process among all of the training (global, not per node).
-        world_size: processes of the training; each gets its own jets and the same number of batches.
+        world_size: processes of the training; each gets its own jets, in as many batches as every other. Shuffled,
+            these are of the same size too: what cannot be shared out, fewer jets than processes, is left out of a pass.
         samples_per_epoch: jets per epoch over all ranks; epochs then go on where the last one ended. Default: all.
         drop_last: only full batches (static shapes); what is left of a bucket is left out of this pass.
         observers: yield ``(batch, observers)``, observers (B, K) float32 in the order of ``manifest.observers``.
         workers: threads that gather the next batches meanwhile; 0: each is gathered when it is asked for.
 
     Raises:
-        JetloomError: unknown split, missing or damaged shard.
+        JetloomError: unknown split, missing or damaged shard, too few jets for a single batch.
     """
 
     def __init__(
@@ -107,14 +100,15 @@ class Loader:
         self.rank, self.world_size = rank, world_size
         self.samples_per_epoch, self.drop_last, self.observers = samples_per_epoch, drop_last, observers
         self.workers = workers
-        self._paths = [manifest.parent / shard.file for shard in self.manifest.splits[split].shards]
+        # A damaged shard is an error now, not in mid-training.
+        self._shards = [ShardFile(manifest.parent / shard.file) for shard in self.manifest.splits[split].shards]
         self._epoch = self._position = 0
-        self._made: tuple[int, list[Rows]] | None = None
-        self._shards  # noqa: B018  a damaged shard is an error now, not in mid-training
-
-    @cached_property
-    def _shards(self) -> list[ShardFile]:
-        return [ShardFile(path) for path in self._paths]
+        self._ends: list[int] = []
+        if not self._batches_of_pass(0):
+            raise JetloomError(
+                f"{manifest}: split {split} has {self.manifest.splits[split].jets} jets, too few in every bucket for a "
+                f"batch of {batch_size} on each of {world_size} processes; lower batch_size"
+            )
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration yields, from its beginning."""
@@ -132,18 +126,13 @@ class Loader:
         """Batches left in the current epoch, the same on every rank."""
         return self._batches(self._epoch) - self._position
 
-    def _batches(self, epoch: int) -> int:
-        if self.samples_per_epoch is not None:
-            return math.ceil(self.samples_per_epoch / (self.batch_size * self.world_size))
-        return len(self._pass(epoch))
-
     def __iter__(self) -> Iterator[Any]:
-        for batch in self._gather(self._plan(self._epoch, self._position)):
+        for batch in self._gather(self._plans(self._epoch, self._position)):
             self._position += 1
             yield batch
         self.set_epoch(self._epoch + 1)
 
-    def _gather(self, plans: list[Rows]) -> Iterator[Any]:
+    def _gather(self, plans: Iterator[Rows]) -> Iterator[Any]:
         if not self.workers:
             yield from map(self._batch, plans)
             return
@@ -160,60 +149,83 @@ class Loader:
                 for future in waiting:
                     future.cancel()
 
-    def _plan(self, epoch: int, start: int) -> list[Rows]:
+    def _batches(self, epoch: int) -> int:
+        if self.samples_per_epoch is not None:
+            return math.ceil(self.samples_per_epoch / (self.batch_size * self.world_size))
+        return self._batches_of_pass(epoch)
+
+    def _plans(self, epoch: int, start: int) -> Iterator[Rows]:
         """Batches of an epoch from number ``start`` on."""
         if self.samples_per_epoch is None:
-            return self._pass(epoch)[start:]
+            return self._of_pass(epoch, start)
         # Epochs cut one endless sequence of passes into equal pieces.
         length = self._batches(epoch)
-        first, last = epoch * length + start, (epoch + 1) * length
-        plan: list[Rows] = []
-        number = begin = 0
-        while begin < last:
-            batches = self._pass(number)
-            plan += batches[max(first - begin, 0) : max(last - begin, 0)]
-            begin += len(batches)
-            number += 1
-        return plan
+        return islice(self._endless(epoch * length + start), length - start)
 
-    def _pass(self, number: int) -> list[Rows]:
-        """All batches of one pass over the split."""
-        if self._made is None or self._made[0] != number:
-            self._made = number, self._make_pass(number)
-        return self._made[1]
+    def _endless(self, first: int) -> Iterator[Rows]:
+        begin = 0
+        for number in count():
+            if number == len(self._ends):
+                self._ends.append(begin + self._batches_of_pass(number))
+            if first < self._ends[number]:
+                yield from self._of_pass(number, max(first - begin, 0))
+            begin = self._ends[number]
 
-    def _make_pass(self, number: int) -> list[Rows]:
-        generator = numpy.random.default_rng([self.seed, number])
-        order = generator.permutation(len(self._shards)) if self.shuffle else numpy.arange(len(self._shards))
-        at_once = OPEN_SHARDS if self.shuffle else 1
-        plan: list[Rows] = []
-        for start in range(0, len(order), at_once):
-            opened = tuple(int(shard) for shard in order[start : start + at_once])
-            batches = [item for width in self.manifest.buckets for item in self._of_bucket(opened, width, generator)]
-            if self.shuffle:
-                batches = [batches[index] for index in generator.permutation(len(batches))]
-            plan += batches
-        return plan
+    def _groups(self, number: int) -> list[tuple[int, ...]]:
+        """Shards of a pass, those that are open together."""
+        shards = range(len(self._shards))
+        if not self.shuffle:
+            return [(shard,) for shard in shards]
+        order = numpy.random.default_rng([self.seed, number]).permutation(len(shards)).tolist()
+        return [tuple(order[start : start + OPEN_SHARDS]) for start in range(0, len(order), OPEN_SHARDS)]
+
+    def _batches_of_pass(self, number: int) -> int:
+        return sum(self._batches_of_group(group) for group in self._groups(number))
+
+    def _batches_of_group(self, shards: tuple[int, ...]) -> int:
+        return sum(self._cut(shards, width).batches for width in self.manifest.buckets)
+
+    def _cut(self, shards: tuple[int, ...], width: int) -> _Cut:
+        jets = sum(self._shards[shard].jets(width) for shard in shards)
+        together = self.batch_size * self.world_size
+        unit = together if self.drop_last else self.world_size if self.shuffle else 1
+        used = jets // unit * unit
+        return _Cut(jets, used, math.ceil(used / together))
+
+    def _of_pass(self, number: int, start: int) -> Iterator[Rows]:
+        """Batches of one pass over the split from number ``start`` on."""
+        for index, shards in enumerate(self._groups(number)):
+            batches = self._batches_of_group(shards)
+            if start < batches:
+                yield from self._of_group(number, index, shards)[start:]
+            start = max(start - batches, 0)
+
+    def _of_group(self, number: int, index: int, shards: tuple[int, ...]) -> list[Rows]:
+        generator = numpy.random.default_rng([self.seed, number, index])
+        batches = [item for width in self.manifest.buckets for item in self._of_bucket(shards, width, generator)]
+        return [batches[place] for place in generator.permutation(len(batches))] if self.shuffle else batches
 
     def _of_bucket(self, shards: tuple[int, ...], width: int, generator: numpy.random.Generator) -> list[Rows]:
-        jets = sum(self._shards[shard].jets(width) for shard in shards)
+        jets, used, batches = self._cut(shards, width)
         together = self.batch_size * self.world_size
         rows = numpy.arange(jets)
         if self.shuffle:
             window = WINDOW_BATCHES * together
             for begin in range(0, jets, window):
                 generator.shuffle(rows[begin : begin + window])
-        if self.drop_last:
-            rows = rows[: jets // together * together]
-        batches = math.ceil(len(rows) / together)
+            # What is left out is not always the same.
+            rows = numpy.roll(rows, -int(generator.integers(jets))) if used < jets else rows
         if not batches:
             return []
-        cut = (
-            numpy.array_split(rows, batches)
-            if self.shuffle
-            else numpy.split(rows, range(together, len(rows), together))
-        )
-        return [Rows(shards, width, item[self.rank :: self.world_size]) for item in cut]
+        if self.shuffle:
+            # Nearly equal batches, none of them tiny.
+            edges = numpy.arange(batches + 1) * (used // self.world_size) // batches * self.world_size
+        else:
+            edges = numpy.minimum(numpy.arange(batches + 1) * together, used)
+        return [
+            Rows(shards, width, rows[first + self.rank : last : self.world_size])
+            for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+        ]
 
     def _batch(self, plan: Rows) -> Any:
         parts = []
