@@ -1,11 +1,8 @@
 """Apply a trained or published model to any file of a known data format."""
 
-import importlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import awkward
 import numpy
 import pyarrow
 import pyarrow.parquet
@@ -15,16 +12,11 @@ from torch import nn
 
 from jetloom.batch import Batch
 from jetloom.config import Dataset, resolve_dataset
-from jetloom.data.padding import Jets, flatten, observer_names, slots
+from jetloom.data.stream import batches
 from jetloom.errors import JetloomError
 from jetloom.models import build, load_published
 from jetloom.presets import model_card
 from jetloom.training.checkpoint import load_model
-
-CHUNK = 5_000
-"""Jets in memory at once."""
-WIDTH_STEP = 16
-"""Batches are padded to a multiple of this, so that few shapes occur."""
 
 
 def predict(
@@ -65,19 +57,15 @@ def predict(
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
     writer = None
-    source = importlib.import_module(f"jetloom.data.sources.{settings.source}")
     try:
-        for chunk in source.chunks(raw, settings, CHUNK):
-            jets = awkward.to_arrow_table(chunk, extensionarray=False, list_to32=True)
-            flat = flatten(jets, settings.kind, settings.feature_set, settings.max_particles)
-            scores = numpy.concatenate([_scores(network, batch, device) for batch in batches(flat, batch_size)])
+        for batch, observers in batches(settings, raw, batch_size=batch_size):
+            scores = _scores(network, batch, device)
             if not numpy.isfinite(scores).all():
                 raise JetloomError(f"{checkpoint}: scores of {raw} are not finite; the training has diverged")
             columns = {f"score_{name}": scores[:, index] for index, name in enumerate(classes)}
             if settings.classes == classes:
-                columns["label"] = flat.label.astype(numpy.int16)
-            names = observer_names(jets.column_names)
-            table = pyarrow.table(columns | {name: flat.observers[:, i] for i, name in enumerate(names)})
+                columns["label"] = batch.label.numpy().astype(numpy.int16)
+            table = pyarrow.table(columns | observers)
             if writer is None:
                 writer = pyarrow.parquet.ParquetWriter(partial, table.schema, compression="zstd")
             writer.write_table(table)
@@ -89,28 +77,6 @@ def predict(
         if writer is not None:
             writer.close()
         partial.unlink(missing_ok=True)
-
-
-def batches(jets: Jets, batch_size: int) -> Iterator[Batch]:
-    """The jets in their order, padded batch by batch."""
-    first = numpy.concatenate([[0], jets.length.cumsum()])
-    for start in range(0, len(jets.length), batch_size):
-        length = jets.length[start : start + batch_size]
-        inside = slice(first[start], first[start + len(length)])
-        width = -(-int(length.max()) // WIDTH_STEP) * WIDTH_STEP
-        row, slot = numpy.repeat(numpy.arange(len(length)), length), slots(length)
-        yield Batch(
-            _padded(jets.features[inside], row, slot, len(length), width),
-            _padded(jets.vectors[inside], row, slot, len(length), width) if jets.vectors is not None else None,
-            _padded(jets.coordinates[inside], row, slot, len(length), width),
-            torch.arange(width) < torch.from_numpy(length).unsqueeze(1),
-        )
-
-
-def _padded(values: NDArray, row: NDArray, slot: NDArray, jets: int, width: int) -> torch.Tensor:
-    padded = numpy.zeros((jets, width, values.shape[1]), dtype=numpy.float32)
-    padded[row, slot] = values
-    return torch.from_numpy(padded)
 
 
 @torch.inference_mode()
