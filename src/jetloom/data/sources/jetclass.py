@@ -47,6 +47,9 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
     with ExitStack() as stack:
         with _reading(raw):
             file = stack.enter_context(uproot.open(raw))
+            if file.file.fEND > raw.stat().st_size:
+                # The jets may all be there, but the writer did not say so.
+                raise EOFError(f"{raw.stat().st_size} bytes of {file.file.fEND}")
             keys = file.keys(cycle=False)
             tree = file[TREE] if TREE in keys else None
         if tree is None:
