@@ -11,15 +11,17 @@ def pins() -> list[str]:
     """What pip has installed, without the marks of a local build (``2.13.0+cpu``)."""
     command = [sys.executable, "-m", "pip", "list", "--format", "freeze", "--exclude-editable"]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    own = {"pip", "wheel"}
-    return sorted((line.partition("+")[0] for line in lines if line.partition("==")[0] not in own), key=str.lower)
+    found = [line.partition("+")[0] for line in lines if line.partition("==")[0] not in {"pip", "wheel"}]
+    return sorted(found, key=str.lower)
 
 
 def conda(lines: list[str]) -> str:
     """The same as a conda environment."""
     head = "# The same as requirements.lock; jetloom itself: pip install --no-deps -e . (jetloom.post-deploy.sh)\n"
     packages = "".join(f"      - {line}\n" for line in lines)
-    return f"{head}name: jetloom\nchannels: [conda-forge]\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n{packages}"
+    return (
+        f"{head}name: jetloom\nchannels: [conda-forge]\ndependencies:\n  - python=3.11\n  - pip\n  - pip:\n{packages}"
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ def test_the_conda_environment_is_the_lock():
 def test_the_lock_satisfies_every_range():
     locked = {canonicalize_name(line.partition("==")[0]): line.partition("==")[2] for line in LOCK}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *(item for extra in project["optional-dependencies"].values() for item in extra)]
+    wanted = [
+        *project["dependencies"],
+        *(item for extra in project["optional-dependencies"].values() for item in extra),
+    ]
     for text in wanted:
         requirement = Requirement(text)
         version = locked[canonicalize_name(requirement.name)]
