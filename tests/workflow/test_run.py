@@ -20,6 +20,8 @@ from .conftest import SMALL, Project
 
 pytestmark = pytest.mark.slow
 
+# What follows from another SAL-T, on both data sets.
+SALT_AGAIN = Counter(train_model=2, evaluate=2, measure_cost=2, report=1, track_results=1)
 RUNS = [("jetclass-sim", "salt"), ("jetclass-sim", "pfn"), ("shapes-sim", "salt")]
 
 
@@ -107,30 +109,30 @@ class TestAfterARun:
 
     def test_a_plot_redraws_the_report_alone(self, finished):
         with edited(finished, "src/jetloom/report/style.py", lambda text: text + "\n\nEXTRA = 1\n"):
-            assert finished.plan() == Counter(report=1)
+            assert finished.plan() == Counter(report=1, track_results=1)
 
     def test_a_metric_evaluates_again_and_trains_nothing(self, finished):
         with edited(finished, "src/jetloom/evaluation/metrics.py", lambda text: text + "\n\nEXTRA = 1\n"):
-            assert finished.plan() == Counter(evaluate=3, report=1)
+            assert finished.plan() == Counter(evaluate=3, report=1, track_results=1)
 
     def test_the_width_of_salt_retrains_salt_alone(self, finished):
         changed = with_changes(per_model={"salt": {"options": {"d_model": 24}}})
         with edited(finished, "config.yaml", changed):
             jobs = finished.plan()
-            assert jobs == Counter(train_model=2, evaluate=2, measure_cost=2, report=1)
+            assert jobs == SALT_AGAIN + Counter(freeze_config=1)
             assert finished.plan("results/small/jetclass-sim/pfn/seed1/metrics.json") == Counter()
 
     def test_the_code_of_salt_retrains_salt_alone(self, finished):
         with edited(finished, "src/jetloom/models/salt.py", lambda text: text + "\n\nEXTRA = 1\n"):
-            assert finished.plan() == Counter(train_model=2, evaluate=2, measure_cost=2, report=1)
+            assert finished.plan() == SALT_AGAIN
 
     def test_another_seed_trains_only_that_seed(self, finished):
         with edited(finished, "config.yaml", with_changes(seeds=[1, 2])):
-            assert finished.plan() == Counter(train_model=3, evaluate=3, report=1)
+            assert finished.plan() == Counter(train_model=3, evaluate=3, report=1, track_results=1, freeze_config=1)
 
     def test_the_title_of_the_page_rewrites_the_page(self, finished):
         with edited(finished, "config.yaml", with_changes(report={"title": "Other"})):
-            assert finished.plan() == Counter(report=1)
+            assert finished.plan() == Counter(report=1, track_results=1, freeze_config=1)
 
     def test_a_cut_makes_new_skims_and_everything_after_them(self, finished):
         small = SMALL["per_dataset"]
@@ -155,10 +157,11 @@ def test_a_killed_training_goes_on_and_ends_the_same(finished):
     config["per_dataset"] = {"jetclass-sim": SMALL["per_dataset"]["jetclass-sim"]}
     for name in ("undisturbed", "killed"):
         (path / f"{name}.yaml").write_text(yaml.safe_dump(config | {"experiment": name}))
-    finished.run("--configfile", "undisturbed.yaml", "results/undisturbed/jetclass-sim/salt/seed1/metrics.json")
+    # Targets come first: --configfile takes all that follow.
+    finished.run("results/undisturbed/jetclass-sim/salt/seed1/metrics.json", "--configfile", "undisturbed.yaml")
 
     target = "results/killed/jetclass-sim/salt/seed1/metrics.json"
-    command = ["snakemake", "--profile", "profiles/local", "--cores", "2", "--configfile", "killed.yaml", target]
+    command = ["snakemake", "--profile", "profiles/local", "--cores", "2", target, "--configfile", "killed.yaml"]
     driver = subprocess.Popen(
         command, cwd=path, env=finished.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -177,7 +180,7 @@ def test_a_killed_training_goes_on_and_ends_the_same(finished):
     assert driver.wait(60) != 0
     assert not (path / target).exists()
 
-    finished.run("--configfile", "killed.yaml", target)
+    finished.run(target, "--configfile", "killed.yaml")
     training = json.loads((path / "results/killed/jetclass-sim/salt/seed1/training.json").read_text())
     assert training["resumed"] == 1
     results = [
