@@ -95,4 +95,7 @@ def standardised(feature_set: str, particles: Flat, jet_pt: NDArray | None, jet_
         if subtract is not None:
             value = numpy.clip((value - subtract) * multiply, low, high)
         result[:, index] = value
-    return numpy.nan_to_num(result, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    bad = ~numpy.isfinite(result)
+    if bad.any():
+        result[bad] = 0.0
+    return result
