@@ -74,7 +74,7 @@ def standardised(feature_set: str, particles: Flat, jet_pt: NDArray | None, jet_
         jet_energy: energy of each particle's jet, (P,), GeV; None for points.
 
     Returns:
-        (P, F) float32; what is not a number (the logarithm of nothing) is 0.
+        (P, F) float32; what is not a number is 0, the logarithm of nothing the lower end of its range.
     """
     columns = dict(particles)
     if feature_set != "xyz":

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from jetloom.batch import Batch
 from jetloom.data.manifest import Manifest
-from jetloom.data.shardfile import open_arrays
+from jetloom.data.shardfile import AGAIN, open_arrays
 from jetloom.errors import JetloomError
 
+NEEDED = {"features", "coordinates", "length", "label"}
 OPEN_SHARDS = 4
 WINDOW_BATCHES = 32
 
@@ -35,7 +36,13 @@ class ShardFile:
         self.buckets: dict[int, dict[str, NDArray]] = {}
         for name, array in open_arrays(path).items():
             width, _, key = name.partition("/")
+            if not width.isdecimal():
+                raise JetloomError(f"{path}: {name} is no array of a shard; {AGAIN}")
             self.buckets.setdefault(int(width), {})[key] = array
+        for width, arrays in self.buckets.items():
+            jets = {len(array) for array in arrays.values()}
+            if not arrays.keys() >= NEEDED or len(jets) != 1 or arrays["features"].shape[1:2] != (width,):
+                raise JetloomError(f"{path}: the arrays of bucket {width} do not fit together; {AGAIN}")
 
     def jets(self, width: int) -> int:
         """Jets in a bucket."""

@@ -20,6 +20,11 @@ from jetloom.errors import JetloomError
 
 DTYPES = {"F32": numpy.dtype("<f4"), "I64": numpy.dtype("<i8"), "I16": numpy.dtype("<i2")}
 CODES = {dtype: code for code, dtype in DTYPES.items()}
+DESCRIBED = {
+    *("dataset", "split", "shard", "jets", "per_class", "per_bucket", "truncated", "observers", "made_from"),
+    "made_with",
+}
+"""What the manifest needs to know of a shard."""
 AGAIN = "make it again with `jetloom tensors shard`"
 
 
@@ -79,7 +84,7 @@ def read_header(shard: Path) -> dict[str, Any]:
         described = json.loads(header["__metadata__"]["jetloom"])
     except (ValueError, KeyError, TypeError):
         raise JetloomError(f"{shard}: safetensors, but no shard; {AGAIN}") from None
-    if described.get("schema_version") != SCHEMA_VERSION:
+    if described.get("schema_version") != SCHEMA_VERSION or not described.keys() >= DESCRIBED:
         raise JetloomError(f"{shard}: not a shard of version {SCHEMA_VERSION}; {AGAIN}")
     return described
 

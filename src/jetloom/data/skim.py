@@ -4,6 +4,8 @@ import hashlib
 import importlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from jetloom.config import Dataset
 from jetloom.errors import JetloomError
 
 SCHEMA_VERSION = 2
+FACTS = {"raw", "content_sha256", "classes", "selection"}
+"""What shards need to know of a skim."""
 ROW_GROUP = 1000
 """Jets that are read together: a shard takes a thin slice of every skim."""
 
@@ -76,7 +80,9 @@ def _writer(path: Path, schema: pyarrow.Schema) -> pyarrow.parquet.ParquetWriter
     # Trying a dictionary for momenta, all different, takes three times as long and is larger.
     few_values = [name for name in schema.names if name.startswith("part_is") or name in ("part_charge", "label")]
     paths = [f"{name}.list.element" if name.startswith("part_") else name for name in few_values]
-    return pyarrow.parquet.ParquetWriter(path, schema, compression="lz4", use_dictionary=paths, write_statistics=False)
+    return pyarrow.parquet.ParquetWriter(
+        path, schema, compression="lz4", use_dictionary=paths, write_statistics=False, write_page_checksum=True
+    )
 
 
 def selected(dataset: Dataset, jets: awkward.Array, raw: Path) -> numpy.ndarray:
@@ -130,17 +136,25 @@ def content_hash(raw: Path) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def readable(skimmed: Path) -> Iterator[None]:
+    """Make one line of what pyarrow raises when a skim is damaged."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise JetloomError(f"{skimmed}: no such skim; make it with `jetloom skim`") from None
+    except (OSError, pyarrow.ArrowException, ValueError):
+        raise JetloomError(f"{skimmed}: not a readable Parquet file; make the skim again") from None
+
+
 def read_facts(skimmed: Path) -> dict:
     """What a skim says about itself.
 
     Raises:
-        JetloomError: not a skim of this version.
+        JetloomError: missing or damaged file, or not a skim of this version.
     """
-    try:
-        metadata = pyarrow.parquet.read_metadata(skimmed).metadata or {}
-    except (OSError, pyarrow.ArrowInvalid):
-        raise JetloomError(f"{skimmed}: not a readable Parquet file; make the skim again") from None
-    facts = json.loads(metadata.get(b"jetloom", b"{}"))
-    if facts.get("schema_version") != SCHEMA_VERSION:
+    with readable(skimmed):
+        facts = json.loads((pyarrow.parquet.read_metadata(skimmed).metadata or {}).get(b"jetloom", b"{}"))
+    if facts.get("schema_version") != SCHEMA_VERSION or not facts.keys() >= FACTS:
         raise JetloomError(f"{skimmed}: not a skim of version {SCHEMA_VERSION}; make it again with `jetloom skim`")
     return facts

@@ -19,8 +19,8 @@ from jetloom.config import Dataset
 from jetloom.data.features import FEATURE_SETS, RAW_COLUMNS
 from jetloom.data.manifest import SCHEMA_VERSION, Manifest, Shard, Source, Split
 from jetloom.data.padding import Jets, flatten, needed_columns, observer_names, particle_counts, slots
-from jetloom.data.shardfile import create, read_header
-from jetloom.data.skim import read_facts
+from jetloom.data.shardfile import AGAIN, create, read_header
+from jetloom.data.skim import read_facts, readable
 from jetloom.errors import JetloomError
 
 PIECE = 20_000
@@ -74,6 +74,7 @@ def write_shard(name: str, dataset: Dataset, split: str, shard: int, skims: list
         "per_bucket": {str(width): jets for width, jets in zip(places.widths, places.jets, strict=True)},
         "truncated": int((count > dataset.max_particles).sum()),
         "observers": observers,
+        "made_with": _made_with(dataset, split),
         "made_from": [{"file": fact["raw"], "sha256": fact["content_sha256"]} for fact in facts],
     }
     with create(output, _layout(dataset, places, len(observers)), described) as arrays:
@@ -94,9 +95,10 @@ def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path
         output: the manifest; shards are named relative to its directory.
 
     Raises:
-        JetloomError: a missing shard or split, a class without jets in a split, raw files with the same content.
+        JetloomError: a missing shard or split, a shard made with other settings, a class without jets in a split, raw
+            files with the same content.
     """
-    headers = {path: read_header(path) for path in shards}
+    headers = {path: _made_for(read_header(path), name, dataset, path) for path in shards}
     splits: dict[str, Split] = {}
     made_from: dict[str, tuple[str, dict[str, str]]] = {}
     observers: list[str] = []
@@ -158,8 +160,32 @@ def _checked(facts: dict[str, Any], dataset: Dataset, path: Path) -> dict[str, A
     return facts
 
 
+def _made_with(dataset: Dataset, split: str) -> dict[str, Any]:
+    """Everything that decides what is in a shard, besides the skims."""
+    settings = dataset.model_dump(mode="json", include={"classes", "feature_set", "max_particles", "selection", "seed"})
+    return settings | {"buckets": dataset.buckets or [dataset.max_particles], "shards": dataset.shards.get(split, 1)}
+
+
+def _made_for(header: dict[str, Any], name: str, dataset: Dataset, path: Path) -> dict[str, Any]:
+    if header["dataset"] != name or header["split"] not in dataset.splits:
+        raise JetloomError(
+            f"{path}: a shard of {header['dataset']}, split {header['split']}; expected one of {name}, "
+            f"split {' or '.join(dataset.splits)}"
+        )
+    expected = _made_with(dataset, header["split"])
+    if other := [key for key, value in expected.items() if header["made_with"].get(key) != value]:
+        raise JetloomError(f"{path}: made with another value of {', '.join(other)}; {AGAIN}")
+    widths = {str(width) for width in expected["buckets"]}
+    if header["per_class"].keys() != set(dataset.classes) or header["per_bucket"].keys() != widths:
+        raise JetloomError(f"{path}: its counts are of other classes or buckets than its own settings; {AGAIN}")
+    return header
+
+
 def _columns(skims: list[Path], dataset: Dataset) -> list[str]:
-    present = [pyarrow.parquet.read_schema(path).names for path in skims]
+    present = []
+    for path in skims:
+        with readable(path):
+            present.append(pyarrow.parquet.read_schema(path).names)
     for path, names in zip(skims, present, strict=True):
         if missing := [name for name in RAW_COLUMNS[dataset.feature_set] if name not in names]:
             raise JetloomError(
@@ -172,7 +198,9 @@ def _columns(skims: list[Path], dataset: Dataset) -> list[str]:
 def _pieces(skims: list[Path], shard: int, shards: int, columns: list[str]) -> Iterator[pyarrow.Table]:
     """Rows of slice ``shard`` of ``shards`` of each skim, some row groups at a time, only those that hold them."""
     for path in skims:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with readable(path):
+            opened = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
+        with opened as file:
             rows = file.metadata.num_rows
             first, last = rows * shard // shards, rows * (shard + 1) // shards
             edges = numpy.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
@@ -181,7 +209,8 @@ def _pieces(skims: list[Path], shard: int, shards: int, columns: list[str]) -> I
                 begin = edges[groups[0]]
                 some = [i for i in groups if edges[i + 1] - begin <= PIECE] or groups[:1]
                 end = edges[some[-1] + 1]
-                table = file.read_row_groups(some, columns=columns, use_threads=False)
+                with readable(path):
+                    table = file.read_row_groups(some, columns=columns, use_threads=False)
                 yield table.slice(max(first - begin, 0), min(last, end) - max(first, begin))
                 groups = groups[len(some) :]
 
