@@ -1,0 +1,21 @@
+"""The command line: one verb per stage, thin. Verbs import their stage when they run, so that --help is instant."""
+
+import sys
+
+from jetloom.cli import data, evaluate, mlflow, models, report, train  # noqa: F401 (each adds its verbs)
+from jetloom.cli.app import app
+from jetloom.errors import JetloomError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of ``jetloom``: a user's mistake is one line on stderr and status 1."""
+    try:
+        app(arguments)
+    except JetloomError as error:
+        sys.exit(f"jetloom: {error}")
+    except BrokenPipeError:
+        sys.exit(141)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        sys.exit(f"jetloom: {error.strerror}: {error.filename or 'output'}")

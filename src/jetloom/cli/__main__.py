@@ -1,0 +1,3 @@
+from jetloom.cli import main
+
+main()

@@ -1,0 +1,144 @@
+"""Verbs that use a trained model or measure one: evaluate, predict, cost."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from jetloom.cli.app import Option, Set, app
+
+
+@app.command
+def evaluate(
+    checkpoint: Path,
+    manifest: Path,
+    *,
+    training: Path | None = None,
+    output: Path,
+    split: str = "test",
+    set_: Set = (),
+    threads: int | None = None,
+) -> None:
+    """Score a split with a trained model: metrics.json with intervals and predictions.parquet.
+
+    Parameters
+    ----------
+    checkpoint
+        best.ckpt of a training.
+    manifest
+        manifest.json of the tensors.
+    training
+        training.json of the same training; the figures go into its MLflow run.
+    output
+        Directory of the two files.
+    split
+        Split to score.
+    threads
+        CPU threads.
+    """
+    from jetloom.config import Evaluation, parse_assignments, validate
+    from jetloom.evaluation.evaluate import evaluate as run
+
+    settings = validate(Evaluation, parse_assignments(set_), "evaluation")
+    run(checkpoint, manifest, output, split=split, settings=settings, training=training, threads=threads)
+
+
+@app.command
+def predict(
+    *,
+    checkpoint: Path,
+    input_: Annotated[Path, Parameter(name="--input")],
+    output: Path,
+    dataset: str | None = None,
+    model: str | None = None,
+    preset: str | None = None,
+    feature_set: Literal["kin", "kinpid", "full", "xyz"] | None = None,
+    batch_size: int = 512,
+    threads: int | None = None,
+) -> None:
+    """Apply a trained or published model to any file of a known data format.
+
+    Parameters
+    ----------
+    checkpoint
+        best.ckpt of a training, or a published .pt file.
+    input_
+        Raw file of a publisher (for meshes the directory of one class and split).
+    output
+        Parquet file of the scores.
+    dataset
+        Preset that says how the file is read; default: the data set of the training.
+    model
+        Architecture of a published file.
+    preset
+        Named size of a published file.
+    feature_set
+        Inputs of a published file; default: those of the data set.
+    batch_size
+        Jets scored at once.
+    threads
+        CPU threads.
+    """
+    from jetloom.evaluation.predict import predict as run
+
+    run(
+        checkpoint,
+        input_,
+        output,
+        dataset=dataset,
+        model=model,
+        preset=preset,
+        feature_set=feature_set,
+        batch_size=batch_size,
+        threads=threads,
+    )
+
+
+@app.command
+def cost(
+    manifest: Path,
+    *,
+    model: str,
+    output: Path,
+    preset: str | None = None,
+    option: Option = (),
+    set_: Set = (),
+    dataset: str | None = None,
+    name: str | None = None,
+    title: str | None = None,
+    threads: int | None = None,
+) -> None:
+    """Measure what an architecture costs on this machine: parameters, FLOPs, latency, throughput, peak memory.
+
+    Parameters
+    ----------
+    manifest
+        manifest.json of the tensors it is meant for.
+    model
+        Architecture.
+    output
+        cost.json to write.
+    preset
+        Named size of the architecture.
+    dataset
+        Name of the data set in the report.
+    name
+        Name of the model in the report.
+    title
+        Name of the model in tables and figures.
+    threads
+        CPU threads.
+    """
+    from jetloom.config import Cost, parse_assignments, validate
+    from jetloom.data.manifest import Manifest
+    from jetloom.evaluation.cost import cost as run
+    from jetloom.presets import model_card
+
+    identity = {
+        "dataset": dataset or Manifest.read(manifest).dataset,
+        "model": name or model,
+        "title": title or model_card(model).title,
+    }
+    settings = validate(Cost, parse_assignments(set_), "cost")
+    options = parse_assignments(option)
+    run(model, preset, options, manifest, output, settings=settings, run=identity, threads=threads)

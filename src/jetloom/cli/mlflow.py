@@ -1,0 +1,63 @@
+"""Verbs of the MLflow store."""
+
+from pathlib import Path
+
+from jetloom.cli.app import Files, mlflow
+
+
+@mlflow.command(name="init")
+def mlflow_init(experiments: list[str], *, uri: str | None = None, directory: Path, output: Path) -> None:
+    """Create the store and its experiments once, before several trainings write to it.
+
+    Parameters
+    ----------
+    experiments
+        Names of MLflow experiments.
+    uri
+        Tracking server; default: MLFLOW_TRACKING_URI, else a SQLite file in DIRECTORY.
+    directory
+        Directory of the default store and of its artifacts.
+    output
+        JSON file with the URI and the ids, for `jetloom train --store`.
+    """
+    from jetloom.training.store import prepare
+
+    prepare(uri, experiments, directory, output)
+
+
+@mlflow.command(name="log")
+def mlflow_log(*, metrics: Files, costs: Files, figures: Path | None = None, output: Path) -> None:
+    """Put figures of merit, cost, predictions and figures into the runs of the trainings.
+
+    Parameters
+    ----------
+    metrics
+        metrics.json of evaluations, predictions.parquet beside each.
+    costs
+        cost.json of the models.
+    figures
+        Directory of the report's figures.
+    output
+        JSON file that lists which runs took them.
+    """
+    from jetloom.evaluation.track import track
+
+    track(metrics, costs, figures, output)
+
+
+@mlflow.command(name="ui")
+def mlflow_ui(*, uri: str | None = None, directory: Path = Path("results"), port: int = 5000) -> None:
+    """Open the MLflow UI on the right store.
+
+    Parameters
+    ----------
+    uri
+        Tracking server; default: MLFLOW_TRACKING_URI, else the SQLite file in DIRECTORY.
+    directory
+        Directory of the default store.
+    port
+        Port on this machine.
+    """
+    from jetloom.training.store import ui
+
+    ui(uri, directory, port)
