@@ -1,9 +1,13 @@
 """What ``jetloom models`` and ``jetloom datasets`` print."""
 
+import sys
 from pathlib import Path
+from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 
 from jetloom import presets
@@ -13,26 +17,39 @@ from jetloom.options import options
 WIDTH_OF_FEATURES = {"kin": 7, "kinpid": 13, "full": 17, "xyz": 3}
 
 
+def _console() -> Console:
+    # A file or a pipe has no width: names must stay whole for grep.
+    return Console(width=None if sys.stdout.isatty() else 200)
+
+
+def _table(whole: list[str], folded: list[str]) -> Table:
+    table = Table(box=box.SIMPLE)
+    for column in whole:
+        table.add_column(column, no_wrap=True)
+    for column in folded:
+        table.add_column(column, overflow="fold")
+    return table
+
+
 def show_models() -> None:
-    """One row for each architecture: size and cost as published, paper, presets."""
+    """One row for each architecture: size and cost as published, whether it is ordered, inputs, paper."""
     # Counting needs the models themselves.
     from jetloom.evaluation.cost import describe
 
-    table = Table("model", "is", "parameters", "MACs (50 particles)", "ordered", "inputs", "presets", "paper")
+    table = _table(["model", "parameters", "MACs at 50 particles", "ordered", "inputs"], ["paper"])
     for name in presets.names("models"):
         card = presets.model_card(name)
         size = describe(name)
         table.add_row(
             name,
-            card.title,
             f"{size.parameters:,}",
             f"{size.macs:,}",
             "yes" if size.ordered else "no",
             ", ".join(card.inputs),
-            ", ".join(card.presets),
             card.paper,
         )
-    Console().print(table)
+    _console().print(table)
+    print("Sizes with 17 features and 10 classes (points: 3 features). Options and presets of one: jetloom models NAME")
 
 
 def show_model(name: str) -> None:
@@ -42,17 +59,18 @@ def show_model(name: str) -> None:
         JetloomError: there is no such model.
     """
     card = presets.model_card(name)
-    console = Console()
-    console.print(f"[bold]{card.title}[/bold]  {card.paper}\nclass {card.class_path}\n")
-    table = Table("option", "type", "default", *card.presets)
+    print(f"{card.title}: {card.paper}\n{card.class_path}")
+    table = _table(["option", "default"], ["allowed"])
     for key, option in options(name).items():
-        changes = [str(preset.options.get(key, "")) for preset in card.presets.values()]
-        table.add_row(key, option.spelling, str(option.default), *changes)
-    console.print(table)
-    recipes = Table("recipe", *card.presets)
-    for key in dict.fromkeys(key for preset in card.presets.values() for key in preset.training):
-        recipes.add_row(key, *(str(preset.training.get(key, "")) for preset in card.presets.values()))
-    console.print(recipes)
+        table.add_row(key, str(option.default), escape(option.spelling))
+    _console().print(table)
+    for key, preset in card.presets.items():
+        print(f"preset {key}" + (f" ({preset.source})" if preset.source else ""))
+        print(f"  options   {_assignments(preset.options)}\n  training  {_assignments(preset.training)}")
+
+
+def _assignments(changes: dict[str, Any]) -> str:
+    return "  ".join(f"{key}={value}" for key, value in changes.items()) or "the defaults"
 
 
 def show_datasets(data: Path) -> None:
@@ -61,21 +79,21 @@ def show_datasets(data: Path) -> None:
     Args:
         data: the workflow's data directory, to see what is there.
     """
-    table = Table("data set", "is", "kind", "classes", "download", "raw files here", "licence", "home page")
+    table = _table(["data set", "kind", "classes", "raw files here"], ["download", "licence", "is"])
     for name in presets.names("datasets"):
         dataset = resolve_dataset(name, {}, name)
-        kind = f"{dataset.kind}, simulated by jetloom" if dataset.simulated else dataset.kind
+        kind = f"{dataset.kind}, simulated" if dataset.simulated else dataset.kind
         table.add_row(
             name,
-            dataset.title,
             kind,
             str(len(dataset.classes)),
-            dataset.size or "none",
             _on_disk(dataset, data / name / "raw"),
+            dataset.size or "none",
             dataset.licence,
-            dataset.homepage,
+            f"{dataset.title} {dataset.homepage}",
         )
-    Console().print(table)
+    _console().print(table)
+    print("Splits, selection, files and citation of one: jetloom datasets NAME")
 
 
 def _on_disk(dataset: Dataset, raw: Path) -> str:

@@ -170,7 +170,7 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-@torch.no_grad()
+@torch.enable_grad()
 def count_flops(model: nn.Module, batch: Batch) -> int:
     """FLOPs of one forward pass by torch's counter (matrix products and convolutions; 2 for each multiply-add).
 

@@ -1,0 +1,44 @@
+"""What `jetloom models` and `jetloom datasets` print when their output goes to a file."""
+
+import pytest
+
+from jetloom import presets
+from jetloom.cli import main
+from jetloom.options import options
+
+# Parameters with 17 features and 10 classes, as the papers or their code count them.
+PUBLISHED = {
+    "part": 2_143_486,
+    "part_plain": 2_133_918,
+    "particlenet": 370_156,
+    "particlenet_lite": 28_428,
+    "pfn": 86_154,
+    "pcnn": 354_540,
+    "parmat": 5_317_758,
+}
+
+
+def printed(capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
+def test_every_architecture_is_a_row_with_its_published_size(capsys):
+    lines = printed(capsys, "models").splitlines()
+    rows = {line.split()[0]: line.split()[1] for line in lines if line.startswith("  ") and len(line.split()) > 3}
+    assert set(presets.names("models")) <= set(rows)
+    assert {name: int(rows[name].replace(",", "")) for name in PUBLISHED} == PUBLISHED
+
+
+@pytest.mark.parametrize("name", presets.names("models"))
+def test_one_architecture_lists_its_options_and_presets(capsys, name):
+    out = printed(capsys, "models", name)
+    assert all(f"\n  {option} " in out for option in options(name))
+    assert all(f"preset {preset}" in out for preset in presets.model_card(name).presets)
+
+
+def test_every_data_set_is_a_row(capsys, tmp_path):
+    out = printed(capsys, "datasets", f"--data={tmp_path}")
+    assert all(f"\n  {name} " in out for name in presets.names("datasets"))
