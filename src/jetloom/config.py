@@ -39,8 +39,10 @@ class Training(Strict):
     optimizer: Literal["adamw", "adam", "ranger"] = Field("adamw", description="ranger: Lookahead around RAdam")
     learning_rate: float = Field(1e-3, gt=0, description="the highest one of the schedule")
     weight_decay: float = Field(0.0, ge=0, description="decoupled; not on biases, norms, 1-d parameters and tokens")
-    schedule: Literal["constant", "flat_decay", "cosine"] = Field(
-        "cosine", description="flat_decay: the last 30 % of the epochs fall to 1 % of the rate (ParT)"
+    schedule: Literal["constant", "flat_decay", "cosine", "restarts", "steps"] = Field(
+        "cosine",
+        description="flat_decay: the last 30 % of the epochs fall to 1 % of the rate (ParT); restarts: cosines of 4, 8, "
+        "16, ... epochs, then four epochs of halving (LorentzNet); steps: 0.7 times the rate after each 5M jets (PCT)",
     )
     warmup_fraction: float = Field(0.0, ge=0, lt=1, description="part of all steps with linearly rising rate")
     gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
@@ -177,6 +179,12 @@ class Evaluation(Strict):
     batch_size: int = Field(512, ge=1, description="jets scored at once")
     bootstrap: int = Field(200, ge=2, description="resamplings behind each interval")
     confidence: float = Field(0.68, gt=0, lt=1, description="coverage of the intervals")
+    efficiencies: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        default_factory=list, description="signal efficiencies of further rejections, beside the working points"
+    )
+    mean_rejection: float | None = Field(
+        None, gt=0, lt=1, description="signal efficiency of the mean rejection over the signal classes (SAL-T paper)"
+    )
 
 
 class Cost(Strict):

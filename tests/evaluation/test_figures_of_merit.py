@@ -117,3 +117,21 @@ def test_without_background_class_all_others_are_background():
 def test_same_seed_same_intervals():
     scores, label = gaussians(200, 1.0, np.random.default_rng(7))
     assert merit(scores, label) == merit(scores, label)
+
+
+def test_further_efficiencies_and_the_mean_rejection_have_intervals():
+    scores, label = gaussians(2000, 2.0, np.random.default_rng(3))
+    content = merit(scores, label, resamplings=50, efficiencies=[0.5, 0.8], mean_rejection=0.8)
+    values = content["values"]
+    assert values["rejection_at"]["Hbb"][0] == values["rejection"]["Hbb"], "the working point again"
+    at_80 = values["rejection_at"]["Hbb"][1]
+    assert at_80["efficiency"] == 0.8
+    # Closed form: eps_B = 1 - Phi(d - z), with z the quantile of 0.8.
+    assert at_80["low"] < 1 / norm.sf(2.0 - norm.ppf(0.8)) < at_80["high"]
+    mean = values["rejection_mean"]
+    assert mean["value"] == pytest.approx(at_80["value"], rel=0.02), (
+        "one signal class: the nearest point of the same curve"
+    )
+    assert mean["low"] < mean["value"] < mean["high"]
+    json.dumps(content, allow_nan=False)
+    assert len(content["roc"]["Hbb"]["low"]) == len(content["roc"]["Hbb"]["signal_efficiency"])

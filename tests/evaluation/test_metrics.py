@@ -114,6 +114,26 @@ def test_rejection_of_two_gaussians_is_the_closed_form():
     np.testing.assert_allclose(1 / ours, 1 / expected, rtol=0.02)
 
 
+def test_mean_rejection_is_that_of_scikit_learns_nearest_point():
+    scores, label = sample(classes=5, jets=3000)
+    expected = []
+    for signal in (2, 3, 4):
+        kept = np.isin(label, [0, 1, signal])
+        false, true, _ = roc_curve(label[kept] == signal, scores[kept, signal], drop_intermediate=False)
+        expected.append(1 / false[np.abs(true - 0.8).argmin()])
+    statistic = metrics.mean_rejection(scores, label, [2, 3, 4], 0.8)
+    assert statistic(np.ones((1, len(label))))[0] == pytest.approx(np.mean(expected))
+    # The same jets twice, or each with weight two.
+    again = metrics.mean_rejection(np.tile(scores, (2, 1)), np.tile(label, 2), [2, 3, 4], 0.8)
+    assert again(np.ones((1, 2 * len(label))))[0] == pytest.approx(statistic(np.full((1, len(label)), 2.0))[0])
+
+
+def test_mean_rejection_needs_signals_and_background():
+    scores, label = sample(classes=2, jets=20)
+    with pytest.raises(JetloomError, match="working point"):
+        metrics.mean_rejection(scores, label, [0, 1], 0.8)
+
+
 def test_discriminant_of_scores_that_underflow():
     scores = np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.25, 0.75, 0.0]])
     np.testing.assert_allclose(metrics.discriminant(scores, 1, 0), [0.5, 1, 0, 0.75])

@@ -65,6 +65,8 @@ def evaluate(
         working_points=described.working_points,
         resamplings=settings.bootstrap,
         confidence=settings.confidence,
+        efficiencies=settings.efficiencies,
+        mean_rejection=settings.mean_rejection,
         seed=described.seed,
     )
     tracked = facts.get("mlflow") or {}

@@ -1,5 +1,6 @@
 """Scores and labels of a test split -> the content of ``metrics.json``, every figure with its interval."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ def figures_of_merit(
     working_points: dict[str, float],
     resamplings: int,
     confidence: float,
+    efficiencies: Sequence[float] = (),
+    mean_rejection: float | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Everything ``metrics.json`` says about the predictions.
@@ -31,10 +34,13 @@ def figures_of_merit(
         working_points: signal efficiency for each signal class that has one.
         resamplings: bootstrap samples behind each interval.
         confidence: coverage of the central intervals.
+        efficiencies: signal efficiencies of further rejections of each signal class.
+        mean_rejection: signal efficiency of the mean rejection of :func:`metrics.mean_rejection`; None: not computed.
         seed: of the bootstrap.
 
     Returns:
-        ``jets``, ``per_class``, ``values`` (accuracy, auc, loss, rejection), ``confusion`` (counts, rows = true),
+        ``jets``, ``per_class``, ``values`` (accuracy, auc, loss, rejection; rejection_at: by class and efficiency;
+        rejection_mean, where it was asked for), ``confusion`` (counts, rows = true),
         ``confusion_interval`` (shares of a row) and ``roc``; a figure that the jets cannot measure is None.
 
     Raises:
@@ -51,9 +57,12 @@ def figures_of_merit(
         "confusion": metrics.confusion(scores, label),
     }
     for name in signals:
-        efficiencies = np.append(grid, working_points[name])
         statistics[f"roc {name}"] = metrics.background_efficiency(
-            scores, label, classes.index(name), against, efficiencies
+            scores, label, classes.index(name), against, np.concatenate([grid, [working_points[name]], efficiencies])
+        )
+    if mean_rejection is not None:
+        statistics["mean rejection"] = metrics.mean_rejection(
+            scores, label, [classes.index(name) for name in signals], mean_rejection
         )
     results = bootstrap(statistics, label, resamplings, seed)
 
@@ -63,20 +72,33 @@ def figures_of_merit(
         value, samples = results[name]
         low, high = interval(samples, confidence)
         values[name] = {"value": float(value), "low": float(low), "high": float(high)}
-    values["rejection"] = {}
+    values["rejection"], values["rejection_at"] = {}, {}
     curves = {}
     for name in signals:
         value, samples = results[f"roc {name}"]
         jets = int(counts[against] if against is not None else len(label) - counts[classes.index(name)])
-        values["rejection"][name] = {"efficiency": working_points[name]} | rejection(
-            float(value[-1]), samples[:, -1], jets, confidence
-        )
-        low, high = interval(samples[:, :-1], confidence)
+        rejections = [
+            {"efficiency": efficiency} | rejection(float(value[place]), samples[:, place], jets, confidence)
+            for place, efficiency in enumerate([working_points[name], *efficiencies], start=len(grid))
+        ]
+        values["rejection"][name], *further = rejections
+        values["rejection_at"][name] = further
+        low, high = interval(samples[:, : len(grid)], confidence)
         curves[name] = {
             "signal_efficiency": _short(grid),
-            "background_efficiency": _short(value[:-1]),
+            "background_efficiency": _short(value[: len(grid)]),
             "low": _short(low),
             "high": _short(high),
+        }
+    if mean_rejection is not None:
+        value, samples = results["mean rejection"]
+        low, high = interval(samples, confidence)
+        measured = bool(np.isfinite(value))
+        values["rejection_mean"] = {
+            "efficiency": mean_rejection,
+            "value": float(value) if measured else None,
+            "low": float(low) if np.isfinite(low) else None,
+            "high": float(high) if measured and np.isfinite(high) else None,
         }
     low, high = interval(results["confusion"][1], confidence)
     return {

@@ -167,6 +167,45 @@ def background_efficiency(
     return values
 
 
+def mean_rejection(
+    scores: NDArray[np.floating], label: NDArray[np.integer], signals: list[int], efficiency: float
+) -> Statistic:
+    """Average background rejection of the SAL-T paper (arXiv:2510.23641, its author code); values (R,).
+
+    For each signal class only its jets and those of the classes that are no signal are kept; with the score of the
+    class, 1 / eps_B is read at the point of the ROC curve that is nearest to the wanted signal efficiency, without
+    interpolation. The mean is taken of the rejections; it is infinite if one of them is.
+
+    Raises:
+        JetloomError: no signal class, or no jet of another one.
+    """
+    is_background = ~np.isin(label, signals)
+    if not signals or not is_background.any():
+        raise JetloomError("mean_rejection: needs classes with a working point, and jets of classes without one")
+    curves = []
+    for signal in signals:
+        kept = np.flatnonzero((label == signal) | is_background)
+        value = scores[kept, signal]
+        order = kept[np.argsort(-value, kind="stable")]
+        # Jets of equal score pass or fail together: the curve has a point after the last of them.
+        last = np.flatnonzero(np.diff(scores[order, signal], append=-np.inf))
+        curves.append((order, label[order] == signal, last))
+
+    def values(weights: Array) -> Array:
+        total = np.zeros(len(weights))
+        for order, own, last in curves:
+            ordered = weights[:, order]
+            passing = np.cumsum(np.where(own, ordered, 0.0), axis=1)
+            leaking = np.cumsum(np.where(own, 0.0, ordered), axis=1)
+            passing, leaking = passing[:, last] / passing[:, -1:], leaking[:, last] / leaking[:, -1:]
+            nearest = np.abs(passing - efficiency).argmin(axis=1)
+            with np.errstate(divide="ignore"):
+                total += 1 / leaking[np.arange(len(weights)), nearest]
+        return total / len(curves)
+
+    return values
+
+
 def efficiency_grid(points: int = 200) -> Array:
     """Signal efficiencies of a ROC curve: even steps, finer towards one, where leptonic classes are used; (points,)."""
     fine = 1 - np.geomspace(0.1, 1e-3, points // 4)
