@@ -128,6 +128,29 @@ def test_other_schedules() -> None:
     assert rate_factor(Training(schedule="flat_decay"), 3, 2, 0.0) == 1.0
 
 
+def test_rates_of_lorentznet() -> None:
+    """35 epochs: 5 of warm-up, torch's own warm restarts (T0 = 4, Tmult = 2), and halves from epoch 31 on."""
+    recipe = Training(schedule="restarts", warmup_fraction=5 / 35)
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    peer = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimiser, T_0=4, T_mult=2)
+    for epoch in range(35):
+        for fraction in (0.0, 0.25):
+            factor = rate_factor(recipe, 35, epoch, fraction)
+            peer.step(max(0.0, min(epoch + fraction, 31) - 5))
+            if epoch < 5:
+                assert factor == pytest.approx((epoch + fraction) / 5)
+            else:
+                halvings = max(0, epoch - 30)
+                assert factor == pytest.approx(peer.get_last_lr()[0] / 2**halvings, abs=1e-9)
+
+
+def test_rates_of_pct() -> None:
+    """0.7 times the rate after each 5M jets, never below a thousandth."""
+    recipe = Training(schedule="steps")
+    values = [rate_factor(recipe, 200, 0, 0.5, jets) for jets in (0, 4_999_999, 5_000_000, 25_000_000, 10**9)]
+    assert values == pytest.approx([1, 1, 0.7, 0.7**5, 1e-3])
+
+
 @pytest.mark.parametrize("n_classes", [2, 5, 8, 10])
 @pytest.mark.parametrize("name", presets.names("models"))
 def test_parameter_groups_of_every_model(name: str, n_classes: int) -> None:

@@ -62,7 +62,9 @@ class Tagger(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Learning rate and random numbers of this step, from its number alone."""
         progress = self.progress
-        factor = rate_factor(progress.training, progress.epochs, progress.epoch, progress.position / self._steps)
+        fraction = progress.position / self._steps
+        jets = progress.step * progress.batch_size * self.trainer.world_size
+        factor = rate_factor(progress.training, progress.epochs, progress.epoch, fraction, jets)
         set_rate(self.optimizers().optimizer, factor)
         self._seed(self.seed * SEED_STRIDE + progress.step * self.trainer.world_size + self.global_rank)
 

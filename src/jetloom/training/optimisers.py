@@ -14,6 +14,12 @@ FINAL_RATE = 0.01
 """flat_decay ends at this part of the rate."""
 DECAY_PART = 0.3
 """flat_decay falls over this part of the epochs."""
+FIRST_CYCLE = 4
+"""restarts: epochs of the first cosine; each next one is twice as long (LorentzNet)."""
+HALVED = 4
+"""restarts: the last epochs, each with half the rate of the one before."""
+STEP_JETS, STEP_FACTOR, LOWEST_STEP = 5_000_000, 0.7, 1e-3
+"""steps: the rate is multiplied so after so many jets, down to this part of it (PCT)."""
 
 
 class Ranger(optim.RAdam):
@@ -117,7 +123,7 @@ def build_optimiser(model: nn.Module, training: Training, n_classes: int) -> opt
             return optim.AdamW(groups, lr=rate, weight_decay=decay, fused=fused)
 
 
-def rate_factor(training: Training, epochs: int, epoch: int, fraction: float) -> float:
+def rate_factor(training: Training, epochs: int, epoch: int, fraction: float, jets: int = 0) -> float:
     """Learning rate over the highest one, at a point of the training.
 
     Args:
@@ -125,6 +131,7 @@ def rate_factor(training: Training, epochs: int, epoch: int, fraction: float) ->
         epochs: epochs in all.
         epoch: the current one, from 0.
         fraction: part of the epoch that is done, in [0, 1).
+        jets: seen before this point, by all devices.
     """
     done = (epoch + fraction) / epochs
     if done < training.warmup_fraction:
@@ -139,6 +146,20 @@ def rate_factor(training: Training, epochs: int, epoch: int, fraction: float) ->
             decaying = int(DECAY_PART * epochs)
             # By epochs, not by steps: the factor falls at the start of each of the last epochs.
             return FINAL_RATE ** (max(0, epoch - (epochs - decaying) + 1) / decaying) if decaying else 1.0
+        case "restarts":
+            tail = epochs - HALVED
+            halvings = max(0, epoch - tail + 1)
+            return _restarting_cosine(min(epoch + fraction, tail) - training.warmup_fraction * epochs) / 2**halvings
+        case "steps":
+            return max(STEP_FACTOR ** (jets // STEP_JETS), LOWEST_STEP)
+
+
+def _restarting_cosine(epochs: float) -> float:
+    """Cosine with warm restarts (SGDR, arXiv:1608.03983), so many epochs after its start."""
+    length = FIRST_CYCLE
+    while epochs >= length:
+        epochs, length = epochs - length, 2 * length
+    return 0.5 * (1 + math.cos(math.pi * epochs / length))
 
 
 def set_rate(optimiser: optim.Optimizer, factor: float) -> None:
