@@ -41,8 +41,8 @@ class Training(Strict):
     weight_decay: float = Field(0.0, ge=0, description="decoupled; not on biases, norms, 1-d parameters and tokens")
     schedule: Literal["constant", "flat_decay", "cosine", "restarts", "steps"] = Field(
         "cosine",
-        description="flat_decay: the last 30 % of epochs fall to 1 % of the rate (ParT); restarts: cosines of 4, 8, 16, "
-        "... epochs, then four epochs of halving (LorentzNet); steps: 0.7 times the rate after each 5M jets (PCT)",
+        description="flat_decay: the last 30 % of epochs fall to 1 % of the rate (ParT); restarts: cosines of 4, 8, "
+        "16 ... epochs, then four epochs of halving (LorentzNet); steps: 0.7 times the rate after each 5M jets (PCT)",
     )
     warmup_fraction: float = Field(0.0, ge=0, lt=1, description="part of all steps with linearly rising rate")
     gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
