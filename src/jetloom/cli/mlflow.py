@@ -61,3 +61,42 @@ def mlflow_ui(*, uri: str | None = None, directory: Path = Path("results"), port
     from jetloom.training.store import ui
 
     ui(uri, directory, port)
+
+
+@mlflow.command(name="serve")
+def mlflow_serve(
+    directory: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 5000,
+    workers: int = 2,
+    allowed_hosts: str | None = None,
+    postgres_user: str | None = None,
+) -> None:
+    """Run an MLflow server for a group, with PostgreSQL and artifacts in one directory; no container, no root.
+
+    Parameters
+    ----------
+    directory
+        Database, artifacts and logs; made if it is not there.
+    host
+        Address to listen on; 0.0.0.0: all of this machine.
+    port
+        Port of the server.
+    workers
+        Processes that answer requests.
+    allowed_hosts
+        Names under which the server is reached, separated by commas; localhost and private addresses always work.
+    postgres_user
+        Who runs PostgreSQL when root calls this.
+    """
+    from jetloom.tracking.server import serve
+
+    serve(
+        directory,
+        host=host,
+        port=port,
+        workers=workers,
+        allowed_hosts=allowed_hosts,
+        postgres_user=postgres_user,
+    )
