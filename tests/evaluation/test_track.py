@@ -44,7 +44,7 @@ def test_every_run_gets_its_own_figures_and_the_cost_of_its_model(tmp_path):
     """A real SQLite store: two runs of one model, one that was not tracked, one on a dead server."""
     from mlflow.tracking import MlflowClient
 
-    from jetloom.training.store import prepare
+    from jetloom.tracking.store import prepare
 
     prepare(None, ["x/sim"], tmp_path, tmp_path / "store.json")
     store = json.loads((tmp_path / "store.json").read_text())

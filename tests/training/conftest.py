@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from jetloom.config import Training
-from jetloom.training.store import prepare
+from jetloom.tracking.store import prepare
 from jetloom.training.train import train
 from tests.training.tensors import write_tensors
 

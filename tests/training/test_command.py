@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jetloom.training.store import open_client, prepare
+from jetloom.tracking.store import open_client, prepare
 from tests.training.conftest import OPTIONS
 
 SECRET = "geheim4711"

@@ -17,7 +17,7 @@ from jetloom.errors import JetloomError
 from jetloom.masking import masked
 from jetloom.training import tracking
 from jetloom.training.callbacks import Keeper
-from jetloom.training.store import choose_uri, open_client, open_store, prepare, unmasked
+from jetloom.tracking.store import choose_uri, open_client, open_store, prepare, unmasked
 from jetloom.training.tracking import DataInput, Tracker, log_evaluation
 from tests.training.outcome import assert_same
 from tests.training.test_resume import OFTEN, Killed, die_after
@@ -211,7 +211,7 @@ def test_what_does_not_fit_in_memory_is_counted(tmp_path, monkeypatch) -> None:
 WRITE = """
 import sys
 from pathlib import Path
-from jetloom.training.store import open_store
+from jetloom.tracking.store import open_store
 from jetloom.training.tracking import DataInput, Tracker
 import jetloom.training.tracking as tracking
 tracking.PERIOD = 0.001
@@ -244,7 +244,7 @@ def test_several_write_to_one_sqlite(results, tmp_path) -> None:
 @pytest.mark.slow
 def test_several_make_one_sqlite(tmp_path) -> None:
     code = (
-        "import sys; from pathlib import Path; from jetloom.training.store import prepare; here = Path(sys.argv[1]); "
+        "import sys; from pathlib import Path; from jetloom.tracking.store import prepare; here = Path(sys.argv[1]); "
         "prepare(None, ['exp/toy', 'exp/other'], here, here / sys.argv[2])"
     )
     several = [

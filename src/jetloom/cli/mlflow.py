@@ -20,7 +20,7 @@ def mlflow_init(experiments: list[str], *, uri: str | None = None, directory: Pa
     output
         JSON file with the URI and the ids, for `jetloom train --store`.
     """
-    from jetloom.training.store import prepare
+    from jetloom.tracking.store import prepare
 
     prepare(uri, experiments, directory, output)
 
@@ -58,7 +58,7 @@ def mlflow_ui(*, uri: str | None = None, directory: Path = Path("results"), port
     port
         Port on this machine.
     """
-    from jetloom.training.store import ui
+    from jetloom.tracking.store import ui
 
     ui(uri, directory, port)
 

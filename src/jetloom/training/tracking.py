@@ -14,7 +14,7 @@ import psutil
 
 from jetloom.environment import git
 from jetloom.masking import masked
-from jetloom.training.store import open_client, patiently, reason, unmasked
+from jetloom.tracking.store import open_client, patiently, reason, unmasked
 
 PERIOD = 1.0
 """Seconds between two batches of metrics."""

@@ -30,7 +30,7 @@ from jetloom.training.lock import locked
 from jetloom.training.module import Tagger
 from jetloom.training.optimisers import head_of
 from jetloom.training.progress import COLUMNS, Progress
-from jetloom.training.store import open_store
+from jetloom.tracking.store import open_store
 from jetloom.training.tracking import DataInput, Tracker, flatten, run_tags
 
 # What a checkpoint says of the data: enough to feed the model other jets.
