@@ -6,46 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from jetloom import presets
 from jetloom.batch import Batch
-from jetloom.models import build
-from tests.models.jets import extreme_jets, permuted, random_jets, random_points, resized, with_padding
-
-CLASSES = 10
-LONGEST = {"jets": 32, "points": 64}
-"""max_particles: widest input of these tests."""
-
-ROWS = [(name, kind) for name in presets.names("models") for kind in presets.model_card(name).inputs]
-JETS = [row for row in ROWS if row[1] == "jets"]
-
-
-def preset_of(name: str, kind: str) -> str:
-    """The small preset: point clouds may need another one than jets."""
-    own = f"tiny_{kind}"
-    return own if own in presets.model_card(name).presets else "tiny"
-
-
-def sample(kind: str, number: int = 4, seed: int = 0) -> Batch:
-    return random_jets(number, 24, seed=seed) if kind == "jets" else random_points(number, LONGEST[kind], seed=seed)
-
-
-def make(name: str, kind: str) -> nn.Module:
-    """A model in evaluation mode whose scales, offsets and running statistics are not at their initial values."""
-    torch.manual_seed(1)
-    model = build(
-        name,
-        n_features=17 if kind == "jets" else 3,
-        n_classes=CLASSES,
-        max_particles=LONGEST[kind],
-        preset=preset_of(name, kind),
-    )
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.03 * torch.randn_like(parameter)
-        model.train()
-        for seed in range(3):
-            model(sample(kind, 16, seed))
-    return model.eval()
+from tests.models.jets import extreme_jets, permuted, random_jets, resized, with_padding
+from tests.models.rows import CLASSES, JETS, LONGEST, ROWS, close, make, sample
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +32,6 @@ def row(request):
 @pytest.fixture(params=JETS, ids=[name for name, _ in JETS])
 def jet_row(request):
     return request.param
-
-
-def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float = 1e-5) -> None:
-    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance * max(1.0, expected.abs().max().item()))
 
 
 @torch.no_grad()
@@ -204,13 +163,3 @@ def test_onnx(made, row, tmp_path):
         feed = {key: value.numpy() for key, value in batch._asdict().items() if key in wanted}
         (actual,) = session.run(None, feed)
         close(torch.from_numpy(actual), model(batch), 1e-4)
-
-
-@torch.no_grad()
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["part", "salt"])
-def test_compile(made, name):
-    if (name, "jets") not in ROWS:
-        pytest.skip(f"{name} is not in the registry")
-    model, batch = made((name, "jets")), sample("jets")
-    close(torch.compile(model)(batch), model(batch), 1e-4)
