@@ -1,7 +1,7 @@
 """Means over seeds, and comparisons of models on the same jets."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +21,33 @@ def over_seeds(entry: Entry, name: str) -> Figure:
 
 
 def rejection_over_seeds(entry: Entry, signal: str) -> Figure:
-    """Background rejection of a model: inverse of the mean background efficiency over seeds.
+    """Background rejection of a model at the working point: inverse of the mean background efficiency over seeds.
 
     The mean is taken of eps_B and not of 1 / eps_B, which one seed with hardly any survivor would dominate.
     """
-    items = [result.metrics["values"]["rejection"][signal] for result in entry.results]
-    jets = items[0]["background_jets"]
-    passing = float(np.mean([item["background_passing"] for item in items]))
-    high = float(np.mean([1 / item["low"] if item["low"] else 1.0 for item in items]))
-    low = float(np.mean([1 / item["high"] if item["high"] else 0.0 for item in items]))
-    if passing < 1:
-        return Figure(None, 1 / high, None, None, len(items))
-    spread = _spread([item["background_passing"] / jets for item in items])
-    efficiency = passing / jets
-    # First order: d(1/e) = de / e^2.
-    scatter = None if spread is None else spread / efficiency**2
-    return Figure(1 / efficiency, 1 / high, 1 / low if low else None, scatter, len(items))
+    return _rejection([result.metrics["values"]["rejection"][signal] for result in entry.results])
+
+
+def rejection_at(entry: Entry, signal: str, efficiency: float) -> Figure | None:
+    """As :func:`rejection_over_seeds` at another signal efficiency; None: the evaluation did not compute it."""
+    items = []
+    for result in entry.results:
+        values = result.metrics["values"]
+        computed = [values["rejection"][signal], *values.get("rejection_at", {}).get(signal, [])]
+        items += [item for item in computed if abs(item["efficiency"] - efficiency) < 1e-9][:1]
+    return _rejection(items) if len(items) == len(entry.results) else None
+
+
+def mean_rejection_over_seeds(entry: Entry) -> Figure | None:
+    """Mean rejection over the signal classes, by the definition of the SAL-T paper; None: not computed."""
+    items = [result.metrics["values"].get("rejection_mean") for result in entry.results]
+    known = [item for item in items if item is not None and item["value"] is not None]
+    if len(known) < len(items):
+        return None
+    value, low = (float(np.mean([item[key] for item in known])) for key in ("value", "low"))
+    highs = [item["high"] for item in known]
+    high = None if None in highs else float(np.mean(highs))
+    return Figure(value, low, high, _spread([item["value"] for item in known]), len(known))
 
 
 def combined_interval(figure: Figure) -> tuple[float, float | None]:
@@ -126,6 +137,21 @@ def pareto(points: list[tuple[float, float]]) -> list[int]:
         if not front or points[index][1] > points[front[-1]][1]:
             front.append(index)
     return front
+
+
+def _rejection(items: list[dict[str, Any]]) -> Figure:
+    """The rejections of all seeds as one figure."""
+    jets = items[0]["background_jets"]
+    passing = float(np.mean([item["background_passing"] for item in items]))
+    high = float(np.mean([1 / item["low"] if item["low"] else 1.0 for item in items]))
+    low = float(np.mean([1 / item["high"] if item["high"] else 0.0 for item in items]))
+    if passing < 1:
+        return Figure(None, 1 / high, None, None, len(items))
+    spread = _spread([item["background_passing"] / jets for item in items])
+    efficiency = passing / jets
+    # First order: d(1/e) = de / e^2.
+    scatter = None if spread is None else spread / efficiency**2
+    return Figure(1 / efficiency, 1 / high, 1 / low if low else None, scatter, len(items))
 
 
 def _spread(values: list[float]) -> float | None:

@@ -1,48 +1,22 @@
-"""The tables of a report: cells for the page, and the same numbers unrounded as CSV."""
+"""The tables of a data set: figures of merit and cost of every model, rejections, trainings."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from jetloom.report.collect import Collection, DataSet, Entry, Result
 from jetloom.report.figures.costs import milliseconds_per_jet
 from jetloom.report.names import in_text
-from jetloom.report.numbers import Figure, decimals, duration, fixed, scaled, significant, with_uncertainties
-from jetloom.report.statistics import (
-    accuracy_difference,
-    combined_interval,
-    over_seeds,
-    ranked,
-    rejection_over_seeds,
-    survivors,
+from jetloom.report.numbers import Figure, duration, scaled, significant, with_uncertainties
+from jetloom.report.statistics import accuracy_difference, over_seeds, ranked, rejection_over_seeds, survivors
+from jetloom.report.tables.cells import (
+    Cell,
+    Table,
+    changed_footnote,
+    changed_mark,
+    figure_cell,
+    mlflow_link,
+    rejection_cell,
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell: what is read, what is sorted by, what a pointer explains."""
-
-    text: str
-    order: float | str | None = None
-    hint: str = ""
-    uncertainties: tuple[str, ...] = ()
-    above: str = ""
-    """Upper uncertainty, where the two sides differ; then ``below`` is the lower one."""
-    below: str = ""
-    link: str = ""
-    best: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """A sortable table; the first cell of a row names the model."""
-
-    title: str
-    note: str
-    columns: list[Cell]
-    rows: list[tuple[str, list[Cell]]]
-    """Model name (for its colour) and cells."""
 
 
 def overview(dataset: DataSet) -> Table:
@@ -73,7 +47,7 @@ def overview(dataset: DataSet) -> Table:
         seconds = sum(result.training["seconds"] for result in entry.results) / len(entry.results)
         accuracy = over_seeds(entry, "accuracy")
         cells = [
-            Cell(entry.title, entry.title.lower(), f"{entry.model}, {_seeds(entry)}"),
+            Cell(entry.title, entry.title.lower(), f"{entry.model}, {_seeds(entry)}", mark=changed_mark(entry)),
             figure_cell(accuracy, best=entry is entries[0]),
             _behind(entry, entries[0]),
             figure_cell(over_seeds(entry, "auc")),
@@ -86,7 +60,7 @@ def overview(dataset: DataSet) -> Table:
     note = "Uncertainties: first the test jets (68 % bootstrap), then the spread (standard deviation) over seeds."
     if max(len(entry.results) for entry in entries) == 1:
         note = "Uncertainties: the test jets (68 % bootstrap). One seed each: the spread over seeds is unknown."
-    return Table("Accuracy and cost", note, columns, rows)
+    return Table("Accuracy and cost", note, columns, rows, changed_footnote(entries), csv_of_dataset(dataset))
 
 
 def rejections(dataset: DataSet) -> Table | None:
@@ -105,7 +79,7 @@ def rejections(dataset: DataSet) -> Table | None:
     ]
     rows = []
     for entry in entries:
-        cells = [Cell(entry.title, entry.title.lower(), entry.model)]
+        cells = [Cell(entry.title, entry.title.lower(), entry.model, mark=changed_mark(entry))]
         for name in points:
             hint = f"{survivors(entry, name):.3g} of {jets:,} background {dataset.thing} survive, {_seeds(entry)}"
             cells.append(rejection_cell(rejection_over_seeds(entry, name), hint))
@@ -118,7 +92,7 @@ def rejections(dataset: DataSet) -> Table | None:
         "widened to Clopper–Pearson below ten survivors) and spread over seeds in quadrature. “>”: less than one "
         "background jet survives, lower end of the interval."
     )
-    return Table("Background rejection", note, columns, rows)
+    return Table("Background rejection", note, columns, rows, changed_footnote(entries), csv_of_dataset(dataset))
 
 
 def runs(collection: Collection, dataset: DataSet) -> Table:
@@ -146,38 +120,6 @@ def runs(collection: Collection, dataset: DataSet) -> Table:
                 _mlflow(result),
             ]))  # fmt: skip
     return Table("Trainings", "", [Cell(name) for name in names], rows)
-
-
-def figure_cell(figure: Figure, best: bool = False) -> Cell:
-    """A value with its statistical uncertainty and its spread."""
-    value, *uncertainties = with_uncertainties(figure.value or 0.0, figure.statistical, figure.spread)
-    return Cell(value, figure.value, uncertainties=tuple(uncertainties), best=best)
-
-
-def rejection_cell(figure: Figure, hint: str) -> Cell:
-    """A rejection: upper and lower uncertainty differ, and it may be a limit."""
-    if figure.value is None or figure.low is None:
-        return Cell(f"> {significant(figure.low or 0, 2)}", figure.low, hint)
-    low, high = combined_interval(figure)
-    down = figure.value - low
-    if high is None:
-        places = decimals(down)
-        return Cell(fixed(figure.value, places), figure.value, f"{hint}; no upper end", above="+∞",
-                    below=f"−{fixed(down, places)}")  # fmt: skip
-    up = high - figure.value
-    # The lower, tighter side decides on the digits of the value; the upper one may be known to fewer.
-    places = decimals(down)
-    above = f"+{fixed(up, min(places, decimals(up)))}"
-    return Cell(fixed(figure.value, places), figure.value, hint, above=above, below=f"−{fixed(down, places)}")
-
-
-def mlflow_link(tracked: dict[str, Any]) -> tuple[str, bool]:
-    """Address of a run in the MLflow UI, and whether its server must first be started on this machine."""
-    uri = tracked.get("uri") or ""
-    local = not uri.startswith(("http://", "https://"))
-    # A password in the address of a server is not for readers of the page.
-    base = "http://127.0.0.1:5000" if local else re.sub(r"//[^/@]*@", "//", uri).rstrip("/")
-    return f"{base}/#/experiments/{tracked['experiment_id']}/runs/{tracked['run_id']}", local
 
 
 def csv_of_dataset(dataset: DataSet) -> tuple[Sequence[str], list[Sequence[Any]]]:
