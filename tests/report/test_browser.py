@@ -72,7 +72,7 @@ def test_sorting_in_the_browser(made, tmp_path, width):
     assert seen["fetched"] == []
     assert seen["broken"] == seen["unnamed"] == 0
     assert seen["overflow"] <= 0, "wide tables scroll inside their frame, the page does not"
-    assert len(seen["tables"]) == 5
+    assert len(seen["tables"]) == 8
     for columns in seen["tables"].values():
         for first, second in columns:
             assert {first[0], second[0]} == {"ascending", "descending"}

@@ -12,6 +12,7 @@ from jetloom.report.collect import Collection, collect
 from jetloom.report.figures import FIGURES
 from jetloom.report.page import render
 from jetloom.report.style import looks, publication_style, save, write_csv
+from jetloom.report.tables.render import write as write_table
 
 
 def report(
@@ -38,9 +39,14 @@ def report(
     with _replacing(output / "figures") as directory:
         _draw(collection, directory, list(FIGURES))
         text = render(collection, looks(collection.models), directory, title, config.read_text() if config else None)
+    colors = looks(collection.models)
     with _replacing(output / "tables") as directory:
         for dataset in collection.datasets:
             write_csv(directory / f"{dataset.name}.csv", *tables.csv_of_dataset(dataset))
+            for name, table in tables.of_dataset(collection, dataset).items():
+                write_table(table, directory / f"{dataset.name}-{name}", colors)
+        for name, table in tables.of_papers(collection).items():
+            write_table(table, directory / f"paper-{name}", colors)
         write_csv(directory / "runs.csv", *tables.csv_of_runs(collection))
     page = output / f".index.html.{os.getpid()}"
     page.write_text(text)

@@ -3,11 +3,9 @@
 import base64
 import json
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
@@ -19,6 +17,7 @@ from jetloom.report.figures import FIGURES
 from jetloom.report.names import in_text
 from jetloom.report.numbers import duration
 from jetloom.report.style import Look
+from jetloom.report.tables.render import TEMPLATES, environment
 
 
 def render(collection: Collection, looks: dict[str, Look], figures: Path, title: str, config: str | None) -> str:
@@ -31,23 +30,23 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
         title: headline.
         config: text of the configuration file.
     """
-    templates = Path(str(files("jetloom.report") / "templates"))
-    environment = Environment(
-        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     links = [result.training.get("mlflow") or {} for _, result in collection.results]
-    return environment.get_template("page.html").render(
-        title=title,
-        lead=_lead(collection),
-        looks=looks,
-        sections=[_section(collection, dataset, figures) for dataset in collection.datasets],
-        machines=_machines(collection),
-        local_store=any(link.get("run_id") and tables.mlflow_link(link)[1] for link in links),
-        config=config,
-        # Our own files, no input: nothing in them to escape.
-        css=Markup((templates / "page.css").read_text()),
-        js=Markup((templates / "page.js").read_text()),
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            title=title,
+            lead=_lead(collection),
+            looks=looks,
+            sections=[_section(collection, dataset, figures) for dataset in collection.datasets],
+            papers=tables.of_papers(collection),
+            machines=_machines(collection),
+            local_store=any(link.get("run_id") and tables.mlflow_link(link)[1] for link in links),
+            config=config,
+            # Our own files, no input: nothing in them to escape.
+            css=Markup((TEMPLATES / "page.css").read_text()),
+            js=Markup((TEMPLATES / "page.js").read_text()),
+        )
     )
 
 
@@ -82,9 +81,7 @@ def _section(collection: Collection, dataset: DataSet, figures: Path) -> dict[st
         "answer": answer(dataset),
         "statement": _statement(dataset),
         "facts": _facts(dataset),
-        "overview": tables.overview(dataset),
-        "rejections": tables.rejections(dataset),
-        "runs": tables.runs(collection, dataset),
+        "tables": tables.of_dataset(collection, dataset),
         "figures": shown,
         "data": _data(dataset),
         "recipes": [_recipe(entry) for entry in dataset.entries],

@@ -1,10 +1,31 @@
-"""Tables as data (:mod:`cells`), what is in them (:mod:`summary`, :mod:`papers`), and how they are written."""
+"""Tables as data (:mod:`cells`), what is in them, and how they are written (:mod:`render`)."""
 
+from jetloom.report.collect import Collection, DataSet
+from jetloom.report.rebuilt import rebuild
 from jetloom.report.tables.cells import Cell, Table, figure_cell, mlflow_link, rejection_cell
+from jetloom.report.tables.pairs import multiplicity, pairs
 from jetloom.report.tables.papers import paper_table
 from jetloom.report.tables.summary import csv_of_dataset, csv_of_runs, overview, rejections, runs
 
+
+def of_dataset(collection: Collection, dataset: DataSet) -> dict[str, Table]:
+    """All tables of a data set that have something to show, by name."""
+    tables = {
+        "overview": overview(dataset),
+        "rejections": rejections(dataset),
+        "pairs": pairs(dataset),
+        "multiplicity": multiplicity(dataset),
+        "runs": runs(collection, dataset),
+    }
+    return {name: table for name, table in tables.items() if table is not None}
+
+
+def of_papers(collection: Collection) -> dict[str, Table]:
+    """The tables of papers that these results rebuild or touch, by the name of the published table."""
+    return {rebuilt.name: paper_table(rebuilt) for rebuilt in rebuild(collection)}
+
+
 __all__ = [
-    "Cell", "Table", "csv_of_dataset", "csv_of_runs", "figure_cell", "mlflow_link", "overview", "paper_table",
-    "rejection_cell", "rejections", "runs",
+    "Cell", "Table", "csv_of_dataset", "csv_of_runs", "figure_cell", "mlflow_link", "of_dataset", "of_papers",
+    "overview", "rejection_cell", "rejections", "runs",
 ]  # fmt: skip

@@ -60,7 +60,7 @@ def overview(dataset: DataSet) -> Table:
     note = "Uncertainties: first the test jets (68 % bootstrap), then the spread (standard deviation) over seeds."
     if max(len(entry.results) for entry in entries) == 1:
         note = "Uncertainties: the test jets (68 % bootstrap). One seed each: the spread over seeds is unknown."
-    return Table("Accuracy and cost", note, columns, rows, changed_footnote(entries), csv_of_dataset(dataset))
+    return Table("Accuracy and cost", note, columns, rows, changed_footnote(entries), _records(dataset, "overview"))
 
 
 def rejections(dataset: DataSet) -> Table | None:
@@ -92,12 +92,15 @@ def rejections(dataset: DataSet) -> Table | None:
         "widened to Clopper–Pearson below ten survivors) and spread over seeds in quadrature. “>”: less than one "
         "background jet survives, lower end of the interval."
     )
-    return Table("Background rejection", note, columns, rows, changed_footnote(entries), csv_of_dataset(dataset))
+    return Table(
+        "Background rejection", note, columns, rows, changed_footnote(entries), _records(dataset, "rejections")
+    )
 
 
 def runs(collection: Collection, dataset: DataSet) -> Table:
     """Every training with its MLflow run, commit, time and machine."""
-    del collection
+    columns, records = csv_of_runs(collection)
+    records = [record for record in records if record[0] == dataset.name]
     names = ("Tagger", "Seed", "Accuracy", "Best epoch", "Wall time", "Device", "Commit", "MLflow run")
     rows = []
     for entry in dataset.entries:
@@ -119,7 +122,7 @@ def runs(collection: Collection, dataset: DataSet) -> Table:
                 Cell(commit + dirty, commit, hint),
                 _mlflow(result),
             ]))  # fmt: skip
-    return Table("Trainings", "", [Cell(name) for name in names], rows)
+    return Table("Trainings", "", [Cell(name) for name in names], rows, records=(columns, records))
 
 
 def csv_of_dataset(dataset: DataSet) -> tuple[Sequence[str], list[Sequence[Any]]]:
@@ -164,6 +167,17 @@ def csv_of_runs(collection: Collection) -> tuple[Sequence[str], list[Sequence[An
             tracked.get("experiment_id"), tracked.get("run_id"),
         ))  # fmt: skip
     return columns, rows
+
+
+def _records(dataset: DataSet, table: str) -> tuple[Sequence[str], list[Sequence[Any]]]:
+    """The columns of :func:`csv_of_dataset` that belong to one of its tables."""
+    columns, rows = csv_of_dataset(dataset)
+    kept = [
+        place
+        for place, name in enumerate(columns)
+        if place < 3 or name.startswith("rejection_") == (table == "rejections")
+    ]
+    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _behind(entry: Entry, best: Entry) -> Cell:

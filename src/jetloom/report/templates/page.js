@@ -21,3 +21,18 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+// The table as it is sorted now, rows as lines and cells between tabs, as spreadsheets take it.
+for (const button of document.querySelectorAll("button[data-copies]")) {
+  button.addEventListener("click", async () => {
+    const rows = [...document.getElementById(button.dataset.copies).rows];
+    const text = rows.map((row) => [...row.cells].map((cell) => cell.innerText.replace(/\s+/g, " ").trim()).join("\t")).join("\n");
+    const status = button.nextElementSibling;
+    try {
+      await navigator.clipboard.writeText(text);
+      status.textContent = "Copied.";
+    } catch {
+      status.textContent = "The browser does not let pages copy; select the table instead.";
+    }
+  });
+}
