@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from jetloom.batch import Batch
+from jetloom.evaluation.export import export_onnx
 from tests.models.jets import extreme_jets, permuted, random_jets, resized, with_padding
 from tests.models.rows import CLASSES, JETS, LONGEST, ROWS, close, make, sample
 
@@ -120,17 +121,6 @@ def test_bfloat16(made, row):
     assert (actual.float().softmax(1) - model(batch).softmax(1)).abs().mean() < 0.01
 
 
-class Positional(nn.Module):
-    """Exported graphs take tensors by position."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, features, vectors, coordinates, mask):
-        return self.model(Batch(features, vectors, coordinates, mask))
-
-
 @torch.no_grad()
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
@@ -140,20 +130,9 @@ def test_onnx(made, row, tmp_path):
     pytest.importorskip("onnxscript")
     _, kind = row
     model = made(row)
-    axes = {0: torch.export.Dim("jets", min=1, max=4096)}
-    if kind == "jets":
-        axes[1] = torch.export.Dim("particles", min=2, max=LONGEST["jets"])
-    example = sample(kind, 3)[:4]
     file = tmp_path / "model.onnx"
-    torch.onnx.export(
-        Positional(model).eval(),
-        example,
-        file,
-        input_names=[name for name, value in zip(Batch._fields, example, strict=False) if value is not None],
-        dynamic_shapes=tuple(None if value is None else axes for value in example),
-        dynamo=True,
-        verbose=False,
-    )
+    batch = sample(kind)
+    export_onnx(model, file, n_features=batch.features.shape[2], kind=kind, longest=LONGEST[kind], values="logits")
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     wanted = {item.name for item in session.get_inputs()}
     batches = [sample(kind, 2, 5), sample(kind, 5, 6)]

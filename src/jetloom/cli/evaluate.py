@@ -1,4 +1,4 @@
-"""Verbs that use a trained model or measure one: evaluate, predict, cost."""
+"""Verbs that use a trained model or measure one: evaluate, predict, export, cost."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -142,3 +142,25 @@ def cost(
     settings = validate(Cost, parse_assignments(set_), "cost")
     options = parse_assignments(option)
     run(model, preset, options, manifest, output, settings=settings, run=identity, threads=threads)
+
+
+@app.command
+def export(
+    *, checkpoint: Path, output: Path, values: Literal["scores", "logits"] = "scores", threads: int | None = None
+) -> None:
+    """Write a trained model as one ONNX file, checked against PyTorch, with its inputs and classes as metadata.
+
+    Parameters
+    ----------
+    checkpoint
+        best.ckpt of a training.
+    output
+        ONNX file; any number of jets, and of particles up to the longest jet of the training.
+    values
+        What comes out: softmax scores, or logits.
+    threads
+        CPU threads.
+    """
+    from jetloom.evaluation.export import export as run
+
+    run(checkpoint, output, values=values, threads=threads)
