@@ -1,0 +1,1 @@
+"""The workflow on a real SLURM of this machine."""

@@ -1,0 +1,218 @@
+"""A real SLURM on this machine: munged, slurmctld, one slurmd for each virtual node; no systemd, no database."""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+NODES = ("n1", "n2", "n3")
+CPUS = 16
+MEMORY_MB = 32_000
+"""Of each node, both as SLURM is told; more than this machine has, so that jobs need not wait for each other."""
+CLIENTS = ("srun", "sbatch", "squeue", "scontrol", "scancel", "sinfo", "sacct", "sacctmgr", "sshare")
+DAEMONS = ("munged", "slurmctld", "slurmd")
+SYSTEM_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+CGROUPS = Path("/sys/fs/cgroup")
+
+
+def missing_programs() -> list[str]:
+    """Programs that Debian's packages slurm-wlm and munge would bring."""
+    return [name for name in (*DAEMONS, *CLIENTS) if shutil.which(name, path=SYSTEM_PATH) is None]
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_until(ready, seconds: float, what: str) -> None:
+    """Ask until the answer is true.
+
+    Raises:
+        TimeoutError: it was not, in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.1)
+
+
+@dataclass
+class Cluster:
+    """Three virtual nodes with two pretended GPUs each.
+
+    ``main`` and ``gpu`` share n1 and n2. ``low`` (n3) gives way to ``urgent`` (n3): SLURM requeues its jobs.
+
+    Args:
+        directory: with a short name, for the path of munge's socket; readable by all.
+    """
+
+    directory: Path
+    pids: list[int] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What commands of this cluster's users see."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_", "SRUN_"))}
+        # Names of virtual nodes are in no table of hosts.
+        return kept | {
+            "SLURM_CONF": f"{self.directory}/slurm.conf",
+            "PATH": f"{self.directory}/bin:{SYSTEM_PATH}",
+            "MASTER_ADDR": "127.0.0.1",
+            "GLOO_SOCKET_IFNAME": "lo",
+        }
+
+    def start(self) -> None:
+        """Start all daemons and wait for the nodes.
+
+        Raises:
+            TimeoutError: they did not come up.
+        """
+        self._write()
+        here = self.directory / "munge"
+        words = [f"--{name}={here}/{file}" for name, file in (
+            ("socket", "socket"), ("key-file", "key"), ("pid-file", "pid"), ("log-file", "log"), ("seed-file", "seed"),
+        )]  # fmt: skip
+        self._daemon("munged", *words, pid=here / "pid")
+        self._daemon("slurmctld", "-c", pid=self.directory / "slurmctld.pid")
+        for node in NODES:
+            self._daemon("slurmd", "-N", node, pid=self.directory / f"slurmd.{node}.pid")
+        wait_until(
+            lambda: self.run("sinfo", "-h", "-N", "-p", "gpu,low", "-o", "%T").split() == ["idle"] * len(NODES),
+            *(30, "nodes of the SLURM cluster"),
+        )
+
+    def run(self, *command: str) -> str:
+        """What a command of a user says.
+
+        Raises:
+            subprocess.CalledProcessError: it failed.
+        """
+        done = subprocess.run(
+            command, env=self.environment, cwd=self.directory, check=True, capture_output=True, text=True, timeout=30
+        )
+        return done.stdout.strip()
+
+    def stop(self) -> None:
+        """End all jobs and daemons and remove their control groups."""
+        with suppress(subprocess.SubprocessError):
+            self.run("scancel", "--full", "--user", str(os.getuid()))
+            wait_until(lambda: not self.run("squeue", "-h"), 30, "end of the jobs")
+        for pid in reversed(self.pids):
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                process.terminate()
+                with suppress(psutil.TimeoutExpired):
+                    process.wait(10)
+        for group in (path for kind in ("freezer", "memory") for path in CGROUPS.glob(f"{kind}/slurm_n?")):
+            for inner in sorted(group.glob("**/"), key=lambda path: -len(path.parts)):
+                with suppress(OSError):
+                    inner.rmdir()
+
+    def _daemon(self, name: str, *arguments: str, pid: Path) -> None:
+        command = [shutil.which(name, path=SYSTEM_PATH), *arguments]
+        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=30)
+        wait_until(lambda: pid.is_file() and pid.read_text().strip(), 10, f"start of {name}")
+        self.pids.append(int(pid.read_text()))
+
+    def _write(self) -> None:
+        here = self.directory
+        here.chmod(0o755)
+        for name in ("munge", "bin", "state"):
+            (here / name).mkdir()
+        key = here / "munge/key"
+        key.touch(0o600)
+        key.write_bytes(secrets.token_bytes(128))
+        (here / "slurm.conf").write_text(self._settings())
+        # Each GPU needs a character device of its own.
+        (here / "gres.conf").write_text(
+            "".join(f"NodeName=n[1-3] Name=gpu Type=pretended File=/dev/{file}\n" for file in ("null", "zero"))
+        )
+        (here / "cgroup.conf").write_text(
+            f"CgroupPlugin=cgroup/v1\nCgroupMountpoint={CGROUPS}\nCgroupAutomount=no\nConstrainRAMSpace=yes\n"
+        )
+        for name in CLIENTS:
+            # The plugin's job step removes SLURM_CONF from the environment, which a site with /etc/slurm does not miss.
+            shim, program = here / "bin" / name, shutil.which(name, path=SYSTEM_PATH)
+            shim.write_text(f'#!/bin/sh\nSLURM_CONF={here}/slurm.conf exec {program} "$@"\n')
+            shim.chmod(0o755)
+
+    def _settings(self) -> str:
+        here, host, user = self.directory, socket.gethostname().split(".")[0], psutil.Process().username()
+        # Control groups of version 1 end all processes of a job; without them those outside its process tree live on.
+        grouped = os.getuid() == 0 and all(os.access(CGROUPS / kind, os.W_OK) for kind in ("freezer", "memory"))
+        tracking = "cgroup" if grouped else "linuxproc"
+        lines = [
+            "ClusterName=jetloom",
+            f"SlurmctldHost={host}(127.0.0.1)",
+            f"SlurmctldPort={free_port()}",
+            f"SlurmUser={user}",
+            f"SlurmdUser={user}",
+            "AuthType=auth/munge",
+            "CredType=cred/munge",
+            # A requeued job waits until its credential has expired.
+            f"AuthInfo=socket={here}/munge/socket,cred_expire=5",
+            "CommunicationParameters=NoCtldInAddrAny,NoInAddrAny",
+            f"StateSaveLocation={here}/state",
+            f"SlurmdSpoolDir={here}/spool.%n",
+            f"SlurmctldPidFile={here}/slurmctld.pid",
+            f"SlurmdPidFile={here}/slurmd.%n.pid",
+            f"SlurmctldLogFile={here}/slurmctld.log",
+            f"SlurmdLogFile={here}/slurmd.%n.log",
+            "SlurmdParameters=config_overrides",
+            f"ProctrackType=proctrack/{tracking}",
+            f"TaskPlugin=task/{'cgroup' if grouped else 'none'}",
+            "JobAcctGatherType=jobacct_gather/linux",
+            "JobAcctGatherFrequency=task=2",
+            f"JobAcctGatherParams={'UsePss' if grouped else 'UsePss,OverMemoryKill'}",
+            "AccountingStorageType=accounting_storage/none",
+            "SelectType=select/cons_tres",
+            "SelectTypeParameters=CR_CPU_Memory",
+            "SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=100000",
+            "PreemptType=preempt/partition_prio",
+            "PreemptMode=REQUEUE",
+            "JobRequeue=1",
+            "JobFileAppend=1",
+            "MinJobAge=3600",
+            "KillWait=10",
+            "ReturnToService=2",
+            "MailProg=/bin/true",
+            "GresTypes=gpu",
+        ]
+        lines += [
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs={CPUS}"
+            f" RealMemory={MEMORY_MB} Gres=gpu:pretended:2"
+            for node in NODES
+        ]
+        shared = "MaxTime=600 DefMemPerCPU=500 State=UP OverSubscribe=NO"
+        lines += [
+            f"PartitionName=main Nodes=n1,n2 Default=YES PriorityTier=10 PreemptMode=OFF {shared}",
+            f"PartitionName=gpu Nodes=n1,n2 PriorityTier=10 PreemptMode=OFF {shared}",
+            f"PartitionName=low Nodes=n3 PriorityTier=1 PreemptMode=REQUEUE {shared}",
+            f"PartitionName=urgent Nodes=n3 PriorityTier=20 PreemptMode=OFF {shared}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def descendants(pid: int) -> Iterator[psutil.Process]:
+    """Living processes below one, the deepest last."""
+    with suppress(psutil.NoSuchProcess):
+        yield from psutil.Process(pid).children(recursive=True)
+
+
+def kill(pid: int) -> None:
+    """kill -9."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
