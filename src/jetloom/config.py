@@ -205,6 +205,8 @@ class Tracking(Strict):
     """Where MLflow runs go."""
 
     uri: str | None = Field(None, description="default: MLFLOW_TRACKING_URI, else SQLite in the results directory")
+    offline: bool = Field(False, description="trainings ask no server; the last rule or `jetloom mlflow sync` sends")
+    onnx: bool = Field(True, description="register the best models as ONNX, seconds for each; else as checkpoints")
 
     @field_validator("uri")
     @classmethod

@@ -14,7 +14,7 @@ from jetloom.presets import model_card
 # What these say reaches a result as a value, which the rules hash, or not at all.
 NEUTRAL = {
     *("jetloom.config", "jetloom.presets", "jetloom.options", "jetloom.fingerprint", "jetloom.errors"),
-    *("jetloom.environment", "jetloom.masking", "jetloom.training.tracking"),
+    *("jetloom.environment", "jetloom.files", "jetloom.masking", "jetloom.training.lock"),
 }
 
 

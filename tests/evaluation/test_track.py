@@ -40,7 +40,7 @@ def test_names_say_split_working_point_and_class():
     }
 
 
-def test_every_run_gets_its_own_figures_and_the_cost_of_its_model(tmp_path):
+def test_every_run_gets_its_own_figures_and_the_cost_of_its_model(tmp_path, capsys):
     """A real SQLite store: two runs of one model, one that was not tracked, one on a dead server."""
     from mlflow.tracking import MlflowClient
 
@@ -65,10 +65,14 @@ def test_every_run_gets_its_own_figures_and_the_cost_of_its_model(tmp_path):
 
     track(paths, [tmp_path / "cost.json"], tmp_path / "figures", tmp_path / "tracked.json")
 
-    assert json.loads((tmp_path / "tracked.json").read_text()) == {"sent": ids, "not_sent": ["dead"]}
+    told = json.loads((tmp_path / "tracked.json").read_text())
+    assert told["sent"] == {"sim/salt/seed0": ids[0], "sim/salt/seed2": ids[1]}
+    assert list(told["not_sent"]) == ["sim/salt/seed3"]
+    assert capsys.readouterr().err.count("127.0.0.1") >= 1
     for run_id in ids:
         metrics = client.get_run(run_id).data.metrics
         assert metrics["test/accuracy"] == 0.7
         assert metrics["cost/flops"] == 40
         names = {item.path for item in client.list_artifacts(run_id)}
-        assert names == {"metrics.json", "predictions.parquet", "cost.json", "roc.png"}
+        assert names == {"metrics.json", "predictions.parquet", "cost.json", "figures"}
+        assert [item.path for item in client.list_artifacts(run_id, "figures")] == ["figures/roc.png"]

@@ -7,22 +7,26 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jetloom.config import parse_experiment
 from jetloom.errors import JetloomError
 from jetloom.masking import masked
-from jetloom.training import tracking
+from jetloom.tracking import tracker as tracking
+from jetloom.tracking.description import DataInput, Description
+from jetloom.tracking.spool import Left
+from jetloom.tracking.store import Store, choose_uri, open_client, open_store, prepare, unmasked
+from jetloom.tracking.tracker import Tracker
 from jetloom.training.callbacks import Keeper
-from jetloom.tracking.store import choose_uri, open_client, open_store, prepare, unmasked
-from jetloom.training.tracking import DataInput, Tracker, log_evaluation
 from tests.training.outcome import assert_same
 from tests.training.test_resume import OFTEN, Killed, die_after
 
-DATA = DataInput("toy", "0123456789" * 6, "tensors/manifest.json", 600)
+DATA = DataInput("toy/train", "0123456789" * 6, "tensors/manifest.json", 600, "training")
+SMALL = Description("exp/toy", "small-kin-s1", "small-kin", "0123", {"a": "1", "seed": "1"}, {"title": "Small"}, [DATA])
 
 
 def summary(output: Path) -> dict:
@@ -34,6 +38,11 @@ def run_of(output: Path):
     return open_client(told["uri"]).get_run(told["run_id"])
 
 
+def run_id_in(scratch: Path) -> str | None:
+    file = scratch / "mlflow.json"
+    return json.loads(file.read_text())["run_id"] if file.is_file() else None
+
+
 def write_store(path: Path, uri: str) -> Path:
     path.write_text(json.dumps({"uri": uri, "experiments": {"exp/toy": "1"}}))
     return path
@@ -43,21 +52,24 @@ def test_a_run_tells_everything(run_training, results, monkeypatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "4711")
     output = run_training(store=results / "mlflow.json", epochs=4, batch_size=16)
     run, told = run_of(output), summary(output)
-    assert run.info.run_name == "Small · seed 1"
+    assert run.info.run_name == "small-kin-s1"
     assert run.info.status == "FINISHED"
     assert told["mlflow"]["not_sent"] == 0
     assert run.info.experiment_id == told["mlflow"]["experiment_id"]
 
-    expected = {"model": "small", "architecture": "transformer", "seed": "1", "training.epochs": "4"}
-    expected |= {"training.optimizer": "ranger", "option.heads": "2", "option.dropout": "0.1"}
+    expected = {"model": "small", "architecture": "transformer", "seed": "1", "epochs": "4"}
+    expected |= {"optimizer": "ranger", "model.heads": "2", "model.dropout": "0.1", "features": "kin"}
     assert expected.items() <= run.data.params.items()
-    # What was not said counts too.
-    assert "option.readout" in run.data.params
-    tags = {"experiment": "exp", "dataset": "toy", "model": "small", "seed": "1", "job": "4711"}
+    # What was not said counts too; what is not set says nothing.
+    assert "model.readout" in run.data.params
+    assert "None" not in run.data.params.values()
+    tags = {"experiment": "exp", "dataset": "toy", "model": "small", "seed": "1", "slurm.job_id": "4711"}
     assert tags.items() <= run.data.tags.items()
     assert run.data.tags["snakemake.rule"] == "train_model"
+    assert run.data.tags["snakemake.wildcards"] == "dataset=toy,model=small,seed=1"
     assert run.data.tags["git.commit"] == (told["git"]["commit"] or "unknown")
-    assert {"git.dirty", "data.digest"} <= run.data.tags.keys()
+    assert run.data.tags["data.manifest_sha"] == told["data_digest"]
+    assert {"git.dirty", "config.sha", "stage"} <= run.data.tags.keys()
 
     client = open_client(told["mlflow"]["uri"])
     epochs = client.get_metric_history(run.info.run_id, "val/accuracy")
@@ -68,24 +80,39 @@ def test_a_run_tells_everything(run_training, results, monkeypatch) -> None:
     assert [point.step for point in steps] == list(range(20, 153, 20))
     assert "system/process_memory_mb" in run.data.metrics
 
-    (given,) = run.inputs.dataset_inputs
-    assert given.dataset.name == "toy"
-    assert told["data_digest"].startswith(given.dataset.digest)
-    assert [tag.value for tag in given.tags] == ["training"]
+    given = {item.dataset.name: item for item in run.inputs.dataset_inputs}
+    assert {"toy/train", "toy/val"} <= given.keys()
+    assert all(told["data_digest"].startswith(item.dataset.digest) for item in given.values())
+    assert [tag.value for tag in given["toy/train"].tags] == ["training"]
+    assert json.loads(given["toy/train"].dataset.profile) == {"num_rows": 600}
     files = {item.path for item in client.list_artifacts(run.info.run_id)}
-    assert files == {"best.ckpt", "history.csv"}
+    assert files == {"best.ckpt", "history.csv", "config.yaml", "environment.txt"}
     assert (results / "mlartifacts").is_dir()
+    resolved = yaml.safe_load(text_of(client, run, "config.yaml"))
+    assert resolved["training"] == told["training"]
+    assert resolved["model"].items() >= told["options"].items()
+    assert f"torch=={version('torch')}" in text_of(client, run, "environment.txt").splitlines()
 
 
-def test_evaluation_goes_into_the_same_run(run_training, results, tmp_path) -> None:
-    told = summary(run_training(store=results / "mlflow.json", epochs=1))["mlflow"]
-    (tmp_path / "metrics.json").write_text("{}")
-    assert log_evaluation(told["uri"], told["run_id"], {"test/accuracy": 0.75}, [tmp_path / "metrics.json"])
-    client = open_client(told["uri"])
-    run = client.get_run(told["run_id"])
-    assert run.data.metrics["test/accuracy"] == 0.75
-    assert run.info.status == "FINISHED"
-    assert "metrics.json" in {item.path for item in client.list_artifacts(told["run_id"])}
+def text_of(client, run, name: str) -> str:
+    return Path(client.download_artifacts(run.info.run_id, name)).read_text()
+
+
+def test_seeds_share_a_parent(run_training, tmp_path) -> None:
+    prepare(None, ["exp/toy"], tmp_path, tmp_path / "mlflow.json")
+    store = tmp_path / "mlflow.json"
+    seeds = [run_of(run_training(f"s{seed}", store=store, seed=seed, epochs=1)) for seed in (1, 2)]
+    other = run_of(run_training("other", store=store, epochs=2))
+    client = open_client(summary(tmp_path / "s1")["mlflow"]["uri"])
+    one, two, another = (run.data.tags["mlflow.parentRunId"] for run in (*seeds, other))
+    assert one == two != another
+    parent = client.get_run(one)
+    assert parent.info.run_name == "small-kin"
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params == {key: value for key, value in seeds[0].data.params.items() if key != "seed"}
+    assert parent.data.tags["config.sha"] == seeds[0].data.tags["config.sha"]
+    assert "seed" not in parent.data.tags
+    assert len(client.search_runs([parent.info.experiment_id])) == 5
 
 
 def test_a_resumed_training_is_one_run(run_training, results, tmp_path, monkeypatch) -> None:
@@ -98,23 +125,23 @@ def test_a_resumed_training_is_one_run(run_training, results, tmp_path, monkeypa
 
         def save_slowly(*arguments) -> None:
             # Until the run exists: a training is rarely killed in its first second.
-            while not (tmp_path / "killed-scratch" / "mlflow.json").is_file():
+            while not run_id_in(tmp_path / "killed-scratch"):
                 time.sleep(0.05)
             save(*arguments)
 
         patch.setattr(Keeper, "save", save_slowly)
         with pytest.raises(Killed):
             run_training("killed", store=store, checkpoint_minutes=OFTEN)
-    first = json.loads((tmp_path / "killed-scratch" / "mlflow.json").read_text())["run_id"]
+    first = run_id_in(tmp_path / "killed-scratch")
     killed = run_training("killed", store=store)
     assert_same(whole, killed)
     run = run_of(killed)
     assert run.info.run_id == first
     assert run.info.status == "FINISHED"
     assert run.data.tags["resumed"] == "true"
-    assert len(run.inputs.dataset_inputs) == 1
+    assert len({item.dataset.name for item in run.inputs.dataset_inputs}) == len(run.inputs.dataset_inputs)
     client = open_client(summary(killed)["mlflow"]["uri"])
-    assert len(client.search_runs([run.info.experiment_id])) == 1
+    assert len(client.search_runs([run.info.experiment_id])) == 2, "itself and its parent"
     assert len(client.get_metric_history(first, "val/loss")) == 3
 
 
@@ -129,9 +156,8 @@ def test_sigterm_shows_as_killed(run_training, results, tmp_path, monkeypatch) -
         patch.setattr(Keeper, "save", save_and_signal)
         with pytest.raises(SystemExit):
             run_training(store=results / "mlflow.json")
-    uri, _ = open_store(results / "mlflow.json", "exp/toy")
-    run_id = json.loads((tmp_path / "a-scratch" / "mlflow.json").read_text())["run_id"]
-    assert open_client(uri).get_run(run_id).info.status == "KILLED"
+    client = open_client(open_store(results / "mlflow.json", "exp/toy").uri)
+    assert client.get_run(run_id_in(tmp_path / "a-scratch")).info.status == "KILLED"
 
 
 def free_port() -> int:
@@ -148,11 +174,15 @@ def test_no_server(run_training, tmp_path, monkeypatch, capsys) -> None:
     assert_same(whole, output)
     told = summary(output)["mlflow"]
     assert told["run_id"] is None
-    # Nine figures for each of three epochs at least, and two files.
+    # Seven figures for each of three epochs at least, and two files.
     assert told["not_sent"] >= 3 * 7 + 2
+    left = Left.read(output / "unsent.jsonl")
+    assert [point.value for point in left.points if point.name == "epoch"] == [0, 1, 2]
+    assert left.files == ["best.ckpt", "history.csv"]
     said = capsys.readouterr()
     assert len(said.err.splitlines()) == 1
-    assert "geheim" not in said.out + said.err + (output / "training.json").read_text()
+    written = [file.read_text() for file in output.iterdir() if file.suffix != ".ckpt"]
+    assert "geheim" not in said.out + said.err + "".join(written)
 
 
 def test_server_that_never_answers(tmp_path, monkeypatch, capsys) -> None:
@@ -161,7 +191,7 @@ def test_server_that_never_answers(tmp_path, monkeypatch, capsys) -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         uri = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        tracker = Tracker(uri, "1", "name", tmp_path / "run.json", {"a": 1}, {}, DATA)
+        tracker = Tracker(Store(uri, "exp/toy", "1"), SMALL, tmp_path)
         began = time.monotonic()
         for step in range(1000):
             tracker.log({"loss": 1.0}, step)
@@ -169,12 +199,13 @@ def test_server_that_never_answers(tmp_path, monkeypatch, capsys) -> None:
         tracker.close("FINISHED")
         assert time.monotonic() - began < 5
     assert tracker.lost >= 1000
+    assert [point.step for point in Left.read(tmp_path / "unsent.jsonl").points[:1000]] == list(range(1000))
     assert capsys.readouterr().err.count("MLflow at") == 1
 
 
 def test_points_wait_for_a_server_that_returns(results, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(tracking, "PAUSE", 0.1)
-    uri, experiment = open_store(results / "mlflow.json", "exp/toy")
+    store = open_store(results / "mlflow.json", "exp/toy")
     down = True
     real = tracking.open_client
 
@@ -184,7 +215,7 @@ def test_points_wait_for_a_server_that_returns(results, tmp_path, monkeypatch) -
         return real(uri)
 
     monkeypatch.setattr(tracking, "open_client", sometimes)
-    tracker = Tracker(uri, experiment, "name", tmp_path / "run.json", {"a": 1}, {}, DATA)
+    tracker = Tracker(store, SMALL, tmp_path)
     for step in range(1200):
         tracker.log({"loss": float(step)}, step)
     time.sleep(1.5)
@@ -192,31 +223,37 @@ def test_points_wait_for_a_server_that_returns(results, tmp_path, monkeypatch) -
     down = False
     tracker.close("FINISHED")
     assert tracker.lost == 0
-    client = open_client(uri)
+    assert not (tmp_path / "unsent.jsonl").exists()
+    client = open_client(store.uri)
     assert len(client.get_metric_history(tracker.run_id, "loss")) == 1200
     (given,) = client.get_run(tracker.run_id).inputs.dataset_inputs
     assert len(given.dataset.digest) == 36
 
 
-def test_what_does_not_fit_in_memory_is_counted(tmp_path, monkeypatch) -> None:
+def test_a_full_disk_is_counted(tmp_path, monkeypatch, capsys) -> None:
+    def full(*_) -> None:
+        raise OSError(28, "No space left on device")
+
     monkeypatch.setattr(tracking, "KEPT", 10)
-    monkeypatch.setattr(tracking, "open_client", lambda uri: (_ for _ in ()).throw(ConnectionError("down")))
-    tracker = Tracker("http://x", "1", "name", tmp_path / "run.json", {}, {}, DATA)
+    monkeypatch.setattr(tracking.Spool, "append", full)
+    monkeypatch.setattr(tracking.Left, "write", full)
+    tracker = Tracker(Store("http://x", "exp/toy", "1"), SMALL, tmp_path)
     for step in range(30):
         tracker.log({"loss": 1.0}, step)
     tracker.close("FINISHED")
     assert tracker.lost >= 30
+    assert capsys.readouterr().err.count("No space left on device") == 1
 
 
 WRITE = """
 import sys
 from pathlib import Path
 from jetloom.tracking.store import open_store
-from jetloom.training.tracking import DataInput, Tracker
-import jetloom.training.tracking as tracking
+import jetloom.tracking.tracker as tracking
+from jetloom.tracking.description import Description
 tracking.PERIOD = 0.001
-uri, experiment = open_store(Path(sys.argv[1]), "exp/toy")
-tracker = Tracker(uri, experiment, sys.argv[2], Path(sys.argv[3]), {"a": 1}, {}, DataInput("toy", "1", "x", 1))
+small = Description("exp/toy", "small-kin-s1", "small-kin", "together", {"a": "1"}, {"title": "Small"})
+tracker = tracking.Tracker(open_store(Path(sys.argv[1]), "exp/toy"), small, Path(sys.argv[2]))
 import time
 for step in range(400):
     tracker.log({"one": step, "two": step}, step)
@@ -227,18 +264,22 @@ sys.exit(tracker.lost)
 
 
 def test_several_write_to_one_sqlite(results, tmp_path) -> None:
+    """At the same moment, as seeds that start together: nothing is lost, and they find one parent."""
     store = results / "mlflow.json"
-    several = [
-        subprocess.Popen([sys.executable, "-c", WRITE, str(store), f"writer {n}", str(tmp_path / f"{n}.json")])
-        for n in range(3)
-    ]
+    directories = [tmp_path / str(n) for n in range(3)]
+    for directory in directories:
+        directory.mkdir()
+    several = [subprocess.Popen([sys.executable, "-c", WRITE, str(store), str(directory)]) for directory in directories]
     assert [process.wait(120) for process in several] == [0, 0, 0]
-    client = open_client(open_store(store, "exp/toy")[0])
-    for n in range(3):
-        run_id = json.loads((tmp_path / f"{n}.json").read_text())["run_id"]
+    client = open_client(open_store(store, "exp/toy").uri)
+    parents = set()
+    for directory in directories:
+        run = client.get_run(run_id_in(directory))
+        parents.add(run.data.tags["mlflow.parentRunId"])
         for name in ("one", "two"):
-            values = [point.value for point in client.get_metric_history(run_id, name)]
+            values = [point.value for point in client.get_metric_history(run.info.run_id, name)]
             assert sorted(values) == list(range(400))
+    assert len(parents) == 1
 
 
 @pytest.mark.slow
@@ -253,55 +294,6 @@ def test_several_make_one_sqlite(tmp_path) -> None:
     ]
     assert [process.wait(120) for process in several] == [0, 0, 0]
     assert len({(tmp_path / f"{n}.json").read_text() for n in range(3)}) == 1
-
-
-@pytest.mark.slow
-def test_server_dies_in_mid_training(run_training, tmp_path, monkeypatch, capsys) -> None:
-    """A real server, killed with all its workers in mid-training, after the figures of one epoch."""
-    port = free_port()
-    uri, database = f"http://127.0.0.1:{port}", f"sqlite:///{tmp_path / 'server.db'}"
-    arguments = ["server", "--backend-store-uri", database, "--port", str(port), "--workers", "1"]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", *arguments, "--artifacts-destination", str(tmp_path / "artifacts")],
-        env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        for _ in range(600):
-            time.sleep(0.1)
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=1).read()
-                break
-            except OSError:
-                assert server.poll() is None
-        prepare(uri, ["exp/toy"], tmp_path, tmp_path / "mlflow.json")
-        save, epochs = Keeper.save, 0
-
-        def save_and_end_the_server(*arguments) -> None:
-            nonlocal epochs
-            save(*arguments)
-            epochs += 1
-            if epochs == 2:
-                while not (tmp_path / "a-scratch" / "mlflow.json").is_file():
-                    time.sleep(0.05)
-                time.sleep(2.5)
-                os.killpg(server.pid, signal.SIGKILL)
-
-        monkeypatch.setattr(Keeper, "save", save_and_end_the_server)
-        began = time.monotonic()
-        output = run_training(store=tmp_path / "mlflow.json", epochs=5)
-        assert time.monotonic() - began < 40
-    finally:
-        if server.poll() is None:
-            os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-    told = summary(output)["mlflow"]
-    assert len(capsys.readouterr().err.splitlines()) == 1
-    sent = open_client(database).get_metric_history(told["run_id"], "val/accuracy")
-    assert len(sent) == 1
-    # Four epochs of seven figures and two files did not arrive, and the run does not pretend to have ended.
-    assert told["not_sent"] >= 4 * 7 + 2
-    assert open_client(database).get_run(told["run_id"]).info.status == "RUNNING"
 
 
 @pytest.mark.parametrize(
@@ -352,9 +344,9 @@ def test_store_file(tmp_path, results) -> None:
 
 
 def test_deleted_experiment_comes_back(results) -> None:
-    uri, experiment = open_store(results / "mlflow.json", "exp/toy")
-    client = open_client(uri)
-    client.delete_experiment(experiment)
+    store = open_store(results / "mlflow.json", "exp/toy")
+    client = open_client(store.uri)
+    client.delete_experiment(store.experiment_id)
     prepare(None, ["exp/toy"], results, results / "mlflow.json")
-    assert client.get_experiment(experiment).lifecycle_stage == "active"
-    assert open_store(results / "mlflow.json", "exp/toy") == (uri, experiment)
+    assert client.get_experiment(store.experiment_id).lifecycle_stage == "active"
+    assert open_store(results / "mlflow.json", "exp/toy") == store

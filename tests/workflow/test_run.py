@@ -43,15 +43,18 @@ def test_the_report_names_every_model(finished):
         assert word in page
 
 
-def test_mlflow_holds_one_finished_run_per_training(finished):
+def test_mlflow_holds_one_finished_run_per_training_and_their_parents(finished):
     with sqlite3.connect(finished.path / "results/mlflow.db") as store:
         runs = store.execute(
             "select e.name, r.name, r.status from runs r join experiments e using (experiment_id)"
         ).fetchall()
     assert sorted(runs) == [
-        ("small/jetclass-sim", "PFN · seed 1", "FINISHED"),
-        ("small/jetclass-sim", "SAL-T · seed 1", "FINISHED"),
-        ("small/shapes-sim", "SAL-T · seed 1", "FINISHED"),
+        ("small/jetclass-sim", "pfn-full", "FINISHED"),
+        ("small/jetclass-sim", "pfn-full-s1", "FINISHED"),
+        ("small/jetclass-sim", "salt-full", "FINISHED"),
+        ("small/jetclass-sim", "salt-full-s1", "FINISHED"),
+        ("small/shapes-sim", "salt-xyz", "FINISHED"),
+        ("small/shapes-sim", "salt-xyz-s1", "FINISHED"),
     ]
 
 

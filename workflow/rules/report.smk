@@ -85,6 +85,7 @@ rule track_results:
         predictions=rules.report.input.predictions,
         costs=rules.report.input.costs,
         figures=rules.report.output.figures,
+        config=rules.freeze_config.output[0],
     output:
         f"{HERE}/tracked.json",
     log:
@@ -98,9 +99,11 @@ rule track_results:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        onnx="--onnx" if EXPERIMENT.tracking.onnx else "--no-onnx",
     shell:
         "jetloom mlflow log --metrics {input.metrics} --costs {input.costs} --figures {input.figures}"
-        " --output {output} &> {log}"
+        " --config {input.config} {params.onnx} --output {output} &> {log}"
 
 
 rule figures:

@@ -19,9 +19,11 @@ rule mlflow_store:
     params:
         experiments=[f"{EXPERIMENT.experiment}/{name}" for name in EXPERIMENT.datasets],
         uri=f"--uri {shlex.quote(EXPERIMENT.tracking.uri)}" if EXPERIMENT.tracking.uri else "",
+        offline="--offline" if EXPERIMENT.tracking.offline else "",
         directory=subpath(output[0], ancestor=2),
     shell:
-        "jetloom mlflow init {params.experiments} {params.uri} --directory {params.directory} --output {output} &> {log}"
+        "jetloom mlflow init {params.experiments} {params.uri} {params.offline} --directory {params.directory}"
+        " --output {output} &> {log}"
 
 
 # The running training keeps its checkpoints in scratch: Snakemake would delete them among the outputs of a failed job.

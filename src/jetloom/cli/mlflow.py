@@ -6,7 +6,9 @@ from jetloom.cli.app import Files, mlflow
 
 
 @mlflow.command(name="init")
-def mlflow_init(experiments: list[str], *, uri: str | None = None, directory: Path, output: Path) -> None:
+def mlflow_init(
+    experiments: list[str], *, uri: str | None = None, offline: bool = False, directory: Path, output: Path
+) -> None:
     """Create the store and its experiments once, before several trainings write to it.
 
     Parameters
@@ -15,6 +17,8 @@ def mlflow_init(experiments: list[str], *, uri: str | None = None, directory: Pa
         Names of MLflow experiments.
     uri
         Tracking server; default: MLFLOW_TRACKING_URI, else a SQLite file in DIRECTORY.
+    offline
+        Ask no server: trainings keep their figures in files, which `jetloom mlflow sync` sends.
     directory
         Directory of the default store and of its artifacts.
     output
@@ -22,27 +26,55 @@ def mlflow_init(experiments: list[str], *, uri: str | None = None, directory: Pa
     """
     from jetloom.tracking.store import prepare
 
-    prepare(uri, experiments, directory, output)
+    prepare(uri, experiments, directory, output, offline=offline)
 
 
 @mlflow.command(name="log")
-def mlflow_log(*, metrics: Files, costs: Files, figures: Path | None = None, output: Path) -> None:
-    """Put figures of merit, cost, predictions and figures into the runs of the trainings.
+def mlflow_log(
+    *,
+    metrics: Files,
+    costs: Files,
+    figures: Path | None = None,
+    config: Path | None = None,
+    onnx: bool = True,
+    output: Path,
+) -> None:
+    """Put figures of merit, cost, predictions and figures into the runs of the trainings; register the best models.
 
     Parameters
     ----------
     metrics
-        metrics.json of evaluations, predictions.parquet beside each.
+        metrics.json of evaluations; beside each what else belongs to the run.
     costs
         cost.json of the models.
     figures
         Directory of the report's figures.
+    config
+        The experiment's configuration.
+    onnx
+        Register models as ONNX; else as checkpoints.
     output
         JSON file that lists which runs took them.
     """
     from jetloom.evaluation.track import track
 
-    track(metrics, costs, figures, output)
+    track(metrics, costs, figures, output, config=config, onnx=onnx)
+
+
+@mlflow.command(name="sync")
+def mlflow_sync(*places: Path, uri: str | None = None) -> None:
+    """Send what trainings without a server have left, into their own runs.
+
+    Parameters
+    ----------
+    places
+        Directories of results; default: results.
+    uri
+        Another server than the trainings were told.
+    """
+    from jetloom.tracking.sync import sync
+
+    sync(places or (Path("results"),), uri)
 
 
 @mlflow.command(name="ui")

@@ -145,8 +145,7 @@ def _start_postgres(directory: Path, sockets: Path, owner: dict[str, Any]) -> su
         except psycopg2.OperationalError:
             time.sleep(0.1)
     # Another one on the same data answers on the same socket, while ours gives up.
-    time.sleep(0.2)
-    if started.poll() is not None:
+    if int((data / "postmaster.pid").read_text().split()[0]) != started.pid or started.poll() is not None:
         raise JetloomError(f"{data}: PostgreSQL ended; does it run already? {log} says why")
     return started
 

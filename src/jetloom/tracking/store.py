@@ -1,5 +1,6 @@
 """Where MLflow keeps its runs: made once, named in one file, opened by every training."""
 
+import contextlib
 import fcntl
 import json
 import logging
@@ -7,9 +8,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jetloom.errors import JetloomError
 from jetloom.masking import masked
@@ -74,6 +75,29 @@ def open_client(uri: str) -> Any:
     return MlflowClient(tracking_uri=uri)
 
 
+class Clients:
+    """Clients of stores, each asked once whether it answers: a dead one would cost its time-out for every run."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+
+    def of(self, uri: str) -> Any:
+        """Client of a store.
+
+        Raises:
+            JetloomError: it does not answer.
+        """
+        if uri not in self._known:
+            try:
+                self._known[uri] = open_client(uri)
+                self._known[uri].search_experiments(max_results=1)
+            except Exception as error:
+                self._known[uri] = JetloomError(f"MLflow at {masked(uri)}: {reason(error)}")
+        if isinstance(self._known[uri], JetloomError):
+            raise self._known[uri]
+        return self._known[uri]
+
+
 def reason(error: Exception) -> str:
     """The first line of an error, without passwords."""
     lines = str(error).splitlines()
@@ -91,60 +115,95 @@ def patiently(function: Callable[..., Any], *arguments: Any, **named: Any) -> An
             time.sleep(0.2 * 2**attempt)
 
 
-def prepare(uri: str | None, experiments: list[str], directory: Path, output: Path) -> None:
+class Store(NamedTuple):
+    """A store and one experiment in it, as a training is told.
+
+    ``offline``: nothing is sent; figures wait in files for ``jetloom mlflow sync``.
+    """
+
+    uri: str
+    experiment: str
+    experiment_id: str | None = None
+    offline: bool = False
+    file: Path | None = None
+
+
+def prepare(uri: str | None, experiments: list[str], directory: Path, output: Path, *, offline: bool = False) -> None:
     """Create store and experiments, before several trainings race to create them.
 
     Args:
         uri: tracking server or database; None as in ``choose_uri``.
         experiments: names.
         directory: of the default store and its artifacts.
-        output: JSON file ``{uri, experiments: {name: id}}``, the URI without its password if it has one.
+        output: JSON file ``{uri, offline, experiments: {name: id}}``, the URI without its password if it has one.
+        offline: ask no store; trainings keep their figures in files, and ``jetloom mlflow sync`` sends them.
 
     Raises:
         JetloomError: the store cannot be reached.
     """
     chosen = choose_uri(uri, directory)
     directory.mkdir(parents=True, exist_ok=True)
-    local = chosen == default_uri(directory)
-    artifacts = (directory / "mlartifacts").resolve().as_uri() if local else None
-    try:
-        # Of several that create one SQLite store at once all but one crash, so they take turns.
-        with (directory / ".mlflow.lock").open("w") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            client = open_client(chosen)
-            ids = {name: _experiment(client, name, artifacts and f"{artifacts}/{name}") for name in experiments}
-    except Exception as error:
-        # MLflow passes on whatever the driver or the network raised.
-        raise JetloomError(f"MLflow at {masked(chosen)}: {reason(error)}") from None
+    ids = dict.fromkeys(experiments) if offline else _make(chosen, experiments, directory)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(f".{output.name}.partial")
-    partial.write_text(json.dumps({"uri": masked(chosen), "experiments": ids}, indent=1))
+    partial.write_text(json.dumps({"uri": masked(chosen), "offline": offline, "experiments": ids}, indent=1))
     os.replace(partial, output)
 
 
-def _experiment(client: Any, name: str, artifacts: str | None) -> str:
+def _make(chosen: str, experiments: list[str], directory: Path) -> dict[str, str]:
+    try:
+        # Of several that create one SQLite store at once all but one crash.
+        with turns(directory / ".mlflow.lock"):
+            client = open_client(chosen)
+            return {name: experiment_id(client, name) for name in experiments}
+    except Exception as error:
+        # MLflow passes on whatever the driver or the network raised.
+        raise JetloomError(
+            f"MLflow at {masked(chosen)}: {reason(error)}; start it, or set tracking.offline: true to keep the figures "
+            "in files until `jetloom mlflow sync`"
+        ) from None
+
+
+@contextlib.contextmanager
+def turns(lock: Path) -> Iterator[None]:
+    """Of several processes with the same file one at a time goes on."""
+    with lock.open("w") as file:
+        # Some shared file systems know no locks: there it is for a server to cope.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def experiment_id(client: Any, name: str) -> str:
+    """Id of an experiment; it is made, or brought back, if it is not there."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(name, artifacts)
+        database = client.tracking_uri.partition("sqlite:///")[2]
+        # A server knows where its artifacts are; those of a file lie beside it.
+        artifacts = (Path(database).parent / "mlartifacts" / name).resolve().as_uri() if database else None
+        campaign, _, dataset = name.partition("/")
+        note = f"Trainings of the experiment {campaign} on {dataset}: a run for each model, below it one for each seed."
+        return client.create_experiment(name, artifacts, tags={"mlflow.note.content": note})
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     return found.experiment_id
 
 
-def open_store(store: Path, experiment: str) -> tuple[str, str]:
-    """URI and id of an experiment in a store written by ``prepare``.
+def open_store(file: Path, experiment: str) -> Store:
+    """An experiment in a store written by ``prepare``.
 
     Raises:
-        JetloomError: not such a file, or the experiment is not in it.
+        JetloomError: no such file, another experiment, or a password that the environment does not give.
     """
     try:
-        content = json.loads(store.read_text())
-        return unmasked(content["uri"]), content["experiments"][experiment]
+        content = json.loads(file.read_text())
+        known = content["experiments"][experiment]
+        return Store(unmasked(content["uri"]), experiment, known, content.get("offline", False), file)
     except FileNotFoundError:
-        raise JetloomError(f"{store}: no such store; `jetloom mlflow init` writes one") from None
+        raise JetloomError(f"{file}: no such store; `jetloom mlflow init` writes one") from None
     except (json.JSONDecodeError, KeyError, TypeError):
         raise JetloomError(
-            f"{store}: experiment {experiment!r} is not in this store; run `jetloom mlflow init` again"
+            f"{file}: experiment {experiment!r} is not in this store; run `jetloom mlflow init` again"
         ) from None
 
 

@@ -10,9 +10,9 @@ from lightning.pytorch import Callback, Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jetloom.batch import Batch
+from jetloom.tracking.tracker import Tracker
 from jetloom.training.checkpoint import SCHEMA_VERSION, load, save, save_model
 from jetloom.training.module import Tagger
-from jetloom.training.tracking import Tracker
 
 SIGTERM_STATUS = 128 + signal.SIGTERM
 RANKS_AGREE_EVERY = 16

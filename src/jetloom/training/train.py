@@ -10,28 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
+from lightning.pytorch import seed_everything
 from torch import nn
 
 from jetloom.config import Training
 from jetloom.data.manifest import Manifest
 from jetloom.environment import git, hardware, versions
 from jetloom.errors import JetloomError
-from jetloom.masking import masked
 from jetloom.models import build, load_published
 from jetloom.options import check_options
 from jetloom.options import options as options_of
 from jetloom.presets import model_card
+from jetloom.tracking.description import describe
+from jetloom.tracking.spool import UNSENT
+from jetloom.tracking.store import open_store
+from jetloom.tracking.tracker import Tracker
 from jetloom.training.callbacks import SIGTERM_STATUS, Keeper, Narrator, Reporter
 from jetloom.training.checkpoint import load
 from jetloom.training.datamodule import Tensors
+from jetloom.training.launch import build_trainer, check_launch, rank
 from jetloom.training.lock import locked
 from jetloom.training.module import Tagger
 from jetloom.training.optimisers import head_of
 from jetloom.training.progress import COLUMNS, Progress
-from jetloom.tracking.store import open_store
-from jetloom.training.tracking import DataInput, Tracker, flatten, run_tags
 
 # What a checkpoint says of the data: enough to feed the model other jets.
 DESCRIBED = {
@@ -79,10 +80,11 @@ def train(
         SystemExit: status 143 after SIGTERM, with the state saved.
     """
     if threads:
-        torch.set_num_threads(threads)
+        # Those of a machine, on which every process has its share.
+        torch.set_num_threads(max(1, threads // training.devices))
     described = Manifest.read(manifest)
-    world_rank = int(os.environ.get("LOCAL_RANK", 0)) + int(os.environ.get("SLURM_PROCID", 0))
-    if world_rank:
+    check_launch(training)
+    if rank():
         _fit(manifest, described, model, preset, options, training, seed, run, scratch, None)
         return
     with locked(scratch):
@@ -107,26 +109,19 @@ def _train(
     """The training on rank 0, with its MLflow run and its files."""
     tracker = None
     if store is not None:
-        uri, experiment_id = open_store(store, f"{run['experiment']}/{run['dataset']}")
-        tracker = Tracker(
-            uri,
-            experiment_id,
-            f"{run['title']} · seed {seed}",
-            scratch / "mlflow.json",
-            flatten(
-                {
-                    "model": run["model"],
-                    "architecture": model,
-                    "preset": preset,
-                    "seed": seed,
-                    "option": _resolved(model, preset, options),
-                    "training": training.model_dump(mode="json"),
-                    "data": {"digest": described.digest, "features": described.feature_set},
-                }
-            ),
-            run_tags(run, "train_model", described.digest),
-            DataInput(described.dataset, described.digest, str(manifest), described.splits["train"].jets),
+        opened = open_store(store, f"{run['experiment']}/{run['dataset']}")
+        description = describe(
+            run,
+            architecture=model,
+            preset=preset,
+            options=_resolved(model, preset, options),
+            training=training.model_dump(mode="json"),
+            data={"digest": described.digest, "feature_set": described.feature_set},
+            jets={name: split.jets for name, split in described.splits.items()},
+            manifest=str(manifest),
+            threads=threads,
         )
+        tracker = Tracker(opened, description, scratch)
     try:
         tagger = _fit(manifest, described, model, preset, options, training, seed, run, scratch, tracker)
     except (SystemExit, KeyboardInterrupt) as error:
@@ -142,15 +137,8 @@ def _train(
     (scratch / "history.csv").write_text(_csv(progress.history))
     mlflow = None
     if tracker is not None:
-        for file in (scratch / "best.ckpt", scratch / "history.csv"):
-            tracker.artifact(file)
-        tracker.close("FINISHED")
-        mlflow = {
-            "uri": masked(tracker.uri),
-            "experiment_id": experiment_id,
-            "run_id": tracker.run_id,
-            "not_sent": tracker.lost,
-        }
+        tracker.close("FINISHED", [scratch / "best.ckpt", scratch / "history.csv"])
+        mlflow = tracker.identity()
     summary = {
         "schema_version": 1,
         "run": run,
@@ -165,6 +153,7 @@ def _train(
         "seconds": round(progress.seconds, 3),
         "resumed": progress.resumed,
         "device": tagger.device_name,
+        "processes": training.devices * training.nodes,
         "hardware": hardware(threads or torch.get_num_threads()),
         "versions": versions(),
         "git": git(),
@@ -173,6 +162,9 @@ def _train(
     }
     (scratch / "training.json").write_text(json.dumps(summary, indent=1))
     output.mkdir(parents=True, exist_ok=True)
+    (output / UNSENT).unlink(missing_ok=True)
+    if (scratch / UNSENT).is_file():
+        _move(scratch / UNSENT, output / UNSENT)
     # best.ckpt last: it is what other steps wait for.
     for name in ("history.csv", "training.json", "best.ckpt"):
         _move(scratch / name, output / name)
@@ -220,12 +212,7 @@ def _fit(
     callbacks = [Keeper(scratch, content, training.checkpoint_minutes), Narrator(run["title"])]
     if tracker is not None:
         callbacks.append(Reporter(tracker))
-    trainer = _trainer(training, callbacks)
-    if trainer.world_size != training.devices * training.nodes:
-        raise JetloomError(
-            f"training.devices x nodes is {training.devices * training.nodes}, but {trainer.world_size} processes "
-            "started; each would train on a part of the data only"
-        )
+    trainer = build_trainer(training, callbacks)
     if state is not None and state["precision"]:
         trainer.precision_plugin.load_state_dict(state["precision"])
     if not progress.finished:
@@ -238,39 +225,6 @@ def _fit(
         raise JetloomError(f"the training stopped in epoch {progress.epoch + 1} of {progress.epochs}; give it again")
     tagger.device_name = str(trainer.strategy.root_device)
     return tagger
-
-
-def _trainer(training: Training, callbacks: list[Any]) -> Trainer:
-    """A trainer that does what the callbacks say and nothing of its own."""
-    return Trainer(
-        max_epochs=-1,
-        min_epochs=0,
-        accelerator="auto",
-        devices=training.devices,
-        num_nodes=training.nodes,
-        strategy="ddp" if training.devices * training.nodes > 1 else "auto",
-        # One owner of a requeue: Snakemake's retries, not Lightning.
-        plugins=[SLURMEnvironment(auto_requeue=False) if training.nodes > 1 else LightningEnvironment()],
-        precision=_precision(training.precision),
-        gradient_clip_val=training.gradient_clip,
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-        benchmark=True,
-    )
-
-
-def _precision(wanted: str) -> str:
-    if wanted == "auto":
-        if not torch.cuda.is_available():
-            return "32-true"
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[wanted]
 
 
 def _start_from(network: nn.Module, n_classes: int, path: Path) -> None:
