@@ -1,6 +1,6 @@
 """What the three networks of the SAL-T paper (arXiv:2510.23641) share: everything but the attention.
 
-The equation numbers (1) to (7) are those of the author code's forward pass as listed in docs/architectures.md.
+The numbers (1) to (7) are the steps of the author code's forward pass as listed in docs/architectures.md.
 """
 
 import math
