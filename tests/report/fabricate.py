@@ -129,7 +129,8 @@ def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label:
         "checkpoint_sha256": "2" * 64, "mlflow": tracked, "versions": {"jetloom": "0.1.0", "torch": "2.13.0"},
     })  # fmt: skip
     _write(home / "training.json", {
-        "run": run, "architecture": model, "preset": "tiny", "options": {"width": 32},
+        "run": run, "architecture": model, "preset": "tiny",
+        "options": {"width": 32} | ({"mask": "published"} if dataset == "shapes-sim" and model == "linformer" else {}),
         "training": {"epochs": 12, "batch_size": 128, "optimizer": "adamw"}, "parameters": 25000, "epochs_done": 12,
         "best_epoch": 11, "best": 0.68, "seconds": 61.5 + 7 * seed, "device": "cpu",
         "hardware": {"cpu": "Some CPU @ 2.5 GHz", "gpu": None, "threads": 1, "memory_gb": 8.1},

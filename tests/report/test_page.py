@@ -12,7 +12,7 @@ import pytest
 from jetloom.errors import JetloomError
 from jetloom.report.build import figure, figures, report
 
-from .conftest import MODELS
+from .conftest import MODELS, SEEDS
 from .fabricate import TITLES
 
 FIGURES_OF_JETS = {
@@ -117,6 +117,13 @@ def test_tables_can_be_sorted_and_hold_every_model(made):
     assert orders == sorted(orders, reverse=True), "best accuracy first"
     for title in TITLES.values():
         assert (title in made.page) == (title in {TITLES[model] for models in MODELS.values() for model in models})
+
+
+def test_it_says_where_padding_takes_part(made):
+    """Only the two Linformers of the shapes are as published; all other trainings leave padding out."""
+    trainings = sum(len(models) for models in MODELS.values()) * len(SEEDS)
+    assert made.page.count(">takes part, as published<") == 2
+    assert made.page.count(">left out<") == trainings - 2
 
 
 def test_the_page_says_what_the_data_are(made):

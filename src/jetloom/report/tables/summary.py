@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jetloom.options import options
 from jetloom.report.collect import Collection, DataSet, Entry, Result
 from jetloom.report.figures.costs import milliseconds_per_jet
 from jetloom.report.names import in_text
@@ -101,7 +102,7 @@ def runs(collection: Collection, dataset: DataSet) -> Table:
     """Every training with its MLflow run, commit, time and machine."""
     columns, records = csv_of_runs(collection)
     records = [record for record in records if record[0] == dataset.name]
-    names = ("Tagger", "Seed", "Accuracy", "Best epoch", "Wall time", "Device", "Commit", "MLflow run")
+    names = ("Tagger", "Seed", "Accuracy", "Best epoch", "Padding", "Wall time", "Device", "Commit", "MLflow run")
     rows = []
     for entry in dataset.entries:
         for result in entry.results:
@@ -117,12 +118,21 @@ def runs(collection: Collection, dataset: DataSet) -> Table:
                 Cell(str(result.seed), result.seed),
                 accuracy,
                 Cell(f"{facts['best_epoch'] + 1} of {facts['epochs_done']}", facts["best_epoch"]),
+                _padding(facts),
                 Cell(duration(facts["seconds"]), facts["seconds"], resumed),
                 Cell(facts["device"], facts["device"]),
                 Cell(commit + dirty, commit, hint),
                 _mlflow(result),
             ]))  # fmt: skip
     return Table("Trainings", "", [Cell(name) for name in names], rows, records=(columns, records))
+
+
+def _padding(facts: dict[str, Any]) -> Cell:
+    """Whether padded slots take part in the answer: only the networks of the SAL-T paper can let them."""
+    choice = options(facts["architecture"]).get("mask")
+    mask = facts["options"].get("mask", choice.default) if choice else "real"
+    says = "takes part, as published" if mask == "published" else "left out"
+    return Cell(says, says, f"mask: {mask}" if choice else "by construction")
 
 
 def csv_of_dataset(dataset: DataSet) -> tuple[Sequence[str], list[Sequence[Any]]]:
