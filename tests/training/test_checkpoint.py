@@ -1,5 +1,6 @@
 """Files that hold a model: complete or absent, and never run."""
 
+import errno
 import os
 import pickle
 import random
@@ -10,7 +11,6 @@ import torch
 
 from jetloom.errors import JetloomError
 from jetloom.models import build
-from jetloom.training import checkpoint
 from jetloom.training.checkpoint import SCHEMA_VERSION, load, load_model, save, save_model
 from tests.models.jets import random_jets
 
@@ -44,12 +44,12 @@ def test_old_file_stays_when_writing_fails(tmp_path, monkeypatch) -> None:
     path = tmp_path / "last.ckpt"
     save({"schema_version": SCHEMA_VERSION, "a": 1}, path)
 
-    def full_disk(content, target) -> None:
-        Path(target).write_bytes(b"half")
-        raise OSError("no space left on device")
+    def full_disk(self, content) -> None:
+        self.open("wb").write(content[:100])
+        raise OSError(errno.ENOSPC, "no space left on device")
 
-    monkeypatch.setattr(checkpoint.torch, "save", full_disk)
-    with pytest.raises(OSError, match="no space"):
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(JetloomError, match=r"last.ckpt: No space left on device; make room"):
         save({"schema_version": SCHEMA_VERSION, "a": 2}, path)
     assert load(path)["a"] == 1
     assert [item.name for item in tmp_path.iterdir()] == ["last.ckpt"]

@@ -5,6 +5,7 @@ import sys
 from jetloom.cli import data, evaluate, mlflow, models, report, train  # noqa: F401 (each adds its verbs)
 from jetloom.cli.app import app
 from jetloom.errors import JetloomError
+from jetloom.files import FULL, full
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -16,6 +17,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.exit(141)
     except OSError as error:
+        if error.errno in FULL:
+            sys.exit(f"jetloom: {full(error, error.filename or 'output')}")
         if error.filename is None and error.errno is None:
             raise
         sys.exit(f"jetloom: {error.strerror}: {error.filename or 'output'}")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from typing import NamedTuple
 
 from jetloom.config import RemoteFile
 from jetloom.errors import JetloomError
+from jetloom.files import appearing
 
 # Bytes read at a time: what a kill costs at most.
 CHUNK = 1 << 18
@@ -109,7 +109,5 @@ class Checksums:
                 "from": location,
                 "learnt": datetime.now(UTC).date().isoformat(),
             }
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(self._learnt, indent=1, sort_keys=True) + "\n")
-            os.replace(temporary, self.path)
+            with appearing(self.path) as partial:
+                partial.write_text(json.dumps(self._learnt, indent=1, sort_keys=True) + "\n")

@@ -19,6 +19,7 @@ from jetloom.data.checksums import Checksums, Digests
 from jetloom.data.progress import Meter
 from jetloom.data.transfer import Patience, StoppedError, Transfer, UnavailableError, is_local, local_path
 from jetloom.errors import JetloomError
+from jetloom.files import FULL, full
 
 
 def download(
@@ -101,6 +102,8 @@ class _Download:
                 self.stop.set()
                 raise
         for error in errors:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise full(error, self.output)
             if not isinstance(error, JetloomError):
                 raise error
         if errors:

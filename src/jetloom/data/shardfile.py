@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from jetloom.data.manifest import SCHEMA_VERSION
 from jetloom.errors import JetloomError
+from jetloom.files import appearing
 
 DTYPES = {"F32": numpy.dtype("<f4"), "I64": numpy.dtype("<i8"), "I16": numpy.dtype("<i2")}
 CODES = {dtype: code for code, dtype in DTYPES.items()}
@@ -49,9 +50,7 @@ def create(
         position = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    try:
+    with appearing(output) as partial:
         with partial.open("wb") as file:
             file.write(struct.pack("<Q", len(text)) + text)
             if position and hasattr(os, "posix_fallocate"):
@@ -68,9 +67,6 @@ def create(
             data.flush()
         else:
             yield {}
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_header(shard: Path) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 import hashlib
 import importlib
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pyarrow.parquet
 
 from jetloom.config import Dataset
 from jetloom.errors import JetloomError
+from jetloom.files import appearing
 
 SCHEMA_VERSION = 2
 FACTS = {"raw", "content_sha256", "classes", "selection"}
@@ -37,12 +37,10 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
         JetloomError: what the source finds wrong with the file, or a selection on a column that it has not.
     """
     source = importlib.import_module(f"jetloom.data.sources.{dataset.source}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
     read = kept = 0
     content = _Content()
-    writer = None
-    try:
+    with appearing(output) as partial, ExitStack() as opened:
+        writer = None
         for jets in source.chunks(raw, dataset, chunk):
             read += len(jets)
             jets = awkward.with_field(jets, awkward.values_astype(jets["label"], "int8"), "label")
@@ -51,7 +49,7 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
             kept += len(jets)
             table = awkward.to_arrow_table(jets, extensionarray=False, list_to32=True)
             if writer is None:
-                writer = _writer(partial, table.schema)
+                writer = opened.enter_context(_writer(partial, table.schema))
             if len(jets):
                 writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
         if writer is None:
@@ -68,12 +66,6 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
             "jets_kept": kept,
         }
         writer.add_key_value_metadata({"jetloom": json.dumps(facts)})
-        writer.close()
-        os.replace(partial, output)
-    finally:
-        if writer is not None:
-            writer.close()
-        partial.unlink(missing_ok=True)
 
 
 def _writer(path: Path, schema: pyarrow.Schema) -> pyarrow.parquet.ParquetWriter:

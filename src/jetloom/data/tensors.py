@@ -22,6 +22,7 @@ from jetloom.data.padding import Jets, flatten, needed_columns, observer_names, 
 from jetloom.data.shardfile import AGAIN, create, read_header
 from jetloom.data.skim import read_facts, readable
 from jetloom.errors import JetloomError
+from jetloom.files import appearing
 
 PIECE = 20_000
 """Rows of a skim in memory at once."""
@@ -144,13 +145,8 @@ def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path
         splits=splits,
         made_from=[Source(**source) for _, source in made_from.values()],
     ).signed()
-    partial = output.with_name(f".{output.name}.partial")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with appearing(output) as partial:
         partial.write_text(manifest.model_dump_json(indent=1))
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _checked(facts: dict[str, Any], dataset: Dataset, path: Path) -> dict[str, Any]:

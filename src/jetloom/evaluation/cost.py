@@ -20,6 +20,7 @@ from jetloom.data.loader import Loader
 from jetloom.data.manifest import Manifest
 from jetloom.environment import hardware, versions
 from jetloom.evaluation.memory import METHODS, peak_megabytes
+from jetloom.files import appearing
 from jetloom.models.registry import build
 from jetloom.presets import model_card
 
@@ -159,10 +160,8 @@ def cost(
         "hardware": hardware(threads),
         "versions": versions(),
     }
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, output)
+    with appearing(output) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from jetloom.data.manifest import Manifest
 from jetloom.environment import versions
 from jetloom.errors import JetloomError
 from jetloom.evaluation.figures_of_merit import figures_of_merit
+from jetloom.files import appearing
 from jetloom.training.checkpoint import load_model
 
 SCHEMA_VERSION = 1
@@ -124,16 +124,14 @@ def write_predictions(
         "data_digest": manifest.digest,
     }
     table = pa.table(columns).replace_schema_metadata({"jetloom": json.dumps(facts)})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table, temporary, compression="zstd")
-    os.replace(temporary, path)
+    with appearing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write by atomic rename; a number that is not finite is a mistake of ours and must not get into a result."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(temporary, path)
+    with appearing(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _read_training(path: Path) -> dict[str, Any]:

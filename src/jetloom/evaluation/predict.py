@@ -1,6 +1,6 @@
 """Apply a trained or published model to any file of a known data format."""
 
-import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy
@@ -14,6 +14,7 @@ from jetloom.batch import Batch
 from jetloom.config import Dataset, resolve_dataset
 from jetloom.data.stream import batches
 from jetloom.errors import JetloomError
+from jetloom.files import appearing
 from jetloom.models import build, load_published
 from jetloom.presets import model_card
 from jetloom.training.checkpoint import load_model
@@ -54,10 +55,8 @@ def predict(
     network, settings, classes = _open(checkpoint, dataset, model, preset, feature_set)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    writer = None
-    try:
+    with appearing(output) as partial, ExitStack() as opened:
+        writer = None
         for batch, observers in batches(settings, raw, batch_size=batch_size):
             scores = _scores(network, batch, device)
             if not numpy.isfinite(scores).all():
@@ -67,16 +66,10 @@ def predict(
                 columns["label"] = batch.label.numpy().astype(numpy.int16)
             table = pyarrow.table(columns | observers)
             if writer is None:
-                writer = pyarrow.parquet.ParquetWriter(partial, table.schema, compression="zstd")
+                writer = opened.enter_context(pyarrow.parquet.ParquetWriter(partial, table.schema, compression="zstd"))
             writer.write_table(table)
         if writer is None:
             raise JetloomError(f"{raw}: no jets")
-        writer.close()
-        os.replace(partial, output)
-    finally:
-        if writer is not None:
-            writer.close()
-        partial.unlink(missing_ok=True)
 
 
 @torch.inference_mode()

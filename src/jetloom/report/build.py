@@ -1,12 +1,10 @@
 """Build the report, its figures alone, or one figure, from files of finished trainings."""
 
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from jetloom.errors import JetloomError
+from jetloom.files import appearing
 from jetloom.report import tables
 from jetloom.report.collect import Collection, collect
 from jetloom.report.figures import FIGURES
@@ -36,11 +34,13 @@ def report(
         JetloomError: results that do not belong together, or files that are not results.
     """
     collection = collect(metrics, training, predictions, histories, costs, manifests)
-    with _replacing(output / "figures") as directory:
+    with appearing(output / "figures") as directory:
+        directory.mkdir()
         _draw(collection, directory, list(FIGURES))
         text = render(collection, looks(collection.models), directory, title, config.read_text() if config else None)
     colors = looks(collection.models)
-    with _replacing(output / "tables") as directory:
+    with appearing(output / "tables") as directory:
+        directory.mkdir()
         for dataset in collection.datasets:
             write_csv(directory / f"{dataset.name}.csv", *tables.csv_of_dataset(dataset))
             for name, table in tables.of_dataset(collection, dataset).items():
@@ -48,9 +48,8 @@ def report(
         for name, table in tables.of_papers(collection).items():
             write_table(table, directory / f"paper-{name}", colors)
         write_csv(directory / "runs.csv", *tables.csv_of_runs(collection))
-    page = output / f".index.html.{os.getpid()}"
-    page.write_text(text)
-    os.replace(page, output / "index.html")
+    with appearing(output / "index.html") as page:
+        page.write_text(text)
 
 
 def figures(
@@ -64,7 +63,8 @@ def figures(
 ) -> None:
     """Write all figures, ``<output>/<data set>/<name>.{pdf,png,csv}``, as :func:`report` does."""
     collection = collect(metrics, training, predictions, histories, costs, manifests)
-    with _replacing(output) as directory:
+    with appearing(output) as directory:
+        directory.mkdir()
         _draw(collection, directory, list(FIGURES))
 
 
@@ -103,19 +103,3 @@ def _draw(collection: Collection, output: Path, names: Sequence[str]) -> int:
                     save(drawing, output / dataset.name / name)
                     drawn += 1
     return drawn
-
-
-@contextmanager
-def _replacing(directory: Path) -> Iterator[Path]:
-    """A new directory that takes the place of the old one when everything in it is written."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        if directory.exists():
-            shutil.rmtree(directory)
-        os.replace(temporary, directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

@@ -19,6 +19,8 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
 from PIL import Image
 
+from jetloom.files import appearing
+
 # Petroff's ten colours (arXiv:2107.02270), told apart with every kind of colour vision; the field's default.
 PALETTE = (
     "#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#717581", "#b9ac70", "#92dadd",
@@ -91,26 +93,24 @@ def publication_style() -> Iterator[None]:
 
 def save(drawing: Drawing, stem: Path) -> None:
     """Write ``<stem>.pdf``, ``<stem>.png`` and ``<stem>.csv``; no date goes into them."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     # Each canvas draws once; savefig would draw twice and solve the layout again.
     canvas = FigureCanvasAgg(drawing.figure)
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    image.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-        stem.with_name(f"{stem.name}.png"), optimize=True
-    )
+    with appearing(stem.with_name(f"{stem.name}.png")) as file:
+        image.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            file, format="png", optimize=True
+        )
     drawing.figure.set_layout_engine("none")
-    FigureCanvasPdf(drawing.figure).print_pdf(
-        stem.with_name(f"{stem.name}.pdf"), metadata={"CreationDate": None, "Creator": "jetloom"}
-    )
+    with appearing(stem.with_name(f"{stem.name}.pdf")) as file:
+        FigureCanvasPdf(drawing.figure).print_pdf(file, metadata={"CreationDate": None, "Creator": "jetloom"})
     write_csv(stem.with_name(f"{stem.name}.csv"), drawing.columns, drawing.rows)
     plt.close(drawing.figure)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Numbers with six digits; None is an empty cell."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with appearing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([[_cell(value) for value in row] for row in rows])

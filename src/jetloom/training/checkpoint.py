@@ -1,6 +1,6 @@
 """Files that hold a model: the result of a training, and what a running one needs to go on."""
 
-import os
+import io
 import pickle
 import struct
 from pathlib import Path
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from jetloom.errors import JetloomError
+from jetloom.files import appearing
 from jetloom.models.registry import build
 
 SCHEMA_VERSION = 1
@@ -22,13 +23,11 @@ DAMAGE = (
 
 def save(content: dict[str, Any], path: Path) -> None:
     """Write a torch file that is complete or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        torch.save(content, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with appearing(path) as partial:
+        # Through memory: writing itself, torch makes an exception without a reason of a full disk.
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        partial.write_bytes(buffer.getbuffer())
 
 
 def save_model(path: Path, model: nn.Module, described: dict[str, Any]) -> None:

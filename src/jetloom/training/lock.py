@@ -14,6 +14,7 @@ from typing import IO, Any
 import psutil
 
 from jetloom.errors import JetloomError
+from jetloom.files import FULL, full
 
 BEAT = 20.0
 """Seconds between two signs of life of an owner."""
@@ -61,9 +62,14 @@ def _acquire(path: Path) -> IO[str]:
         if owner is not None and _alive(path, owner):
             file.close()
             raise _held(path, owner)
-        file.truncate(0)
-        json.dump(_identity(), file)
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(json.dumps(_identity()))
+            file.flush()
+        except OSError as error:
+            with suppress(OSError):
+                file.close()
+            raise full(error, path) if error.errno in FULL else error from None
         return file
 
 

@@ -160,7 +160,7 @@ def test_workers_end_with_their_parent(tmp_path):
     output = tmp_path / "output"
     parent = subprocess.Popen([sys.executable, tmp_path / "script.py", output], stderr=subprocess.DEVNULL)
     try:
-        _wait(lambda: output.exists() and len(list(output.glob(".*.part"))) == 2)
+        _wait(lambda: output.exists() and len(list(output.glob(".*.partial"))) == 2)
         workers = _descendants(parent)
         assert len(workers) >= 2
     finally:
@@ -181,7 +181,7 @@ def test_a_killed_worker_is_one_clear_error(tmp_path):
 
     thread = threading.Thread(target=run)
     thread.start()
-    _wait(lambda: len(list(tmp_path.glob(".*.part"))) == 2)
+    _wait(lambda: len(list(tmp_path.glob(".*.partial"))) == 2)
     multiprocessing.active_children()[0].kill()
     thread.join(timeout=30)
     assert caught == ["a simulating process was killed (out of memory?); use fewer --processes"]

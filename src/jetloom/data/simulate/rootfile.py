@@ -1,6 +1,5 @@
 """ROOT files in the format of JetClass: tree ``tree``, 41 branches, LZ4 level 4."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,8 @@ from pathlib import Path
 import awkward
 import numpy
 import uproot
+
+from jetloom.files import appearing
 
 TREE = "tree"
 
@@ -56,20 +57,14 @@ class Writer:
 @contextmanager
 def create(path: Path) -> Iterator[Writer]:
     """A new file, which appears under its name only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with uproot.recreate(temporary, compression=uproot.LZ4(4)) as file:
-            particles = ", ".join(f'"{name}": {kind}' for name, kind in PARTICLE_TYPES.items())
-            tree = file.mktree(
-                TREE,
-                {"part": f"var * {{{particles}}}"} | JET_TYPES,
-                counter_name=lambda name: f"n{name}",
-                field_name=lambda outer, inner: f"{outer}_{inner}",
-            )
-            writer = Writer(tree)
-            yield writer
-            writer.flush()
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with appearing(path) as temporary, uproot.recreate(temporary, compression=uproot.LZ4(4)) as file:
+        particles = ", ".join(f'"{name}": {kind}' for name, kind in PARTICLE_TYPES.items())
+        tree = file.mktree(
+            TREE,
+            {"part": f"var * {{{particles}}}"} | JET_TYPES,
+            counter_name=lambda name: f"n{name}",
+            field_name=lambda outer, inner: f"{outer}_{inner}",
+        )
+        writer = Writer(tree)
+        yield writer
+        writer.flush()

@@ -3,9 +3,7 @@
 The meshes are ours, procedural; the class names and the file format are those of ModelNet10.
 """
 
-import os
 import re
-import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy
 from jetloom.data.simulate.furniture import FURNITURE
 from jetloom.data.simulate.primitives import Mesh, join, write_off
 from jetloom.errors import JetloomError
+from jetloom.files import appearing
 
 CLASSES: tuple[str, ...] = tuple(FURNITURE)
 
@@ -42,17 +41,10 @@ def simulate(label: str, split: str, meshes: int, seed: int, output: Path) -> No
         JetloomError: unknown class, a split name that is no plain word, fewer than one mesh.
     """
     _check(label, split, meshes, seed)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
-    temporary.mkdir()
-    try:
+    with appearing(output) as temporary:
+        temporary.mkdir()
         for number in range(1, meshes + 1):
             write_off(make_mesh(label, split, seed, number), temporary / f"{label}_{number:04d}.off")
-        if output.exists():
-            shutil.rmtree(output)
-        os.replace(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def simulate_set(labels: Sequence[str], splits: Sequence[str], meshes: int, seed: int, output_directory: Path) -> None:
