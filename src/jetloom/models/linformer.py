@@ -93,23 +93,25 @@ class ProjectedAttention(nn.Module):
         """(B, p) bool, mixtures without any particle; None: there are none."""
         return None
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """(B, N, d) to (B, N, d); padded rows of x must be zero where there is a mask."""
-        width = x.shape[2]
-        query, key, value = (
-            linear.weight.unflatten(0, (self.heads, -1)) for linear in (self.query, self.key, self.value)
-        )
-        keys, values = self.project(x, layout)
-        key_to_score = torch.einsum("hek,heq->hkq", key, query) * (width / self.heads) ** -0.5
-        value_to_output = torch.einsum("hev,ohe->hvo", value, self.out.weight.unflatten(1, (self.heads, -1)))
+    def weights(self, x: Tensor, keys: Tensor, layout: Layout) -> Tensor:
+        """A, what each particle takes from each mixture: rows (B, N, d) and E x (B, H, p, d) to (B, H, p, N)."""
+        query, key = (linear.weight.unflatten(0, (self.heads, -1)) for linear in (self.query, self.key))
+        key_to_score = torch.einsum("hek,heq->hkq", key, query) * (x.shape[2] / self.heads) ** -0.5
         per_score = torch.einsum("bhjk,hkq->bhjq", keys, key_to_score)
-        per_output = torch.einsum("bhjv,hvo->bhjo", values, value_to_output)
         scores = torch.bmm(per_score.flatten(1, 2), x.transpose(1, 2)).unflatten(1, (self.heads, -1))
         scores = self.refine(scores)
         closed = self.closed(x, layout)
         if closed is not None:
             scores = scores.masked_fill(closed[:, None, :, None], CLOSED)
-        weights = scores.softmax(2).flatten(1, 2).transpose(1, 2)
+        return scores.softmax(2)
+
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """(B, N, d) to (B, N, d); padded rows of x must be zero where there is a mask."""
+        keys, values = self.project(x, layout)
+        value = self.value.weight.unflatten(0, (self.heads, -1))
+        value_to_output = torch.einsum("hev,ohe->hvo", value, self.out.weight.unflatten(1, (self.heads, -1)))
+        per_output = torch.einsum("bhjv,hvo->bhjo", values, value_to_output)
+        weights = self.weights(x, keys, layout).flatten(1, 2).transpose(1, 2)
         return torch.bmm(weights.to(per_output.dtype), per_output.flatten(1, 2)) + self.out.bias
 
 
