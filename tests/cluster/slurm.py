@@ -15,9 +15,11 @@ from pathlib import Path
 import psutil
 
 NODES = ("n1", "n2", "n3")
-CPUS = 16
-MEMORY_MB = 32_000
+CPUS = 64
+MEMORY_MB = 200_000
 """Of each node, both as SLURM is told; more than this machine has, so that jobs need not wait for each other."""
+GPUS = ("full", "null", "random", "urandom", "zero")
+"""Devices that pretend to be the GPUs of a node; each must be another one."""
 CLIENTS = ("srun", "sbatch", "squeue", "scontrol", "scancel", "sinfo", "sacct", "sacctmgr", "sshare")
 DAEMONS = ("munged", "slurmctld", "slurmd")
 SYSTEM_PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -51,7 +53,7 @@ def wait_until(ready, seconds: float, what: str) -> None:
 
 @dataclass
 class Cluster:
-    """Three virtual nodes with two pretended GPUs each.
+    """Three virtual nodes with pretended GPUs.
 
     ``main`` and ``gpu`` share n1 and n2. ``low`` (n3) gives way to ``urgent`` (n3): SLURM requeues its jobs.
 
@@ -136,9 +138,8 @@ class Cluster:
         key.touch(0o600)
         key.write_bytes(secrets.token_bytes(128))
         (here / "slurm.conf").write_text(self._settings())
-        # Each GPU needs a character device of its own.
         (here / "gres.conf").write_text(
-            "".join(f"NodeName=n[1-3] Name=gpu Type=pretended File=/dev/{file}\n" for file in ("null", "zero"))
+            "".join(f"NodeName=n[1-3] Name=gpu Type=pretended File=/dev/{file}\n" for file in GPUS)
         )
         (here / "cgroup.conf").write_text(
             f"CgroupPlugin=cgroup/v1\nCgroupMountpoint={CGROUPS}\nCgroupAutomount=no\nConstrainRAMSpace=yes\n"
@@ -193,10 +194,10 @@ class Cluster:
         ]
         lines += [
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs={CPUS}"
-            f" RealMemory={MEMORY_MB} Gres=gpu:pretended:2"
+            f" RealMemory={MEMORY_MB} Gres=gpu:pretended:{len(GPUS)}"
             for node in NODES
         ]
-        shared = "MaxTime=600 DefMemPerCPU=500 State=UP OverSubscribe=NO"
+        shared = "MaxTime=2880 DefMemPerCPU=500 State=UP OverSubscribe=NO"
         lines += [
             f"PartitionName=main Nodes=n1,n2 Default=YES PriorityTier=10 PreemptMode=OFF {shared}",
             f"PartitionName=gpu Nodes=n1,n2 PriorityTier=10 PreemptMode=OFF {shared}",

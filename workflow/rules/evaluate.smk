@@ -20,13 +20,15 @@ rule evaluate:
     resources:
         mem_mb=2000,
         runtime=60,
+        gpu=1,
+        launch=take_gpus(1),
     params:
         directory=subpath(output.metrics, parent=True),
         settings=assignments(EXPERIMENT.evaluation.model_dump(mode="json", exclude_unset=True)),
         code=fingerprint("jetloom.evaluation.evaluate"),
     shell:
-        "jetloom evaluate {input.checkpoint} {input.manifest} --training {input.training} {params.settings}"
-        " --threads {threads} --output {params.directory} &> {log}"
+        "{resources.launch} jetloom evaluate {input.checkpoint} {input.manifest} --training {input.training}"
+        " {params.settings} --threads {threads} --output {params.directory} &> {log}"
 
 
 # Alone on the machine (Snakemake caps the threads at --cores): a busy neighbour would be measured too.
@@ -45,12 +47,15 @@ rule measure_cost:
     resources:
         mem_mb=4000,
         runtime=60,
+        gpu=1,
+        launch=take_gpus(1),
     params:
         model=model_flags,
         settings=assignments(EXPERIMENT.cost.model_dump(mode="json", exclude_unset=True)),
         code=lambda wildcards: digest(model_digest(wildcards), fingerprint("jetloom.evaluation.cost")),
     shell:
-        "jetloom cost {input.manifest} {params.model} {params.settings} --threads {threads} --output {output} &> {log}"
+        "{resources.launch} jetloom cost {input.manifest} {params.model} {params.settings} --threads {threads}"
+        " --output {output} &> {log}"
 
 
 rule cost:

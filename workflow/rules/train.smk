@@ -42,10 +42,20 @@ rule train_model:
     priority: 5
     conda:
         "../../envs/jetloom.yaml"
-    threads: 1
+    threads: lambda wildcards: training_of(wildcards).devices
     resources:
         mem_mb=4000,
         runtime=1440,
+        gpu=gpus_of_training,
+        mpi=on_machines("mpi"),
+        nodes=on_machines("nodes"),
+        tasks=on_machines("tasks"),
+        tasks_per_node=on_machines("tasks_per_node"),
+        tasks_per_gpu=on_machines("tasks_per_gpu"),
+        cpus_per_task=on_machines("cpus_per_task"),
+        gres=on_machines("gres"),
+        # Not a parameter: where it runs does not train again.
+        launch=launch_training,
     params:
         directory=subpath(output.checkpoint, parent=True),
         scratch=lambda wildcards: (
@@ -56,7 +66,7 @@ rule train_model:
         recipe=lambda wildcards: assignments(recipe_changes(wildcards.dataset, wildcards.model)),
         experiment=EXPERIMENT.experiment,
     shell:
-        "jetloom train {input.manifest} {params.model} {params.recipe} --seed {wildcards.seed}"
+        "{resources.launch} jetloom train {input.manifest} {params.model} {params.recipe} --seed {wildcards.seed}"
         " --experiment {params.experiment} --store {input.store} --threads {threads}"
         " --scratch {params.scratch} --output {params.directory} &> {log}"
 

@@ -152,5 +152,6 @@ class Tagger(LightningModule):
             "val_accuracy": val_right / val_jets,
             "learning_rate": self.optimizers().optimizer.param_groups[0]["lr"],
             "batch_size": progress.batch_size,
+            "jets": train_jets,
             "seconds": round(seconds, 3),
         }

@@ -8,9 +8,9 @@ from jetloom.config import Training
 
 COLUMNS = [
     *("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
-    *("learning_rate", "batch_size", "seconds"),
+    *("learning_rate", "batch_size", "jets", "seconds"),
 ]
-"""Of history.csv."""
+"""Of history.csv; ``jets`` were trained on in this epoch, by all processes together."""
 
 
 class Ended(NamedTuple):

@@ -1,0 +1,78 @@
+"""A cluster, and a copy of the project that uses it as its site."""
+
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.slurm import Cluster, missing_programs
+from tests.workflow.conftest import Project, clone
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A running SLURM."""
+    if missing := missing_programs():
+        pytest.skip(f"no {', '.join(missing)}: install Debian's packages slurm-wlm and munge")
+    # A short path: that of munge's socket has room for 108 bytes.
+    directory = Path(tempfile.mkdtemp(prefix="js"))
+    running = Cluster(directory)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@dataclass
+class ClusterProject(Project):
+    """A clone whose user works on the cluster."""
+
+    cluster: Cluster
+
+    @property
+    def environment(self) -> dict[str, str]:
+        site, own = self.cluster.environment, super().environment
+        shims, *system = site["PATH"].split(":")
+        return own | site | {"PATH": ":".join([shims, own["PATH"].split(":")[0], *system])}
+
+    def start(self, *arguments: str, profile: str = "slurm") -> subprocess.Popen[str]:
+        """Start a driver; its words go to driver.log."""
+        with (self.path / "driver.log").open("a") as log:
+            return subprocess.Popen(
+                ["snakemake", "--profile", profile, *arguments],
+                cwd=self.path,
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["snakemake", "--profile", "slurm", *arguments]
+        return subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True, timeout=300)
+
+
+def settle(path: Path) -> None:
+    """Write the site's values into the profile, as a user would, and less waiting than for a site of thousands."""
+    file = path / "profiles/slurm/config.yaml"
+    profile = yaml.safe_load(file.read_text())
+    profile |= {"latency-wait": 5, "slurm-init-seconds-before-status-checks": 1, "max-status-checks-per-second": 2}
+    profile["set-threads"] = dict.fromkeys(profile["set-threads"], 1)
+    for resources in profile["set-resources"].values():
+        resources["mem_mb"] = "1500 * attempt"
+    file.write_text(yaml.safe_dump(profile))
+
+
+@pytest.fixture(scope="session")
+def site(cluster, tmp_path_factory) -> ClusterProject:
+    """A clone with the cluster's values in its profile."""
+    path = clone(tmp_path_factory.mktemp("cluster") / "clone").path
+    (path / "slurm").symlink_to("profiles/slurm")
+    settle(path)
+    return ClusterProject(path, cluster)
