@@ -14,7 +14,8 @@ from jetloom.presets import model_card
 # What these say reaches a result as a value, which the rules hash, or not at all.
 NEUTRAL = {
     *("jetloom.config", "jetloom.presets", "jetloom.options", "jetloom.fingerprint", "jetloom.errors"),
-    *("jetloom.environment", "jetloom.files", "jetloom.masking", "jetloom.training.lock"),
+    *("jetloom.environment", "jetloom.files", "jetloom.masking", "jetloom.gpus"),
+    *("jetloom.gpu_use", "jetloom.training.lock"),
 }
 
 

@@ -166,11 +166,20 @@ def test_two_processes(manifest, tmp_path) -> None:
     again = call("ended", 20)
     said, _ = again.communicate(timeout=120)
     assert again.returncode == 0, said
+    assert said.count("Going on at epoch") == 1
     assert_same(tmp_path / "whole", tmp_path / "ended")
 
 
-def test_wrong_number_of_processes(run_training, monkeypatch) -> None:
-    """A cluster that starts one process for two devices would train on half the data."""
-    monkeypatch.setattr("lightning.pytorch.Trainer.world_size", 1)
-    with pytest.raises(JetloomError, match="devices x nodes is 2, but 1 processes started"):
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "3"}, "srun started 3 processes on 1 machines"),
+        ({"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "2"}, "srun started 2 processes on 2 machines"),
+    ],
+)
+def test_wrong_number_of_processes(run_training, monkeypatch, environment: dict[str, str], message: str) -> None:
+    """A cluster that starts others than asked for would train on a part of the data."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(JetloomError, match=f"is 2 x 1, but {message}"):
         run_training(devices=2)

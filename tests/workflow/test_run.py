@@ -137,6 +137,11 @@ class TestAfterARun:
         with edited(finished, "config.yaml", with_changes(report={"title": "Other"})):
             assert finished.plan() == Counter(report=1, track_results=1, freeze_config=1)
 
+    def test_titles_and_how_a_training_is_run_train_nothing(self, finished):
+        changes = {"salt": {"title": "Ours"}, "pfn": {"training": {"checkpoint_minutes": 3, "workers": 1}}}
+        with edited(finished, "config.yaml", with_changes(per_model=changes)):
+            assert finished.plan() == Counter(report=1, track_results=1, freeze_config=1)
+
     def test_a_cut_makes_new_skims_and_everything_after_them(self, finished):
         small = SMALL["per_dataset"]
         cut = {**small, "jetclass-sim": {**small["jetclass-sim"], "selection": {"jet_pt": [550, 1000]}}}

@@ -39,6 +39,9 @@ TENSOR_KEYS = {
     *("background", "feature_set", "shards", "splits", "title", "working_points"),
 }
 
+# How a training is run, which changes nothing in what it learns.
+HANDLING = {"workers", "checkpoint_minutes"}
+
 
 wildcard_constraints:
     dataset="|".join(EXPERIMENT.datasets),
@@ -165,12 +168,29 @@ def recipe_changes(dataset, model):
     return values
 
 
+def recipe_flags(wildcards):
+    """The recipe of a training as arguments, but for what changes nothing in its result."""
+    changes = recipe_changes(wildcards.dataset, wildcards.model)
+    return assignments({key: value for key, value in changes.items() if key not in HANDLING})
+
+
+def handling_flags(wildcards, threads):
+    """The rest of it. Snakemake does not compare parameters that ask for ``threads``: these train nothing again."""
+    changes = recipe_changes(wildcards.dataset, wildcards.model)
+    return assignments({key: value for key, value in changes.items() if key in HANDLING})
+
+
+def title_flag(wildcards, threads):
+    """Title of a model as an argument; not compared either."""
+    return f"--title {shlex.quote(EXPERIMENT.model(wildcards.dataset, wildcards.model).title)}"
+
+
 def model_flags(wildcards):
-    """Architecture, preset, options and names as arguments of train and cost."""
+    """Architecture, preset, options and name as arguments of train and cost."""
     choice = EXPERIMENT.model(wildcards.dataset, wildcards.model)
     return (
         f"--model {choice.architecture} --preset {choice.preset} {assignments(choice.options, '--option')}"
-        f" --dataset {wildcards.dataset} --name {wildcards.model} --title {shlex.quote(choice.title)}"
+        f" --dataset {wildcards.dataset} --name {wildcards.model}"
     )
 
 
@@ -184,6 +204,5 @@ def model_digest(wildcards):
 def training_digest(wildcards):
     """Hash of everything that a training depends on, its data aside: those are an input."""
     recipe = EXPERIMENT.training_of(wildcards.dataset, wildcards.model)
-    # Where it runs and how often it saves does not change what it learns.
-    learning = recipe.model_dump(mode="json", exclude={"workers", "checkpoint_minutes"})
+    learning = recipe.model_dump(mode="json", exclude=HANDLING)
     return digest(model_digest(wildcards), learning, TRAINING_CODE)

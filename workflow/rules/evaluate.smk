@@ -51,11 +51,12 @@ rule measure_cost:
         launch=take_gpus(1),
     params:
         model=model_flags,
+        title=title_flag,
         settings=assignments(EXPERIMENT.cost.model_dump(mode="json", exclude_unset=True)),
         code=lambda wildcards: digest(model_digest(wildcards), fingerprint("jetloom.evaluation.cost")),
     shell:
-        "{resources.launch} jetloom cost {input.manifest} {params.model} {params.settings} --threads {threads}"
-        " --output {output} &> {log}"
+        "{resources.launch} jetloom cost {input.manifest} {params.model} {params.title} {params.settings}"
+        " --threads {threads} --output {output} &> {log}"
 
 
 rule cost:

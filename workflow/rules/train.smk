@@ -63,11 +63,13 @@ rule train_model:
             f"-{training_digest(wildcards)}"
         ),
         model=model_flags,
-        recipe=lambda wildcards: assignments(recipe_changes(wildcards.dataset, wildcards.model)),
+        recipe=recipe_flags,
+        handling=handling_flags,
+        title=title_flag,
         experiment=EXPERIMENT.experiment,
     shell:
-        "{resources.launch} jetloom train {input.manifest} {params.model} {params.recipe} --seed {wildcards.seed}"
-        " --experiment {params.experiment} --store {input.store} --threads {threads}"
+        "{resources.launch} jetloom train {input.manifest} {params.model} {params.recipe} {params.handling} {params.title}"
+        " --seed {wildcards.seed} --experiment {params.experiment} --store {input.store} --threads {threads}"
         " --scratch {params.scratch} --output {params.directory} &> {log}"
 
 

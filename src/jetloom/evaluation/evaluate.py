@@ -18,6 +18,7 @@ from jetloom.environment import versions
 from jetloom.errors import JetloomError
 from jetloom.evaluation.figures_of_merit import figures_of_merit
 from jetloom.files import appearing
+from jetloom.gpu_use import gpu_use
 from jetloom.training.checkpoint import load_model
 
 SCHEMA_VERSION = 1
@@ -56,7 +57,8 @@ def evaluate(
     facts = _read_training(training) if training else {}
     run = facts.get("run") or saved["run"]
 
-    scores, label, observers = score(model, manifest, split, settings.batch_size)
+    with gpu_use() as used:
+        scores, label, observers = score(model, manifest, split, settings.batch_size)
     content = figures_of_merit(
         scores,
         label,
@@ -80,6 +82,7 @@ def evaluate(
         "data_digest": described.digest,
         "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
         "mlflow": tracked,
+        "gpu_use": used.summary(),
         "versions": versions(),
     }
     output.mkdir(parents=True, exist_ok=True)

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from jetloom.errors import JetloomError
 from jetloom.files import appearing
 from jetloom.report import tables
-from jetloom.report.collect import Collection, collect
+from jetloom.report.collect import Collection, collect, titled
 from jetloom.report.figures import FIGURES
 from jetloom.report.page import render
 from jetloom.report.style import looks, publication_style, save, write_csv
@@ -22,6 +24,7 @@ def report(
     manifests: Sequence[Path],
     output: Path,
     *,
+    examples: Sequence[Path] = (),
     title: str = "Jet taggers compared",
     config: Path | None = None,
 ) -> None:
@@ -33,11 +36,14 @@ def report(
     Raises:
         JetloomError: results that do not belong together, or files that are not results.
     """
-    collection = collect(metrics, training, predictions, histories, costs, manifests)
+    collection = collect(metrics, training, predictions, histories, costs, manifests, examples)
+    configured = config.read_text() if config else None
+    if configured:
+        collection = titled(collection, yaml.safe_load(configured))
     with appearing(output / "figures") as directory:
         directory.mkdir()
         _draw(collection, directory, list(FIGURES))
-        text = render(collection, looks(collection.models), directory, title, config.read_text() if config else None)
+        text = render(collection, looks(collection.models), directory, title, configured)
     colors = looks(collection.models)
     with appearing(output / "tables") as directory:
         directory.mkdir()
@@ -60,9 +66,11 @@ def figures(
     costs: Sequence[Path],
     manifests: Sequence[Path],
     output: Path,
+    *,
+    examples: Sequence[Path] = (),
 ) -> None:
     """Write all figures, ``<output>/<data set>/<name>.{pdf,png,csv}``, as :func:`report` does."""
-    collection = collect(metrics, training, predictions, histories, costs, manifests)
+    collection = collect(metrics, training, predictions, histories, costs, manifests, examples)
     with appearing(output) as directory:
         directory.mkdir()
         _draw(collection, directory, list(FIGURES))
@@ -77,6 +85,8 @@ def figure(
     costs: Sequence[Path],
     manifests: Sequence[Path],
     output: Path,
+    *,
+    examples: Sequence[Path] = (),
 ) -> None:
     """Write one figure for each data set, ``<output>/<data set>/<name>.{pdf,png,csv}``; others there stay.
 
@@ -85,7 +95,7 @@ def figure(
     """
     if name not in FIGURES:
         raise JetloomError(f"no figure {name!r}; allowed: {', '.join(FIGURES)}")
-    collection = collect(metrics, training, predictions, histories, costs, manifests)
+    collection = collect(metrics, training, predictions, histories, costs, manifests, examples)
     if not _draw(collection, output, [name]):
         datasets = ", ".join(dataset.name for dataset in collection.datasets)
         raise JetloomError(f"figure {name}: the results of {datasets} hold nothing to show in it")

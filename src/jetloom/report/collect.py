@@ -2,8 +2,8 @@
 
 import csv
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jetloom.errors import JetloomError
+from jetloom.presets import model_card
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Result:
     training: dict[str, Any]
     history: dict[str, NDArray[np.float64]]
     predictions_file: Path
+    examples: dict[str, Any] | None = None
+    """A few jets and what the model looks at in them; None: not stored."""
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -130,6 +133,7 @@ def collect(
     histories: Sequence[Path],
     costs: Sequence[Path],
     manifests: Sequence[Path],
+    examples: Sequence[Path] = (),
 ) -> Collection:
     """Read and match result files; each says itself to which run it belongs, its path does not matter.
 
@@ -140,6 +144,7 @@ def collect(
         histories: ``history.csv``, each beside its ``training.json``.
         costs: ``cost.json``, one for each model and data set, or none.
         manifests: ``manifest.json`` of the data sets.
+        examples: ``examples.json`` of the evaluations, as far as there are any.
 
     Raises:
         JetloomError: a file is missing, damaged, or belongs to other data than its partner.
@@ -150,6 +155,7 @@ def collect(
     beside = {path.parent: path for path in histories}
     predicted = {_key(_predictions_facts(path)): path for path in predictions}
     measured = {_key(content, seed=False): content for _, content in _read_all(costs)}
+    exemplified = {_key(content): content for _, content in _read_all(examples)}
     described = {content["digest"]: content for _, content in _read_all(manifests)}
 
     datasets: dict[str, DataSet] = {}
@@ -176,10 +182,35 @@ def collect(
         if pair not in entries:
             entries[pair] = Entry(*pair, run.get("title") or run["model"], [], measured.get(pair))
             dataset.entries.append(entries[pair])
-        entries[pair].results.append(Result(run["seed"], content, facts, history, predicted[key]))
+        entries[pair].results.append(Result(run["seed"], content, facts, history, predicted[key], exemplified.get(key)))
     for entry in entries.values():
         entry.results.sort(key=lambda result: result.seed)
     return Collection(list(datasets.values()))
+
+
+def titled(collection: Collection, config: Mapping[str, Any]) -> Collection:
+    """Results under the titles that a configuration gives their models now; they were stored with those of their time.
+
+    Args:
+        collection: results.
+        config: content of ``config.yaml``; models that it does not name keep their titles.
+    """
+    changes = config.get("per_model") or {}
+    lists = [config, *(config.get("per_dataset") or {}).values()]
+    listed = {*changes, *(name for section in lists for name in section.get("models") or [])}
+
+    def title(entry: Entry) -> str:
+        if entry.model not in listed:
+            return entry.title
+        change = changes.get(entry.model) or {}
+        return change.get("title") or model_card(change.get("based_on") or entry.model).title
+
+    return Collection(
+        [
+            replace(dataset, entries=[replace(entry, title=title(entry)) for entry in dataset.entries])
+            for dataset in collection.datasets
+        ]
+    )
 
 
 def read_history(path: Path) -> dict[str, NDArray[np.float64]]:

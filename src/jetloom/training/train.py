@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import signal
 import warnings
@@ -17,6 +16,8 @@ from jetloom.config import Training
 from jetloom.data.manifest import Manifest
 from jetloom.environment import git, hardware, versions
 from jetloom.errors import JetloomError
+from jetloom.files import appearing
+from jetloom.gpu_use import gpu_use
 from jetloom.models import build, load_published
 from jetloom.options import check_options
 from jetloom.options import options as options_of
@@ -123,7 +124,8 @@ def _train(
         )
         tracker = Tracker(opened, description, scratch)
     try:
-        tagger = _fit(manifest, described, model, preset, options, training, seed, run, scratch, tracker)
+        with gpu_use() as used:
+            tagger = _fit(manifest, described, model, preset, options, training, seed, run, scratch, tracker)
     except (SystemExit, KeyboardInterrupt) as error:
         if tracker is not None:
             tracker.close("KILLED")
@@ -134,7 +136,8 @@ def _train(
             tracker.close("FAILED")
         raise
     progress = tagger.progress
-    (scratch / "history.csv").write_text(_csv(progress.history))
+    with appearing(scratch / "history.csv") as partial:
+        partial.write_text(_csv(progress.history))
     mlflow = None
     if tracker is not None:
         tracker.close("FINISHED", [scratch / "best.ckpt", scratch / "history.csv"])
@@ -153,6 +156,7 @@ def _train(
         "seconds": round(progress.seconds, 3),
         "resumed": progress.resumed,
         "device": tagger.device_name,
+        "gpu_use": used.summary(),
         "processes": training.devices * training.nodes,
         "hardware": hardware(threads or torch.get_num_threads()),
         "versions": versions(),
@@ -160,7 +164,8 @@ def _train(
         "data_digest": described.digest,
         "mlflow": mlflow,
     }
-    (scratch / "training.json").write_text(json.dumps(summary, indent=1))
+    with appearing(scratch / "training.json") as partial:
+        partial.write_text(json.dumps(summary, indent=1))
     output.mkdir(parents=True, exist_ok=True)
     (output / UNSENT).unlink(missing_ok=True)
     if (scratch / UNSENT).is_file():
@@ -198,7 +203,8 @@ def _fit(
         progress.load_state_dict(state["progress"])
         progress.resumed += 1
         network.load_state_dict(state["model"])
-        print(f"Going on at epoch {progress.epoch + 1}, batch {progress.position}", flush=True)
+        if rank() == 0:
+            print(f"Going on at epoch {progress.epoch + 1}, batch {progress.position}", flush=True)
     content = {
         "model": model,
         "options": _resolved(model, preset, options),
@@ -234,7 +240,9 @@ def _start_from(network: nn.Module, n_classes: int, path: Path) -> None:
         JetloomError: anything else does not fit.
     """
     if path.suffix == ".pt":
-        print(load_published(network, path))
+        loaded = load_published(network, path)
+        if rank() == 0:
+            print(loaded)
         return
     weights, own = load(path)["state_dict"], network.state_dict()
     other = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
@@ -244,7 +252,8 @@ def _start_from(network: nn.Module, n_classes: int, path: Path) -> None:
     network.load_state_dict(
         {name: value for name, value in weights.items() if name in own and name not in other}, strict=False
     )
-    print(f"Started from {path}; new: {', '.join(other) or 'nothing'}")
+    if rank() == 0:
+        print(f"Started from {path}; new: {', '.join(other) or 'nothing'}")
 
 
 def _chosen(model: str, preset: str | None, options: dict[str, Any]) -> dict[str, Any]:
@@ -264,6 +273,5 @@ def _csv(history: list[dict[str, float]]) -> str:
 
 def _move(source: Path, target: Path) -> None:
     # Scratch may be another file system: copy beside the target, then rename.
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.copyfile(source, partial)
-    os.replace(partial, target)
+    with appearing(target) as partial:
+        shutil.copyfile(source, partial)
