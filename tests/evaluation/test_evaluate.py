@@ -41,7 +41,9 @@ def checkpoint(manifest, tmp_path):
 
 def test_the_files_say_what_the_model_does(checkpoint, manifest, tmp_path):
     evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS, threads=1)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["metrics.json", "predictions.parquet"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "examples.json", "metrics.json", "predictions.parquet",
+    ]  # fmt: skip
     content = json.loads((tmp_path / "out/metrics.json").read_text())
     table = pq.read_table(tmp_path / "out/predictions.parquet")
     assert table.column_names == [*(f"score_{name}" for name in CLASSES), "label", *OBSERVERS]

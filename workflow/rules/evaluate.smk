@@ -1,7 +1,7 @@
 """Figures of merit on the test split, and what each model costs on this machine."""
 
 
-# Metrics with intervals, and the predictions behind every figure.
+# Metrics with intervals, the predictions behind every figure, and a few jets with what the model looks at in them.
 rule evaluate:
     input:
         manifest=f"{DATA}/{{dataset}}/tensors/manifest.json",
@@ -10,6 +10,7 @@ rule evaluate:
     output:
         metrics=f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/metrics.json",
         predictions=f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/predictions.parquet",
+        examples=f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/examples.json",
     log:
         f"logs/evaluate/{EXPERIMENT.experiment}/{{dataset}}/{{model}}_seed{{seed}}.log",
     benchmark:

@@ -1,4 +1,4 @@
-"""Score a split with a trained model: ``metrics.json`` and ``predictions.parquet``."""
+"""Score a split with a trained model: ``metrics.json``, ``predictions.parquet`` and ``examples.json``."""
 
 import hashlib
 import json
@@ -16,6 +16,7 @@ from jetloom.data.loader import Loader
 from jetloom.data.manifest import Manifest
 from jetloom.environment import versions
 from jetloom.errors import JetloomError
+from jetloom.evaluation.examples import examples
 from jetloom.evaluation.figures_of_merit import figures_of_merit
 from jetloom.files import appearing
 from jetloom.gpu_use import gpu_use
@@ -39,7 +40,8 @@ def evaluate(
     Args:
         checkpoint: ``best.ckpt`` of a training.
         manifest: ``manifest.json`` of the tensors.
-        output: directory of ``metrics.json`` and ``predictions.parquet``.
+        output: directory of ``metrics.json``, ``predictions.parquet`` and ``examples.json`` (a few jets and what the
+            model looks at in them, for the report).
         split: split to score.
         settings: batch size, bootstrap samples and coverage.
         training: ``training.json`` of the same training; names its MLflow run.
@@ -87,6 +89,8 @@ def evaluate(
     }
     output.mkdir(parents=True, exist_ok=True)
     write_predictions(output / "predictions.parquet", scores, label, observers, described, run, split)
+    shown = {key: content[key] for key in ("schema_version", "run", "split", "data_digest")}
+    write_json(output / "examples.json", shown | examples(model, manifest, split), indent=None)
     write_json(output / "metrics.json", content)
 
 
@@ -131,10 +135,10 @@ def write_predictions(
         pq.write_table(table, partial, compression="zstd")
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:
     """Write by atomic rename; a number that is not finite is a mistake of ours and must not get into a result."""
     with appearing(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        partial.write_text(json.dumps(content, indent=indent, allow_nan=False) + "\n")
 
 
 def _read_training(path: Path) -> dict[str, Any]:

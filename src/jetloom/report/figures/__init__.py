@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from jetloom.report.collect import DataSet
-from jetloom.report.figures import costs, jets, learning, performance
+from jetloom.report.figures import costs, examples, jets, learning, performance
 from jetloom.report.style import Drawing, Look
 
 
@@ -84,5 +84,22 @@ FIGURES: dict[str, Kind] = {
         "The jets",
         "Test jets of each class, normalised to one; the central 99 % are shown. The mass peaks at 80, 91, 125 and "
         "173 GeV are what a tagger can use without looking inside the jet.",
+    ),
+    "partitions": Kind(
+        examples.partitions,
+        "How the {thing} are cut into partitions",
+        "One of the test {thing} for each class, among those with many {particle}: nine tenths of the class have fewer "
+        "or as many. Colour and marker: the partition in which the network of this row puts a particle. It sorts the "
+        "{particle} and cuts the list into runs of a fixed number of places, so {thing} of few {particle} fill the "
+        "first partitions only. The area of a marker grows with the pT of the particle. First seed.",
+    ),
+    "attention": Kind(
+        examples.attention,
+        "What the taggers look at",
+        "The same {thing} as above; single {particle} may lie outside the frame. Colour: the weight of a particle "
+        "over an even share among all of them, purple above and orange below it. ParT and its kin: what the class "
+        "token gives to it in the last block, mean over heads, without what the token gives to itself. SAL-T and "
+        "Linformer: from the maximum over the {particle} back through attention and projection of the last layer, "
+        "absolute values. It says where a network looks, not why it decides. First seed.",
     ),
 }
