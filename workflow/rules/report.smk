@@ -71,11 +71,13 @@ rule report:
     params:
         directory=subpath(output.page, parent=True),
         title=shlex.quote(EXPERIMENT.report.title),
+        measured=" ".join(f"--measured {name}" for name in [EXPERIMENT.experiment, *EXPERIMENT.datasets]),
         code=fingerprint("jetloom.report.build"),
     shell:
         "jetloom report --metrics {input.metrics} --predictions {input.predictions} --training {input.training}"
         " --histories {input.histories} --costs {input.costs} --manifests {input.manifests}"
-        " --config {input.config} --title {params.title} --output {params.directory} &> {log}"
+        " --config {input.config} --title {params.title}"
+        " --benchmarks logs/benchmarks {params.measured} --output {params.directory} &> {log}"
 
 
 # MLflow is a viewer: what a dead server does not take is listed, and nothing else waits for it.

@@ -1,6 +1,9 @@
 """Verbs that show stored results: report, figure."""
 
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 from jetloom.cli.app import Files, app
 
@@ -17,6 +20,8 @@ def report(
     output: Path,
     title: str = "Jet taggers compared",
     config: Path | None = None,
+    benchmarks: Path | None = None,
+    measured: Annotated[tuple[str, ...], Parameter(negative="")] = (),
 ) -> None:
     """Write the page with its tables and figures from stored results; trains nothing, reads no MLflow.
 
@@ -39,11 +44,27 @@ def report(
     title
         Headline.
     config
-        Configuration to print at the end of the page.
+        Configuration to print at the end of the page; its titles of the models count.
+    benchmarks
+        Directory of Snakemake's benchmark files, for the table of resources asked for and used.
+    measured
+        Experiment or data set whose benchmark files count (repeatable).
     """
     from jetloom.report.build import report as run
 
-    run(metrics, training, predictions, histories, costs, manifests, output, title=title, config=config)
+    run(
+        metrics,
+        training,
+        predictions,
+        histories,
+        costs,
+        manifests,
+        output,
+        title=title,
+        config=config,
+        benchmarks=benchmarks,
+        measured=measured,
+    )
 
 
 @app.command

@@ -9,9 +9,12 @@ from jetloom.errors import JetloomError
 from jetloom.files import appearing
 from jetloom.report import tables
 from jetloom.report.collect import Collection, collect, titled
+from jetloom.report.efficiency import read_jobs, summarise
+from jetloom.report.efficiency import table as table_of_efficiency
 from jetloom.report.figures import FIGURES
 from jetloom.report.page import render
 from jetloom.report.style import looks, publication_style, save, write_csv
+from jetloom.report.tables.cells import Table
 from jetloom.report.tables.render import write as write_table
 
 
@@ -27,11 +30,16 @@ def report(
     examples: Sequence[Path] = (),
     title: str = "Jet taggers compared",
     config: Path | None = None,
+    benchmarks: Path | None = None,
+    measured: Sequence[str] = (),
 ) -> None:
     """Write ``index.html``, ``figures/<data set>/<name>.{pdf,png,csv}`` and ``tables/*.csv`` into ``output``.
 
     The same files give the same bytes. Each input says itself to which run it belongs; ``history.csv`` is matched to
     the ``training.json`` beside it.
+
+    With ``benchmarks``, a directory of Snakemake's benchmark files, there is a table of the resources that the jobs of
+    the experiment and the data sets named by ``measured`` asked for and used.
 
     Raises:
         JetloomError: results that do not belong together, or files that are not results.
@@ -40,10 +48,11 @@ def report(
     configured = config.read_text() if config else None
     if configured:
         collection = titled(collection, yaml.safe_load(configured))
+    efficiency = _efficiency(collection, benchmarks, measured) if benchmarks else None
     with appearing(output / "figures") as directory:
         directory.mkdir()
         _draw(collection, directory, list(FIGURES))
-        text = render(collection, looks(collection.models), directory, title, configured)
+        text = render(collection, looks(collection.models), directory, title, configured, efficiency)
     colors = looks(collection.models)
     with appearing(output / "tables") as directory:
         directory.mkdir()
@@ -54,6 +63,8 @@ def report(
         for name, table in tables.of_papers(collection).items():
             write_table(table, directory / f"paper-{name}", colors)
         write_csv(directory / "runs.csv", *tables.csv_of_runs(collection))
+        if efficiency:
+            write_table(efficiency, directory / "efficiency", colors)
     with appearing(output / "index.html") as page:
         page.write_text(text)
 
@@ -99,6 +110,15 @@ def figure(
     if not _draw(collection, output, [name]):
         datasets = ", ".join(dataset.name for dataset in collection.datasets)
         raise JetloomError(f"figure {name}: the results of {datasets} hold nothing to show in it")
+
+
+def _efficiency(collection: Collection, benchmarks: Path, measured: Sequence[str]) -> Table | None:
+    used = {
+        "train_model": [use for _, result in collection.results if (use := result.training.get("gpu_use"))],
+        "evaluate": [use for _, result in collection.results if (use := result.metrics.get("gpu_use"))],
+    }
+    rows = summarise(read_jobs(benchmarks, measured), used)
+    return table_of_efficiency(rows) if rows else None
 
 
 def _draw(collection: Collection, output: Path, names: Sequence[str]) -> int:

@@ -20,7 +20,8 @@ from jetloom.report.style import Look
 from jetloom.report.tables.render import TEMPLATES, environment
 
 
-def render(collection: Collection, looks: dict[str, Look], figures: Path, title: str, config: str | None) -> str:
+def render(collection: Collection, looks: dict[str, Look], figures: Path, title: str, config: str | None,
+           efficiency: tables.Table | None = None) -> str:  # fmt: skip
     """The page as text.
 
     Args:
@@ -29,6 +30,7 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
         figures: directory of the pictures, ``<data set>/<name>.png``.
         title: headline.
         config: text of the configuration file.
+        efficiency: table of the resources that the jobs used.
     """
     links = [result.training.get("mlflow") or {} for _, result in collection.results]
     return (
@@ -41,6 +43,7 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
             sections=[_section(collection, dataset, figures) for dataset in collection.datasets],
             papers=tables.of_papers(collection),
             machines=_machines(collection),
+            efficiency=efficiency,
             local_store=any(link.get("run_id") and tables.mlflow_link(link)[1] for link in links),
             config=config,
             # Our own files, no input: nothing in them to escape.
