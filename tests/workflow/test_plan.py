@@ -74,3 +74,40 @@ def test_a_mistake_in_the_configuration_stops_before_any_job(fresh, change, word
     assert any(all(word in line for word in words) for line in lines), done.stderr
     assert "Traceback" not in done.stderr
     assert not (fresh.path / "data").exists()
+
+
+def test_the_profile_for_htcondor_has_a_plan(fresh):
+    """Its plugin understands every key; no pool has ever run it."""
+    pytest.importorskip("snakemake_executor_plugin_htcondor", reason="the extra [htcondor] is not installed")
+    done = subprocess.run(
+        ["snakemake", "--profile", "profiles/htcondor", "--dry-run"],
+        cwd=fresh.path,
+        env=fresh.environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    train = re.search(r"rule train_model:\n.*?resources: (.*?)\n", done.stdout, re.S)[1]
+    for word in ("request_gpus=1", "htcondor_request_mem_mb=16000", "classad_JobFlavour=nextweek"):
+        assert word in train
+    assert re.search(r"^skim +60$", done.stdout, re.M)
+
+
+def test_gpus_of_this_machine_are_counted_and_handed_out(fresh):
+    """No GPU is needed to see which command would run."""
+    fresh.write_config({**SMALL, "training": {"devices": 2}})
+    said = []
+    for gpus in ("0,1,2", ""):
+        done = subprocess.run(
+            ["snakemake", "--profile", "profiles/local", "--dry-run", "--cores", "8"],
+            cwd=fresh.path,
+            env=fresh.environment | {"CUDA_VISIBLE_DEVICES": gpus},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    assert "jetloom gpus 2 jetloom train" in said[0]
+    assert "jetloom gpus 1 jetloom evaluate" in said[0]
+    assert re.search(r"rule train_model:\n.*?resources: .*?gpu=2", said[0], re.S)
+    assert "jetloom gpus" not in said[1]
