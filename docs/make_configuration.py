@@ -10,6 +10,9 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("Top level", config.Experiment, "`config.yaml`, or a file given with `--configfile`."),
     ("`training`", config.Training, "The recipe. Values here lie over the recipe of the model's preset; "
      "`per_dataset.<name>.training` and `per_model.<name>.training` lie over both, in this order."),
+    ("`training.reweighting`", config.Reweighting, "Flat classes and spectra: a jet is in a pass over the training set "
+     "with the probability *jets in the smallest bin / jets in its own bin*, bins being those of `observer` in each "
+     "class. Epochs are shorter unless `samples_per_epoch` says how long they are; validation and test keep all jets."),
     ("`evaluation`", config.Evaluation, "What is computed on the test split."),
     ("`cost`", config.Cost, "What is measured on this machine."),
     ("`report`", config.Report, "What the page shows."),

@@ -7,7 +7,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
@@ -27,6 +27,22 @@ class Strict(BaseModel):
     """A section in which an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Reweighting(Strict):
+    """Equally many jets of each class in each bin, by leaving jets out of a pass."""
+
+    observer: str | None = Field(None, description="jet column of the bins, such as jet_pt; default: classes only")
+    edges: list[float] = Field([], description="rising edges between the bins; what lies outside is two bins more")
+    least: float = Field(0.01, gt=0, le=1, description="smallest part of the jets of a bin that a pass has")
+
+    @model_validator(mode="after")
+    def _bins(self) -> "Reweighting":
+        if (self.observer is None) != (not self.edges):
+            raise ValueError("observer and edges belong together; give both or none")
+        if any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError("edges must rise")
+        return self
 
 
 class Training(Strict):
@@ -61,6 +77,7 @@ class Training(Strict):
         1.0, gt=0, description="the last layer learns so much faster (fine-tuning)"
     )
     initial_weights: str | None = Field(None, description="checkpoint to start from (fine-tuning)")
+    reweighting: Reweighting | None = Field(None, description="flat classes and spectra by sampling; default: all jets")
     devices: int = Field(1, ge=1, description="GPUs per node; 1 also means the CPU")
     nodes: int = Field(1, ge=1, description="machines of one training")
     workers: int = Field(0, ge=0, description="threads that gather batches ahead; useful with a GPU")
@@ -118,8 +135,8 @@ class Dataset(Strict):
     selection: dict[str, tuple[float | None, float | None]] = Field(
         default_factory=dict, description="closed range [low, high] of a jet column; null is open"
     )
-    feature_set: Literal["kin", "kinpid", "full", "xyz"] = Field(
-        description="7, 13 or 17 inputs per particle; 3 per point"
+    feature_set: Literal["kin", "kinpid", "full", "salt_hls4ml", "salt_top", "salt_qg", "xyz"] = Field(
+        description="7, 13 or 17 inputs per particle, or 3 as SAL-T has them on a data set; 3 per point"
     )
     max_particles: int = Field(128, ge=1, description="particles (or points) kept, those of highest pT")
     buckets: list[int] = Field(default_factory=list, description="padded lengths; the last is max_particles")
@@ -159,7 +176,16 @@ class DatasetChanges(BaseModel):
     based_on: str | None = Field(None, description="preset, if this name is not one itself")
     raw: str | None = Field(None, description="directory that holds the raw files already; default: in data_directory")
     models: list[Name] | None = Field(None, description="default: the models of the top level")
+    seeds: list[int] | None = Field(None, min_length=1, description="default: the seeds of the top level")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the top level")
+
+
+class Start(Strict):
+    """A training of the same experiment from whose weights another one starts."""
+
+    dataset: str = Field(description="one of `datasets`")
+    model: str = Field(description="one of its models, of the same architecture and options")
+    seed: int = Field(description="one of its seeds")
 
 
 class ModelChanges(Strict):
@@ -169,7 +195,10 @@ class ModelChanges(Strict):
     preset: str | None = Field(None, description="default: the preset of the top level")
     options: dict[str, Any] = Field(default_factory=dict, description="of the architecture: `jetloom models NAME`")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the data set")
-    seeds: list[int] | None = Field(None, min_length=1, description="default: the seeds of the top level")
+    seeds: list[int] | None = Field(None, min_length=1, description="default: those of the data set")
+    starts_from: Start | None = Field(
+        None, description="training of this experiment to start from (fine-tuning): `dataset`, `model`, `seed`"
+    )
     title: str | None = Field(None, description="name in tables and figures")
 
 
@@ -266,9 +295,33 @@ class Experiment(Strict):
     tracking: Tracking = Field(Tracking(), description="where MLflow runs go")
     per_dataset: dict[str, DatasetChanges] = Field(default_factory=dict, description="changes of single data sets")
     per_model: dict[str, ModelChanges] = Field(default_factory=dict, description="changes of single models")
+    scale: str | None = Field(None, description="one of `scales`: run the experiment with these changes")
+    scales: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="named changes of the whole file, for example a tiny form of the experiment"
+    )
     data_directory: str = Field("data", description="raw files, skims and tensors, shared by experiments")
     results_directory: str = Field("results", description="one directory per experiment, and the MLflow store")
     scratch_directory: str = Field("scratch", description="checkpoints of running trainings")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scaled(cls, values: Any) -> Any:
+        """The experiment at its scale; results go to a directory of their own."""
+        if not isinstance(values, dict) or values.get("scale") is None:
+            return values
+        scale, scales = values["scale"], values.get("scales") or {}
+        if scale not in scales:
+            raise JetloomError(_unknown("scale", str(scale), list(scales)))
+        scaled = merge({key: value for key, value in values.items() if key not in ("scale", "scales")}, scales[scale])
+        scaled["experiment"] = f"{values.get('experiment')}-{scale}"
+        # What a smaller form leaves out is no mistake there.
+        of_datasets = {key: value for key, value in (scaled.get("per_dataset") or {}).items()
+                       if key in scaled.get("datasets", [])}  # fmt: skip
+        listed = set(scaled.get("models", [])).union(
+            *((value or {}).get("models") or [] for value in of_datasets.values())
+        )
+        of_models = {key: value for key, value in (scaled.get("per_model") or {}).items() if key in listed}
+        return scaled | {"per_dataset": of_datasets, "per_model": of_models}
 
     def dataset(self, name: str) -> Dataset:
         """The data set with this experiment's changes."""
@@ -318,12 +371,12 @@ class Experiment(Strict):
             Run(dataset, model, seed)
             for dataset in self.datasets
             for model in self.models_of(dataset)
-            for seed in self._seeds(model)
+            for seed in self._seeds(dataset, model)
         ]
 
-    def _seeds(self, model: str) -> list[int]:
-        changes = self.per_model.get(model)
-        return changes.seeds if changes and changes.seeds else self.seeds
+    def _seeds(self, dataset: str, model: str) -> list[int]:
+        changes = self.per_model.get(model), self.per_dataset.get(dataset)
+        return next((item.seeds for item in changes if item and item.seeds), self.seeds)
 
     @model_validator(mode="after")
     def _known_names(self) -> "Experiment":
@@ -358,6 +411,12 @@ class Experiment(Strict):
                     raise JetloomError(_unknown(f"preset of {model}", choice.preset, list(card.presets)))
                 check_options(architecture, choice.options, f"per_model.{model}.options")
                 self.training_of(dataset, model)
+                start = changes.starts_from
+                if start and Run(start.dataset, start.model, start.seed) not in self.runs:
+                    raise JetloomError(
+                        f"per_model.{model}.starts_from: no training of {start.model} on {start.dataset} with seed "
+                        f"{start.seed} in this experiment"
+                    )
         return self
 
 

@@ -117,9 +117,23 @@ def raw_path(dataset, name):
     return f"{changes.raw if changes and changes.raw else f'{DATA}/{dataset}/raw'}/{name}"
 
 
+def skim_settings(dataset):
+    """Everything that a skim is made from."""
+    resolved, changes = EXPERIMENT.dataset(dataset), EXPERIMENT.per_dataset.get(dataset)
+    settings = resolved.model_dump(mode="json", include={"source", *SKIM_KEYS[resolved.kind]})
+    return settings, (changes and changes.raw) or f"{DATA}/{dataset}/raw"
+
+
+# Data sets that read the same files in the same way share their skims: the first one makes them.
+SKIMMED_AS = {
+    dataset: next(first for first in EXPERIMENT.datasets if skim_settings(first) == skim_settings(dataset))
+    for dataset in EXPERIMENT.datasets
+}
+
+
 def skim_path(dataset, name):
     """The skim of a raw file."""
-    return f"{DATA}/{dataset}/skim/{name.removesuffix('.root')}.parquet"
+    return f"{DATA}/{SKIMMED_AS[dataset]}/skim/{name.removesuffix('.root')}.parquet"
 
 
 def simulated_jets(wildcards):
@@ -165,7 +179,16 @@ def recipe_changes(dataset, model):
         values = merge(values, EXPERIMENT.per_dataset[dataset].training)
     if model in EXPERIMENT.per_model:
         values = merge(values, EXPERIMENT.per_model[model].training)
+        if EXPERIMENT.per_model[model].starts_from:
+            values = merge(values, {"initial_weights": start_of(model)[0]})
     return values
+
+
+def start_of(model):
+    """Checkpoint from which a model of the configuration starts, in a list; none: from nothing."""
+    changes = EXPERIMENT.per_model.get(model)
+    start = changes.starts_from if changes else None
+    return [f"{HERE}/{start.dataset}/{start.model}/seed{start.seed}/best.ckpt"] if start else []
 
 
 def recipe_flags(wildcards):
@@ -205,4 +228,4 @@ def training_digest(wildcards):
     """Hash of everything that a training depends on, its data aside: those are an input."""
     recipe = EXPERIMENT.training_of(wildcards.dataset, wildcards.model)
     learning = recipe.model_dump(mode="json", exclude=HANDLING)
-    return digest(model_digest(wildcards), learning, TRAINING_CODE)
+    return digest(model_digest(wildcards), learning, TRAINING_CODE, *start_of(wildcards.model))

@@ -31,6 +31,8 @@ rule train_model:
     input:
         manifest=f"{DATA}/{{dataset}}/tensors/manifest.json",
         store=ancient(rules.mlflow_store.output[0]),
+        # Of the training that this one starts from, if any.
+        weights=lambda wildcards: start_of(wildcards.model),
     output:
         checkpoint=f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/best.ckpt",
         history=f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/history.csv",

@@ -52,7 +52,7 @@ def predict(
     dataset: str | None = None,
     model: str | None = None,
     preset: str | None = None,
-    feature_set: Literal["kin", "kinpid", "full", "xyz"] | None = None,
+    feature_set: str | None = None,
     batch_size: int = 512,
     threads: int | None = None,
 ) -> None:

@@ -46,13 +46,22 @@ FEATURE_SETS: dict[str, list[Standard]] = {
     "kin": [*KINEMATIC, *DIRECTION],
     "kinpid": [*KINEMATIC, *IDENTITY, *DIRECTION],
     "full": [*KINEMATIC, *IDENTITY, *DISPLACEMENT, *DIRECTION],
+    # The paper scales by quantiles of its training file: 1 / 0.1211 for both angles; that of pT is not known.
+    "salt_hls4ml": [
+        Standard("part_pt", 0, 1 / 30, -1e3, 1e3),
+        Standard("part_deta", 0, 1 / 0.1211, -1e3, 1e3),
+        Standard("part_dphi", 0, 1 / 0.1211, -1e3, 1e3),
+    ],
+    "salt_top": [*DIRECTION, Standard("part_ptrel")],
+    "salt_qg": [Standard("part_pt", 7.0, 1 / 5.56, -1e3, 1e3), *DIRECTION],
     "xyz": [Standard("points_x"), Standard("points_y"), Standard("points_z")],
 }
-"""7, 13 and 17 inputs per particle, 3 per point; order and constants of the published checkpoints."""
+"""7, 13 and 17 inputs per particle, in the order and with the constants of the published checkpoints of ParT; three
+inputs as the author code of SAL-T (arXiv:2510.23641) makes them of each data set; three per point."""
 
 KINEMATIC_COLUMNS = ["part_px", "part_py", "part_pz", "part_energy", "part_deta", "part_dphi"]
 RAW_COLUMNS: dict[str, list[str]] = {
-    "kin": KINEMATIC_COLUMNS,
+    **dict.fromkeys(("kin", "salt_hls4ml", "salt_top", "salt_qg"), KINEMATIC_COLUMNS),
     "kinpid": [*KINEMATIC_COLUMNS, *(item.name for item in IDENTITY)],
     "full": [
         *KINEMATIC_COLUMNS,
@@ -68,7 +77,7 @@ def standardised(feature_set: str, particles: Flat, jet_pt: NDArray | None, jet_
     """Inputs of a model for a flat list of particles.
 
     Args:
-        feature_set: ``kin``, ``kinpid``, ``full`` or ``xyz``.
+        feature_set: key of ``FEATURE_SETS``.
         particles: canonical columns, each of shape (P,); GeV, mm, radians.
         jet_pt: pT of each particle's jet, (P,), GeV; None for points.
         jet_energy: energy of each particle's jet, (P,), GeV; None for points.
@@ -80,6 +89,7 @@ def standardised(feature_set: str, particles: Flat, jet_pt: NDArray | None, jet_
     if feature_set != "xyz":
         pt = numpy.hypot(particles["part_px"], particles["part_py"])
         with numpy.errstate(divide="ignore", invalid="ignore"):
+            columns["part_pt"], columns["part_ptrel"] = pt, pt / jet_pt
             columns["part_pt_log"] = numpy.log(pt)
             columns["part_e_log"] = numpy.log(particles["part_energy"])
             columns["part_logptrel"] = numpy.log(pt / jet_pt)

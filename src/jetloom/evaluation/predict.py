@@ -12,6 +12,7 @@ from torch import nn
 
 from jetloom.batch import Batch
 from jetloom.config import Dataset, resolve_dataset
+from jetloom.data.features import FEATURE_SETS
 from jetloom.data.stream import batches
 from jetloom.errors import JetloomError
 from jetloom.files import appearing
@@ -86,7 +87,7 @@ def _open(
         if model is None or dataset is None:
             raise JetloomError(f"{checkpoint}: a published file names neither; give --model and --dataset")
         settings = resolve_dataset(dataset, {"feature_set": feature_set} if feature_set else {}, dataset)
-        n_features = {"kin": 7, "kinpid": 13, "full": 17, "xyz": 3}[settings.feature_set]
+        n_features = len(FEATURE_SETS[settings.feature_set])
         sizes = {"n_features": n_features, "n_classes": len(settings.classes)}
         network = build(model, preset=preset, max_particles=settings.max_particles, **sizes)
         print(load_published(network, checkpoint))
