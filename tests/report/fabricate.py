@@ -33,11 +33,12 @@ class Results:
     histories: list[Path]
     costs: list[Path]
     manifests: list[Path]
+    examples: list[Path]
 
 
 def fabricate(directory: Path, models: dict[str, list[str]], seeds: list[int], jets: int = 1000) -> Results:
     """Files as train, evaluate and cost write them, for data sets ``jetclass-sim`` and ``shapes-sim``."""
-    results = Results([], [], [], [], [], [])
+    results = Results([], [], [], [], [], [], [])
     for dataset, names in models.items():
         kind = "jets" if dataset.startswith("jetclass") else "points"
         results.manifests.append(directory / dataset / "manifest.json")
@@ -55,6 +56,7 @@ def fabricate(directory: Path, models: dict[str, list[str]], seeds: list[int], j
                 results.training.append(home / "training.json")
                 results.predictions.append(home / "predictions.parquet")
                 results.histories.append(home / "history.csv")
+                results.examples.append(home / "examples.json")
     return results
 
 
@@ -139,6 +141,8 @@ def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label:
         "data_digest": manifest["digest"], "mlflow": tracked, "resumed": 0,
     })  # fmt: skip
     _history(home / "history.csv", seed, SKILL[model])
+    _write(home / "examples.json", {"run": run, "split": "test", "data_digest": manifest["digest"],
+                                    **_examples(model, manifest)})  # fmt: skip
     table = pa.table(
         {f"score_{name}": scores[:, index] for index, name in enumerate(manifest["classes"])}
         | {"label": label.astype(np.int16)}
@@ -146,6 +150,24 @@ def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label:
     )
     facts = {"run": run, "split": "test", "classes": manifest["classes"], "data_digest": manifest["digest"]}
     pq.write_table(table.replace_schema_metadata({"jetloom": json.dumps(facts)}), home / "predictions.parquet")
+
+
+def _examples(model: str, manifest: dict) -> dict:
+    generator = np.random.default_rng(11)
+    flat = manifest["kind"] == "jets"
+    looks = {"part": "class token", "salt": "pooled output", "linformer": "pooled output"}.get(model)
+    jets = []
+    for index, name in enumerate(manifest["classes"]):
+        number = 30 + index
+        weight = generator.exponential(size=number)
+        jets.append({
+            "class": name, "row": index, "given": name,
+            "coordinates": generator.normal(0, 0.2, (number, 2 if flat else 3)).tolist(),
+            "pt": generator.exponential(20, number).tolist() if flat else None,
+            "partition": (np.arange(number) // 10).tolist() if model == "salt" else None,
+            "weight": (weight / weight.sum()).tolist() if looks else None, "pooled": None,
+        })  # fmt: skip
+    return {"looks": looks, "partitions": 4 if model == "salt" else None, "jets": jets}
 
 
 def _history(path: Path, seed: int, skill: float) -> None:

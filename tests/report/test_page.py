@@ -17,7 +17,7 @@ from .fabricate import TITLES
 
 FIGURES_OF_JETS = {
     "roc", "rejection", "confusion", "scores", "dependence", "accuracy_vs_cost", "scaling", "throughput", "training",
-    "observables",
+    "observables", "partitions", "attention",
 }  # fmt: skip
 FIGURES_OF_SHAPES = FIGURES_OF_JETS - {"roc", "rejection", "dependence", "observables"}
 

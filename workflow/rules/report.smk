@@ -34,6 +34,7 @@ rule report:
         predictions=[f"{run}/predictions.parquet" for run in RUN_DIRECTORIES],
         training=[f"{run}/training.json" for run in RUN_DIRECTORIES],
         histories=[f"{run}/history.csv" for run in RUN_DIRECTORIES],
+        examples=[f"{run}/examples.json" for run in RUN_DIRECTORIES],
         costs=rules.cost.input,
         manifests=rules.data.input,
     output:
@@ -58,6 +59,7 @@ rule report:
             category="Tables",
             labels={"table": "{table}"},
         ),
+        provenance=f"{HERE}/provenance.json",
     log:
         f"logs/report/{EXPERIMENT.experiment}.log",
     benchmark:
@@ -72,12 +74,13 @@ rule report:
         directory=subpath(output.page, parent=True),
         title=shlex.quote(EXPERIMENT.report.title),
         measured=" ".join(f"--measured {name}" for name in [EXPERIMENT.experiment, *EXPERIMENT.datasets]),
-        code=fingerprint("jetloom.report.build"),
+        code=fingerprint("jetloom.report.build", "jetloom.report.provenance"),
     shell:
         "jetloom report --metrics {input.metrics} --predictions {input.predictions} --training {input.training}"
         " --histories {input.histories} --costs {input.costs} --manifests {input.manifests}"
-        " --config {input.config} --title {params.title}"
-        " --benchmarks logs/benchmarks {params.measured} --output {params.directory} &> {log}"
+        " --examples {input.examples} --config {input.config} --title {params.title}"
+        " --benchmarks logs/benchmarks {params.measured} --provenance {output.provenance}"
+        " --output {params.directory} &> {log}"
 
 
 # MLflow is a viewer: what a dead server does not take is listed, and nothing else waits for it.

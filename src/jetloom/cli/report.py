@@ -1,32 +1,45 @@
 """Verbs that show stored results: report, figure."""
 
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from jetloom.cli.app import Files, app
+from jetloom.cli.app import app
+from jetloom.errors import JetloomError
+
+if TYPE_CHECKING:
+    from jetloom.report.stored import Inputs
+
+Some = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
 
 
 @app.command
 def report(
+    directory: Path | None = None,
     *,
-    metrics: Files,
-    training: Files,
-    predictions: Files,
-    histories: Files,
-    costs: Files,
-    manifests: Files,
+    metrics: Some = (),
+    training: Some = (),
+    predictions: Some = (),
+    histories: Some = (),
+    costs: Some = (),
+    manifests: Some = (),
+    examples: Some = (),
     output: Path,
-    title: str = "Jet taggers compared",
+    title: str | None = None,
     config: Path | None = None,
     benchmarks: Path | None = None,
     measured: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    provenance: Path | None = None,
 ) -> None:
     """Write the page with its tables and figures from stored results; trains nothing, reads no MLflow.
 
     Parameters
     ----------
+    directory
+        Finished experiment whose provenance.json names the files; or name them yourself:
     metrics
         metrics.json of all trainings.
     training
@@ -39,6 +52,8 @@ def report(
         cost.json of the models.
     manifests
         manifest.json of the data sets.
+    examples
+        examples.json of the same trainings, for the figures of single jets.
     output
         Directory for index.html, figures/ and tables/.
     title
@@ -49,42 +64,48 @@ def report(
         Directory of Snakemake's benchmark files, for the table of resources asked for and used.
     measured
         Experiment or data set whose benchmark files count (repeatable).
+    provenance
+        File for the record that ties each number to runs, files, hashes and commits (provenance.json).
     """
     from jetloom.report.build import report as run
+    from jetloom.report.stored import Inputs
 
-    run(
-        metrics,
-        training,
-        predictions,
-        histories,
-        costs,
-        manifests,
-        output,
-        title=title,
-        config=config,
-        benchmarks=benchmarks,
-        measured=measured,
-    )
+    if directory:
+        given = _stored(directory)
+    else:
+        given = Inputs(metrics, training, predictions, histories, costs, manifests, examples, config,
+                       benchmarks=benchmarks, measured=measured)  # fmt: skip
+    given = replace(given, title=title) if title else given
+    run(**given.results, output=output, title=given.title, config=given.config, benchmarks=given.benchmarks,
+        measured=given.measured)  # fmt: skip
+    if provenance:
+        from jetloom.report.provenance import write
+
+        write(provenance, given, output)
 
 
 @app.command
 def figure(
     name: str,
+    directory: Path | None = None,
     *,
-    metrics: Files,
-    training: Files,
-    predictions: Files,
-    histories: Files,
-    costs: Files,
-    manifests: Files,
+    metrics: Some = (),
+    training: Some = (),
+    predictions: Some = (),
+    histories: Some = (),
+    costs: Some = (),
+    manifests: Some = (),
+    examples: Some = (),
     output: Path,
 ) -> None:
-    """Draw one figure again from stored results: PDF, PNG and the numbers behind it as CSV.
+    """Draw one figure, or all, again from stored results: PDF, PNG and the numbers behind it as CSV.
 
     Parameters
     ----------
     name
-        Figure, for example roc (a wrong name lists them all).
+        Figure, for example roc (a wrong name lists them), or all.
+    directory
+        Finished experiment whose provenance.json names the files; or name them yourself:
     metrics
         metrics.json of all trainings.
     training
@@ -97,9 +118,33 @@ def figure(
         cost.json of the models.
     manifests
         manifest.json of the data sets.
+    examples
+        examples.json of the same trainings, for the figures of single jets.
     output
-        Directory of the figures; the others in it stay.
+        Directory of the figures; one figure leaves the others in it as they are, all replace them.
     """
-    from jetloom.report.build import figure as run
+    from jetloom.report import build
+    from jetloom.report.stored import Inputs
 
-    run(name, metrics, training, predictions, histories, costs, manifests, output)
+    if directory:
+        given = _stored(directory)
+    else:
+        given = Inputs(metrics, training, predictions, histories, costs, manifests, examples)
+    if name == "all":
+        build.figures(**given.results, output=output, config=given.config)
+    else:
+        build.figure(name, **given.results, output=output, config=given.config)
+
+
+def _stored(directory: Path) -> "Inputs":
+    """Files of a finished experiment; says on stderr what will not come out byte for byte."""
+    from jetloom.report.provenance import versions
+    from jetloom.report.stored import inputs, other_versions
+
+    if not directory.is_dir():
+        raise JetloomError(f"{directory}: no such directory; a finished experiment is results/<experiment>")
+    given = inputs(directory)
+    others = other_versions(directory, versions())
+    if others:
+        print(f"jetloom: figures may differ by some bytes: {', '.join(others)}", file=sys.stderr)
+    return given

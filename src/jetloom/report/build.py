@@ -44,15 +44,14 @@ def report(
     Raises:
         JetloomError: results that do not belong together, or files that are not results.
     """
-    collection = collect(metrics, training, predictions, histories, costs, manifests, examples)
-    configured = config.read_text() if config else None
-    if configured:
-        collection = titled(collection, yaml.safe_load(configured))
+    collection = _collect(metrics, training, predictions, histories, costs, manifests, examples, config=config)
     efficiency = _efficiency(collection, benchmarks, measured) if benchmarks else None
     with appearing(output / "figures") as directory:
         directory.mkdir()
         _draw(collection, directory, list(FIGURES))
-        text = render(collection, looks(collection.models), directory, title, configured, efficiency)
+        text = render(
+            collection, looks(collection.models), directory, title, config.read_text() if config else None, efficiency
+        )
     colors = looks(collection.models)
     with appearing(output / "tables") as directory:
         directory.mkdir()
@@ -79,9 +78,10 @@ def figures(
     output: Path,
     *,
     examples: Sequence[Path] = (),
+    config: Path | None = None,
 ) -> None:
     """Write all figures, ``<output>/<data set>/<name>.{pdf,png,csv}``, as :func:`report` does."""
-    collection = collect(metrics, training, predictions, histories, costs, manifests, examples)
+    collection = _collect(metrics, training, predictions, histories, costs, manifests, examples, config=config)
     with appearing(output) as directory:
         directory.mkdir()
         _draw(collection, directory, list(FIGURES))
@@ -98,6 +98,7 @@ def figure(
     output: Path,
     *,
     examples: Sequence[Path] = (),
+    config: Path | None = None,
 ) -> None:
     """Write one figure for each data set, ``<output>/<data set>/<name>.{pdf,png,csv}``; others there stay.
 
@@ -106,10 +107,16 @@ def figure(
     """
     if name not in FIGURES:
         raise JetloomError(f"no figure {name!r}; allowed: {', '.join(FIGURES)}")
-    collection = collect(metrics, training, predictions, histories, costs, manifests, examples)
+    collection = _collect(metrics, training, predictions, histories, costs, manifests, examples, config=config)
     if not _draw(collection, output, [name]):
         datasets = ", ".join(dataset.name for dataset in collection.datasets)
         raise JetloomError(f"figure {name}: the results of {datasets} hold nothing to show in it")
+
+
+def _collect(*files: Sequence[Path], config: Path | None) -> Collection:
+    """The results, under the titles of the configuration."""
+    collection = collect(*files)
+    return titled(collection, yaml.safe_load(config.read_text())) if config else collection
 
 
 def _efficiency(collection: Collection, benchmarks: Path, measured: Sequence[str]) -> Table | None:

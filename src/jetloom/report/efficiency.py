@@ -18,6 +18,9 @@ SNAKEMAKES = 250
 LONGER = 2.0
 """Run time to ask for, in units of the longest job seen."""
 
+LATER = {"report", "track_results"}
+"""Rules that do not count: a report that held its own run time would never be the same twice."""
+
 COLUMNS = (
     *("rule", "jobs", "seconds_total", "seconds_longest", "runtime_asked_minutes"),
     *("threads_asked", "cores_used_mean", "cpu_efficiency", "memory_asked_mb", "memory_used_mb"),
@@ -54,13 +57,16 @@ def read_jobs(directory: Path, names: Iterable[str]) -> list[Job]:
         directory: of benchmark files, ``<rule>/<experiment or data set>/....tsv``.
         names: experiments and data sets that count.
     """
-    jobs = []
+    return [
+        job for path in benchmark_files(directory, names) for job in _read(path, path.relative_to(directory).parts[0])
+    ]
+
+
+def benchmark_files(directory: Path, names: Iterable[str]) -> list[Path]:
+    """Benchmark files of some experiments and data sets, but for those of the report and of what follows it."""
     wanted = set(names)
-    for path in sorted(directory.glob("*/**/*.tsv")):
-        rule, name = path.relative_to(directory).parts[:2]
-        if name.removesuffix(".tsv") in wanted:
-            jobs += _read(path, rule)
-    return jobs
+    found = [(path, path.relative_to(directory).parts[:2]) for path in sorted(directory.glob("*/**/*.tsv"))]
+    return [path for path, (rule, name) in found if name.removesuffix(".tsv") in wanted and rule not in LATER]
 
 
 def _read(path: Path, rule: str) -> list[Job]:

@@ -72,9 +72,8 @@ def _section(collection: Collection, dataset: DataSet, figures: Path) -> dict[st
         path = figures / dataset.name / f"{name}.png"
         if path.is_file():
             image, width, height = _embed(path)
-            particle = dataset.particle
             shown.append({
-                "name": name, "title": kind.title.format(particle=particle), "caption": caption(name, dataset),
+                "name": name, "title": kind.title.format(thing=dataset.thing, particle=dataset.particle), "caption": caption(name, dataset),
                 "image": image, "width": width, "height": height,
             })  # fmt: skip
     return {
