@@ -17,6 +17,8 @@ import pytest
 
 from jetloom.errors import JetloomError
 from jetloom.tracking.server import _program
+from jetloom.tracking.store import prepare
+from tests.training.conftest import _one_thread, manifest, results, run_training  # noqa: F401 (fixtures)
 
 
 def free_port() -> int:
@@ -78,6 +80,22 @@ def group() -> Iterator[Group]:
     finally:
         server.stop()
         shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, which take seconds to make."""
+    directory = tmp_path_factory.mktemp("empty")
+    prepare(None, ["exp/other"], directory, directory / "mlflow.json")
+    return directory / "mlflow.db"
+
+
+@pytest.fixture
+def store(empty_database: Path, tmp_path: Path) -> Path:
+    """The file of a store of its own, with the experiment exp/toy."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    prepare(None, ["exp/toy"], tmp_path, tmp_path / "mlflow.json")
+    return tmp_path / "mlflow.json"
 
 
 def wait_until(true, seconds: float = 60) -> None:

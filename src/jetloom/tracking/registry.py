@@ -136,8 +136,9 @@ def register(
             patiently(client.log_artifacts, run_id, scratch)
         source = f"runs:/{run_id}/{FOLDER}"
         found = patiently(client.create_model_version, name, source, run_id, tags=tags).version
-    best = [item for item in known if ALIAS in item.aliases and item.run_id != run_id]
-    wins = not any(_better(item.tags, tags) for item in best)
+    # Asked for by its alias: what a search finds does not say it.
+    aliased = client.get_registered_model(name).aliases.get(ALIAS)
+    wins = not any(_better(item.tags, tags) for item in known if str(item.version) == str(aliased) != str(found))
     if wins:
         patiently(client.set_registered_model_alias, name, ALIAS, found)
     return str(found), wins

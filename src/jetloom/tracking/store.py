@@ -101,6 +101,8 @@ class Clients:
 def reason(error: Exception) -> str:
     """The first line of an error, without passwords."""
     lines = str(error).splitlines()
+    if lines and "ConnectionPool(" in lines[0]:
+        return "it does not answer"
     return masked(lines[0])[:300] if lines else type(error).__name__
 
 
@@ -178,9 +180,10 @@ def experiment_id(client: Any, name: str) -> str:
     """Id of an experiment; it is made, or brought back, if it is not there."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        database = client.tracking_uri.partition("sqlite:///")[2]
-        # A server knows where its artifacts are; those of a file lie beside it.
-        artifacts = (Path(database).parent / "mlartifacts" / name).resolve().as_uri() if database else None
+        uri = client.tracking_uri
+        # A server knows where its artifacts are; those of a file lie beside it, those of a bare database here.
+        place = Path(uri.partition("sqlite:///")[2]).parent / "mlartifacts" / name
+        artifacts = None if uri.startswith(("http", "databricks")) else place.resolve().as_uri()
         campaign, _, dataset = name.partition("/")
         note = f"Trainings of the experiment {campaign} on {dataset}: a run for each model, below it one for each seed."
         return client.create_experiment(name, artifacts, tags={"mlflow.note.content": note})
