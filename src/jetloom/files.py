@@ -1,31 +1,41 @@
 """Files that appear under their name complete or not at all."""
 
 import errno
+import glob
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from jetloom.errors import JetloomError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No room: on the disk, in the user's quota, within the limit of one file."""
+ABANDONED = 86400.0
+"""Seconds after which a file that a process on another host has not touched counts as left behind."""
 
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
     """A name beside ``path`` to write a file or directory under; it takes its place when all of it is on the disk.
 
-    What a killed process left under that name is removed first, and whatever is there after a failure.
+    The name is of this process alone, so that two which write the same do not spoil each other's file. What killed
+    processes left is removed first, and whatever is there after a failure.
 
     Raises:
         JetloomError: no room, with what to do.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+            if left == partial or _abandoned(left, path.name):
+                _remove(left)
         yield partial
         _flush(partial)
         if path.is_dir():
@@ -42,6 +52,17 @@ def appearing(path: Path) -> Iterator[Path]:
 def full(error: OSError, path: Path | str) -> JetloomError:
     """What to tell a user whose disk has no room for ``path``."""
     return JetloomError(f"{path}: {os.strerror(error.errno or errno.ENOSPC)}; make room and give the command again")
+
+
+def _abandoned(partial: Path, name: str) -> bool:
+    """Whether the process is dead that was writing; of one on another host, whether it has not written for a day."""
+    host, _, pid = partial.name[len(name) + 2 : -len(".partial")].rpartition("-")
+    if host == socket.gethostname() and pid.isdigit():
+        return not psutil.pid_exists(int(pid))
+    try:
+        return time.time() - partial.stat().st_mtime > ABANDONED
+    except FileNotFoundError:
+        return False
 
 
 def _no_room(error: BaseException | None) -> OSError | None:

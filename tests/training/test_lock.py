@@ -1,5 +1,6 @@
 """Who may train in a scratch directory."""
 
+import errno
 import json
 import os
 import signal
@@ -82,7 +83,7 @@ def test_other_host(tmp_path, monkeypatch) -> None:
     leave(tmp_path, host="elsewhere")
     ended = threading.Event()
     monkeypatch.setattr(lock, "BEAT", 0.05)
-    beating = threading.Thread(target=lock._beat, args=(tmp_path / "lock", ended))
+    beating = threading.Thread(target=lock.beat, args=(tmp_path / "lock", ended))
     beating.start()
     try:
         with pytest.raises(JetloomError, match="process 1 on elsewhere trains here"):
@@ -102,3 +103,45 @@ def test_one_of_several_at_once(tmp_path) -> None:
     for process in several:
         process.communicate("end\n")
     assert sorted(said) == ["JetloomError"] * 4 + ["held"]
+
+
+def test_dead_owner_that_nobody_has_waited_for(tmp_path) -> None:
+    """A zombie still has its process id."""
+    owner = start(FOREVER, tmp_path)
+    assert owner.stdout.readline() == "held\n"
+    described = json.loads((tmp_path / "lock").read_text())
+    owner.kill()
+    while psutil.Process(owner.pid).status() != psutil.STATUS_ZOMBIE:
+        pass
+    assert not lock.alive(tmp_path / "lock", described, "trains here")
+    with locked(tmp_path):
+        pass
+    owner.wait()
+
+
+def test_no_lock_of_the_kernel(tmp_path, monkeypatch) -> None:
+    """As some network file systems answer."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    with locked(tmp_path):
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+    parent = psutil.Process(os.getppid())
+    leave(tmp_path, pid=parent.pid, started=parent.create_time())
+    with pytest.raises(JetloomError, match=f"process {parent.pid} on"):
+        locked(tmp_path).__enter__()
+
+
+def test_whoever_was_halted_until_another_took_over_ends(tmp_path) -> None:
+    code = "from jetloom.training import lock\nlock.BEAT = 0.05\n" + FOREVER
+    owner = start(code, tmp_path, stderr=subprocess.PIPE)
+    assert owner.stdout.readline() == "held\n"
+    owner.send_signal(signal.SIGSTOP)
+    leave(tmp_path, host="elsewhere")
+    owner.send_signal(signal.SIGCONT)
+    _, said = owner.communicate(timeout=30)
+    assert owner.returncode == 1
+    assert "another process goes on with this training; this one ends" in said
+    assert json.loads((tmp_path / "lock").read_text())["host"] == "elsewhere"

@@ -1,9 +1,11 @@
 """One training at a time in a scratch directory."""
 
+import errno
 import fcntl
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -35,7 +37,7 @@ def locked(directory: Path) -> Iterator[None]:
     path = directory / "lock"
     file = _acquire(path)
     ended = threading.Event()
-    threading.Thread(target=_beat, args=(path, ended), name="lock", daemon=True).start()
+    threading.Thread(target=beat, args=(path, ended, identity()), name="lock", daemon=True).start()
     try:
         yield
     finally:
@@ -55,16 +57,20 @@ def _acquire(path: Path) -> IO[str]:
             owner = _read(file)
             file.close()
             raise _held(path, owner) from None
+        except OSError as error:
+            # Some network file systems know no such lock; what the file says has to do there.
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
         if not _is_at(path, file):
             file.close()
             continue
         owner = _read(file)
-        if owner is not None and _alive(path, owner):
+        if owner is not None and alive(path, owner, "trains here"):
             file.close()
             raise _held(path, owner)
         try:
             file.truncate(0)
-            file.write(json.dumps(_identity()))
+            file.write(json.dumps(identity()))
             file.flush()
         except OSError as error:
             with suppress(OSError):
@@ -78,8 +84,8 @@ def _held(path: Path, owner: dict[str, Any] | None) -> JetloomError:
     return JetloomError(f"{path}: {who} trains here; wait for it or end it")
 
 
-def _identity() -> dict[str, Any]:
-    # A process id is used again; with the start time it is not.
+def identity() -> dict[str, Any]:
+    """Who this process is: ``host``, ``pid`` and, since process ids are used again, ``started`` (since 1970)."""
     process = psutil.Process()
     return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
 
@@ -99,19 +105,28 @@ def _is_at(path: Path, file: IO[str]) -> bool:
         return False
 
 
-def _alive(path: Path, owner: dict[str, Any]) -> bool:
+def alive(path: Path, owner: dict[str, Any], doing: str) -> bool:
+    """Whether the process that a file names is at work; on another host, whether the file's time goes on.
+
+    Args:
+        path: of the file.
+        owner: as of :func:`identity`.
+        doing: what it does there, for the user who waits.
+    """
     if owner["host"] != socket.gethostname():
-        return not _silent(path, owner)
+        return not _silent(path, owner, doing)
     try:
-        # Not all network file systems know the kernel's lock.
-        return owner["pid"] != os.getpid() and abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 2
+        process = psutil.Process(owner["pid"])
+        same = owner["pid"] != os.getpid() and abs(process.create_time() - owner["started"]) < 2
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
 
 
-def _silent(path: Path, owner: dict[str, Any]) -> bool:
+def _silent(path: Path, owner: dict[str, Any], doing: str) -> bool:
     """Watch the file's time; by this host's clock alone, so that the other's may be wrong."""
-    print(f"{path}: process {owner['pid']} on {owner['host']} trained here; waiting for a sign of life", flush=True)
+    who = f"process {owner['pid']} on {owner['host']}"
+    print(f"{path}: {who} {doing}, if it lives; waiting {SILENCE:.0f} s for a sign of it", flush=True)
     began, first = time.monotonic(), _time_of(path)
     while time.monotonic() - began < SILENCE:
         time.sleep(min(5.0, SILENCE / 10))
@@ -126,7 +141,23 @@ def _time_of(path: Path) -> int:
         return os.fstat(file.fileno()).st_mtime_ns
 
 
-def _beat(path: Path, ended: threading.Event) -> None:
+def beat(path: Path, ended: threading.Event, own: dict[str, Any] | None = None) -> None:
+    """Give signs of life until ``ended`` is set.
+
+    Args:
+        path: file that names this process.
+        own: its content. Whoever was halted for so long that another one took over ends when it wakes.
+    """
     while not ended.wait(BEAT):
-        with suppress(FileNotFoundError):
+        # A file server that is away for a moment is no reason to fall silent.
+        with suppress(OSError):
+            if own is not None and _replaced(path, own):
+                print(f"{path}: another process goes on with this training; this one ends", file=sys.stderr, flush=True)
+                os._exit(1)
             os.utime(path)
+
+
+def _replaced(path: Path, own: dict[str, Any]) -> bool:
+    with path.open() as file:
+        owner = _read(file)
+    return owner is not None and owner != own
