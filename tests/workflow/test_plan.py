@@ -2,6 +2,8 @@
 
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -78,11 +80,13 @@ def test_a_mistake_in_the_configuration_stops_before_any_job(fresh, change, word
 
 def test_the_profile_for_htcondor_has_a_plan(fresh):
     """Its plugin understands every key; no pool has ever run it."""
-    pytest.importorskip("snakemake_executor_plugin_htcondor", reason="the extra [htcondor] is not installed")
+    plugin = Path(sys.prefix) / "htcondor"
+    if not plugin.is_dir():
+        pytest.skip("no plugin for HTCondor: .ci/run says how to install it beside the environment")
     done = subprocess.run(
         ["snakemake", "--profile", "profiles/htcondor", "--dry-run"],
         cwd=fresh.path,
-        env=fresh.environment,
+        env=fresh.environment | {"PYTHONPATH": f"{fresh.path}/src:{plugin}"},
         capture_output=True,
         text=True,
     )
