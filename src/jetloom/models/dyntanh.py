@@ -30,6 +30,20 @@ def keras_linear_(linear: nn.Linear) -> None:
         nn.init.zeros_(linear.bias)
 
 
+CACHED = 1 << 17
+"""Numbers of the largest tensor of a pass that computes without gradients on a CPU: half a megabyte stays in the
+cache of a core, and the allocator reuses it where it would ask the system for fresh pages."""
+
+
+def per_row(linear: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer on rows (B, N, D), whose result (B, N, K) lies in memory as (B, K, N).
+
+    Sums, maxima and softmax over channels or mixtures then run along memory; elementwise steps keep the order.
+    """
+    weight = linear.weight.expand(x.shape[0], -1, -1)
+    return torch.baddbmm(linear.bias[:, None], weight, x.transpose(1, 2)).transpose(1, 2)
+
+
 class DynTanh(nn.Module):
     """tanh(alpha x + beta) with two learned numbers, in the place of a normalisation."""
 
@@ -39,6 +53,9 @@ class DynTanh(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float32 and x.device.type == "cpu" and not keep_dense():
+            # tanh u = 2 sigmoid(2 u) - 1, and torch's sigmoid is six times as fast as its tanh.
+            return (x * (2 * self.alpha)).add_(2 * self.beta).sigmoid_().mul(2.0).sub_(1.0)
         return torch.tanh(self.alpha * x + self.beta)
 
 
@@ -67,9 +84,9 @@ class Block(nn.Module):
         """(B, N, d) to (B, N, d)."""
         if layout.mask is not None:
             # Queries, keys and values have no bias: a zero row adds nothing to any sum and scores zero everywhere.
-            x = x.masked_fill(~layout.mask[..., None], 0.0)
+            x = x * layout.mask[..., None].to(x.dtype)
         x = self.norm1(x + self.attention(x, layout))  # (5)
-        return self.norm2(x + self.fc2(functional.relu(self.fc1(x))))  # (6)
+        return self.norm2(x + per_row(self.fc2, per_row(self.fc1, x).relu_()))  # (6)
 
 
 class SmallTagger(nn.Module):
@@ -125,17 +142,37 @@ class SmallTagger(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch to logits (B, C). Uses features and mask, and vectors and coordinates for the sort."""
+        if not (keep_dense() or torch.is_grad_enabled() or batch.mask.is_cuda):
+            jets = max(1, CACHED * torch.get_num_threads() // (batch.mask.shape[1] * self.embed.out_features))
+            if len(batch.mask) > jets:
+                return self.in_parts(batch, jets)
         x, layout = self.arrange(batch)
-        x = functional.relu(self.embed(x))  # (2)
+        x = per_row(self.embed, x).relu_()  # (2)
         for block in self.blocks:
             x = block(x, layout)
         if layout.mask is not None:
             # tanh never falls below -1, so a row of -1 never is the maximum.
-            x = x.masked_fill(~layout.mask[..., None], -1.0)
+            real = layout.mask[..., None].to(x.dtype)
+            x = x * real + (real - 1)
         x = x.amax(1)  # (7)
         for layer in self.hidden:
             x = functional.relu(layer(x))
         return self.head(x)
+
+    def in_parts(self, batch: Batch, jets: int) -> Tensor:
+        """Logits (B, C) from so many jets at a time, jets of like length together and no wider than the longest."""
+        slot = torch.arange(1, batch.mask.shape[1] + 1, device=batch.mask.device)
+        width = (batch.mask * slot).amax(1)
+        order = width.argsort() if self.masked else torch.arange(len(width), device=width.device)
+        logits = None
+        for part in order.split(jets):
+            longest = max(1, int(width[part].max())) if self.masked else len(slot)
+            some = Batch(*(x if x is None else (x[part, :longest] if x.dim() > 1 else x[part]) for x in batch))
+            answer = self(some)
+            logits = answer.new_empty(len(order), answer.shape[1]) if logits is None else logits
+            logits[part] = answer
+        assert logits is not None
+        return logits
 
     def arrange(self, batch: Batch) -> tuple[Tensor, Layout]:
         """(1): features (B, N, F) in the order in which the network reads them, and where the particles are.

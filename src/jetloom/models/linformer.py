@@ -36,7 +36,10 @@ class Projection(nn.Module):
 
     def mix(self, weight: Tensor, x: Tensor, layout: Layout) -> Tensor:
         """Weight (H, n, p) and rows (B, N, d), N <= n, to the mixtures (B, H, p, d)."""
-        return torch.einsum("hnj,bnd->bhjd", weight[:, : x.shape[1]], x)
+        number, width = x.shape[1:]
+        rows = x.transpose(1, 2).reshape(-1, number)
+        mixtures = rows @ weight[:, :number].transpose(0, 1).flatten(1)
+        return mixtures.view(-1, width, len(weight), weight.shape[2]).permute(0, 2, 3, 1)
 
 
 class ProjectedAttention(nn.Module):
@@ -111,8 +114,9 @@ class ProjectedAttention(nn.Module):
         value = self.value.weight.unflatten(0, (self.heads, -1))
         value_to_output = torch.einsum("hev,ohe->hvo", value, self.out.weight.unflatten(1, (self.heads, -1)))
         per_output = torch.einsum("bhjv,hvo->bhjo", values, value_to_output)
-        weights = self.weights(x, keys, layout).flatten(1, 2).transpose(1, 2)
-        return torch.bmm(weights.to(per_output.dtype), per_output.flatten(1, 2)) + self.out.bias
+        weights = self.weights(x, keys, layout).flatten(1, 2)
+        attended = torch.bmm(per_output.flatten(1, 2).transpose(1, 2), weights.to(per_output.dtype))
+        return (attended + self.out.bias[:, None]).transpose(1, 2)
 
 
 class Linformer(SmallTagger):

@@ -65,7 +65,10 @@ class PartitionedProjection(Projection):
         partitions = weight.shape[1]
         rows = partition(x, layout, partitions, self.length)
         used, slots = rows.shape[1:3]
-        mixtures = torch.einsum("hjl,bjld->bhjd", weight[:, :used, :slots], rows)
+        # One product of matrices per partition, of the rows of all jets and channels with the weights of all heads.
+        rows = rows.permute(1, 0, 3, 2).reshape(used, -1, slots)
+        mixtures = torch.bmm(rows, weight[:, :used, :slots].permute(1, 2, 0))
+        mixtures = mixtures.view(used, x.shape[0], x.shape[2], len(weight)).permute(1, 3, 0, 2)
         return mixtures if used == partitions else functional.pad(mixtures, (0, 0, 0, partitions - used))
 
     def empty(self, layout: Layout) -> Tensor | None:
@@ -124,7 +127,10 @@ class ScoreConvolution(nn.Module):
     def forward(self, scores: Tensor) -> Tensor:
         """(B, H, p, N) to the same shape."""
         weight, bias = self.folded()
-        return functional.conv1d(scores.flatten(0, 1), weight, bias, padding="same").view(scores.shape)
+        heads = scores.shape[1]
+        weight, bias = weight.repeat(heads, 1, 1), bias.repeat(heads)
+        scores = functional.conv1d(scores.flatten(1, 2), weight, bias, padding=weight.shape[2] // 2, groups=heads)
+        return scores.unflatten(1, (heads, -1))
 
 
 class SalTAttention(ProjectedAttention):
