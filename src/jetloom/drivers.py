@@ -40,7 +40,7 @@ def enter(directory: Path) -> list[str]:
     note = notes / f"{own['host']}-{own['pid']}.json"
     others = [path for path in notes.glob("*.json") if path != note]
     note.write_text(json.dumps(own))
-    os.environ[VARIABLE] = _name(own)
+    os.environ[VARIABLE] = name_of(own)
     _keep(note)
     dead = [(path, owner) for path in others if (owner := _dead(path)) is not None]
     said = []
@@ -66,7 +66,7 @@ def end_jobs(owner: dict[str, Any]) -> list[str]:
             environment = process.environ()
             # Jobs of a cluster have the variable too; SLURM ends those.
             here = environment.get("SLURM_JOB_ID") == os.environ.get("SLURM_JOB_ID")
-            if environment.get(VARIABLE) == _name(owner) and here and process.pid != os.getpid():
+            if environment.get(VARIABLE) == name_of(owner) and here and process.pid != os.getpid():
                 left[process] = f"{' '.join(process.cmdline()[:3])} (process {process.pid})"
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
@@ -85,7 +85,7 @@ def others(directory: Path) -> list[dict[str, Any]]:
     """Workflows that run in a directory beside this process: ``host``, ``pid``, ``started`` (seconds since 1970)."""
     notes = (directory / ".snakemake" / "workflows").glob("*.json")
     found = [owner for path in notes if (owner := _read(path)) is not None and _dead(path) is None]
-    return [owner for owner in found if _name(owner) != _name(identity())]
+    return [owner for owner in found if name_of(owner) != name_of(identity())]
 
 
 def refusal(directory: Path) -> str:
@@ -130,5 +130,6 @@ def _read(path: Path) -> dict[str, Any] | None:
     return owner if {"host", "pid", "started"} <= owner.keys() else None
 
 
-def _name(owner: dict[str, Any]) -> str:
+def name_of(owner: dict[str, Any]) -> str:
+    """A workflow in one word, as the environment of its jobs has it."""
     return f"{owner.get('host')}-{owner.get('pid')}-{owner.get('started')}"
