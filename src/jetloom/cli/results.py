@@ -1,4 +1,4 @@
-"""Verbs that keep finished results: verify, archive."""
+"""Verbs for finished results: verify, archive, compare."""
 
 import sys
 from pathlib import Path
@@ -45,3 +45,23 @@ def archive(directory: Path, *, output: Path | None = None, checkpoints: bool = 
     target = output or directory.absolute().with_suffix(".zip")
     members = run(directory, target, checkpoints=checkpoints)
     print(f"{target}: {len(members)} files, {target.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command
+def compare(first: Path, second: Path, *others: Path, output: Path | None = None) -> None:
+    """Put finished experiments side by side: the same models, what differs in how they were made, what they reach.
+
+    Parameters
+    ----------
+    first
+        Directory of the reference, with its provenance.json.
+    second
+        Directory of another finished experiment.
+    others
+        More of them.
+    output
+        Directory for one table for each data set as HTML, LaTeX, CSV and Markdown; default: Markdown on the terminal.
+    """
+    from jetloom.report.compare import compare as run
+
+    print(run([first, second, *others], output), end="")

@@ -11,7 +11,6 @@ from jetloom.config import resolve_training
 from jetloom.options import check_options
 from jetloom.options import options as options_of
 from jetloom.report.collect import Entry
-from jetloom.report.numbers import scaled
 from jetloom.report.published import PublishedTable, Row
 
 TOLERANCE = 0.1
@@ -61,7 +60,7 @@ def _data(table: PublishedTable, row: Row, manifest: dict[str, Any]) -> list[str
         if abs(ours - published) > TOLERANCE * published:
             word = {"train": "training", "test": "test"}[split]
             thing = "jets" if manifest["kind"] == "jets" else "shapes"
-            found.append(f"{scaled(ours)} {word} {thing}, published {scaled(published)}")
+            found.append(f"{ours:,} {word} {thing}, published {published:,}")
     classes = presets.read("datasets", table.dataset)["classes"]
     if manifest["classes"] != classes:
         found.append(f"{len(manifest['classes'])} classes, published {len(classes)}")

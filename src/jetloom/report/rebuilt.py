@@ -10,7 +10,14 @@ from jetloom.report.likeness import differences
 from jetloom.report.numbers import Figure
 from jetloom.report.profiler import profiler_flops
 from jetloom.report.published import PublishedTable, Row, Value, names, published
-from jetloom.report.statistics import combined_interval, mean_rejection_over_seeds, over_seeds, rejection_at
+from jetloom.report.statistics import (
+    apart,
+    combined_interval,
+    mean_rejection_over_seeds,
+    over_seeds,
+    rejection_at,
+    symmetric_interval,
+)
 
 SHARES = ("accuracy", "auc")
 
@@ -129,16 +136,11 @@ def pull(ours: Figure, theirs: Value, metric: str, table: PublishedTable, test_j
     """
     if ours.value is None or ours.low is None or ours.high is None:
         return None
-    low, high = combined_interval(ours) if metric.startswith("rejection") else _symmetric(ours)
+    low, high = combined_interval(ours) if metric.startswith("rejection") else symmetric_interval(ours)
     if high is None:
         return None
-    their_low, their_high = published_interval(ours, theirs, metric, table, test_jets)
-    difference = ours.value - theirs.value
-    if difference >= 0:
-        combined = math.hypot(ours.value - low, their_high - theirs.value)
-    else:
-        combined = math.hypot(high - ours.value, theirs.value - their_low)
-    return difference / combined if combined > 0 else None
+    theirs_interval = published_interval(ours, theirs, metric, table, test_jets)
+    return apart((ours.value, low, high), (theirs.value, *theirs_interval))
 
 
 def published_interval(
@@ -161,15 +163,6 @@ def garwood(count: float, confidence: float = 0.68) -> tuple[float, float]:
     tail = (1 - confidence) / 2
     low = float(gammaincinv(count, tail)) if count > 0 else 0.0
     return low, float(gammaincinv(count + 1, 1 - tail))
-
-
-def _symmetric(figure: Figure) -> tuple[float, float]:
-    assert figure.value is not None and figure.low is not None and figure.high is not None
-    scatter = (figure.spread or 0.0) / math.sqrt(figure.seeds)
-    return (
-        figure.value - math.hypot(figure.value - figure.low, scatter),
-        figure.value + math.hypot(figure.high - figure.value, scatter),
-    )
 
 
 def _line(table: PublishedTable, name: str, row: Row, collection: Collection) -> Line:

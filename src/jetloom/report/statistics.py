@@ -64,6 +64,30 @@ def combined_interval(figure: Figure) -> tuple[float, float | None]:
     return 1 / (efficiency + up), 1 / (efficiency - down) if figure.high and down < efficiency else None
 
 
+def symmetric_interval(figure: Figure) -> tuple[float, float]:
+    """Ends of the interval of an accuracy or AUC with the scatter of the mean over seeds added in quadrature."""
+    if figure.value is None or figure.low is None or figure.high is None:
+        raise ValueError("a limit has no interval")
+    scatter = (figure.spread or 0.0) / math.sqrt(figure.seeds)
+    return (
+        figure.value - math.hypot(figure.value - figure.low, scatter),
+        figure.value + math.hypot(figure.high - figure.value, scatter),
+    )
+
+
+def apart(first: tuple[float, float, float], second: tuple[float, float, float]) -> float | None:
+    """Difference of two figures (value, low, high), in units of the combined uncertainty.
+
+    Of each interval the side towards the other figure counts; None: neither has an uncertainty.
+    """
+    difference = first[0] - second[0]
+    if difference >= 0:
+        combined = math.hypot(first[0] - first[1], second[2] - second[0])
+    else:
+        combined = math.hypot(first[2] - first[0], second[0] - second[1])
+    return difference / combined if combined > 0 else None
+
+
 def survivors(entry: Entry, signal: str) -> float:
     """Background jets behind a rejection, mean over seeds."""
     items = [result.metrics["values"]["rejection"][signal] for result in entry.results]

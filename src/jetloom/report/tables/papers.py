@@ -46,13 +46,14 @@ def paper_table(rebuilt: Rebuilt) -> Table:
         Cell("Data", hint="digest of the tensors' manifest"),
         Cell("Commit"),
     ]
+    numbers = _source_numbers(rebuilt, (*performance, *counts))
     rows = []
     for line in rebuilt.lines:
         leading = _leading(line, rebuilt, performance)
         if line.entry is not None:
             rows.append((line.entry.model, _ours(line, rebuilt, performance, counts, leading)))
         if line.row.values:
-            rows.append((_color(line), _theirs(line, rebuilt, performance, counts, leading)))
+            rows.append((_color(line), _theirs(line, rebuilt, performance, counts, leading, numbers)))
         if line.alike and line.row.values:
             rows.append((_color(line), _difference(line, rebuilt, performance, counts, leading)))
     statuses = {
@@ -62,6 +63,7 @@ def paper_table(rebuilt: Rebuilt) -> Table:
         if (value := rebuilt.table.value(line.name, metric))
     }
     footnotes = [FOOTNOTES[status] for status in FOOTNOTES if status in statuses]
+    footnotes += [(number, text) for text, number in numbers.items()]
     entries = [line.entry for line in rebuilt.lines if line.entry is not None]
     return Table(
         f"{rebuilt.table.title}: ours and published",
@@ -212,7 +214,12 @@ def _ours(
 
 
 def _theirs(
-    line: Line, rebuilt: Rebuilt, performance: list[str], counts: list[str], leading: dict[str, float | None]
+    line: Line,
+    rebuilt: Rebuilt,
+    performance: list[str],
+    counts: list[str],
+    leading: dict[str, float | None],
+    numbers: dict[str, str],
 ) -> list[Cell]:
     cells = _tagger(line, "published")
     sources = []
@@ -221,7 +228,7 @@ def _theirs(
         if theirs is None:
             cells.append(Cell("–", leading.get(metric)))
             continue
-        sources.append(f"{theirs.source.text} ({theirs.source.status})")
+        sources.append(_source(theirs))
         if metric in COUNTS:
             count = _count(metric, theirs.value)
             cells.append(Cell(count.text, theirs.value, sources[-1], mark=MARKS[theirs.source.status]))
@@ -229,7 +236,12 @@ def _theirs(
             spread = () if theirs.spread is None else (_like_printed(theirs, theirs.spread),)
             text = _like_printed(theirs, theirs.value)
             cells.append(Cell(text, leading[metric], sources[-1], spread, mark=MARKS[theirs.source.status]))
-    cells += [Cell("–", None), Cell("; ".join(dict.fromkeys(sources))), Cell("–", None), Cell("–", None)]
+    cells += [
+        Cell("–", None),
+        Cell(" ".join(dict.fromkeys(numbers[source] for source in sources)), hint="; ".join(dict.fromkeys(sources))),
+        Cell("–", None),
+        Cell("–", None),
+    ]
     return cells
 
 
@@ -255,6 +267,17 @@ def _difference(
             )
             cells.append(Cell(text, relative))
     return [*cells, *(Cell("–", None) for _ in range(4))]
+
+
+def _source(theirs: Value) -> str:
+    return f"{theirs.source.text} ({theirs.source.status})"
+
+
+def _source_numbers(rebuilt: Rebuilt, metrics: Sequence[str]) -> dict[str, str]:
+    """Sources by the number under which the footnotes list them."""
+    values = [rebuilt.table.value(line.name, metric) for line in rebuilt.lines for metric in metrics]
+    texts = dict.fromkeys(_source(value) for value in values if value is not None)
+    return {text: f"[{number}]" for number, text in enumerate(texts, start=1)}
 
 
 def _count(metric: str, value: float | None) -> Cell:
