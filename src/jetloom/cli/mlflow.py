@@ -77,6 +77,24 @@ def mlflow_sync(*places: Path, uri: str | None = None) -> None:
     sync(places or (Path("results"),), uri)
 
 
+@mlflow.command(name="export")
+def mlflow_export(output: Path, *, uri: str | None = None, directory: Path = Path("results")) -> None:
+    """Write all runs as a static table.
+
+    Parameters
+    ----------
+    output
+        File that ends in .csv or .html.
+    uri
+        Tracking server; default: MLFLOW_TRACKING_URI, else the SQLite file in DIRECTORY.
+    directory
+        Directory of the default store.
+    """
+    from jetloom.tracking.table import export
+
+    export(uri, directory, output)
+
+
 @mlflow.command(name="ui")
 def mlflow_ui(*, uri: str | None = None, directory: Path = Path("results"), port: int = 5000) -> None:
     """Open the MLflow UI on the right store.

@@ -21,7 +21,13 @@ TIMEOUTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
 }
-QUIET = {"MLFLOW_ENABLE_ASYNC_LOGGING": "false", "GIT_PYTHON_REFRESH": "quiet", "MLFLOW_DISABLE_TELEMETRY": "true"}
+QUIET = {
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # It would print the address with its password.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
 LOCK_RETRIES = 5
 
 
@@ -44,11 +50,12 @@ def default_uri(directory: Path) -> str:
     return f"sqlite:///{(directory / 'mlflow.db').resolve()}"
 
 
-def choose_uri(uri: str | None, directory: Path) -> str:
+def choose_uri(uri: str | None, directory: Path, *, must_exist: bool = False) -> str:
     """The configured URI, else ``MLFLOW_TRACKING_URI``, else the SQLite store of the results directory.
 
     Raises:
-        JetloomError: a file store, which MLflow no longer writes, or a password in the configuration.
+        JetloomError: a file store, which MLflow no longer writes, a password in the configuration, or no SQLite store
+            where one must exist.
     """
     if uri is not None and masked(uri) != uri:
         raise JetloomError(
@@ -61,6 +68,8 @@ def choose_uri(uri: str | None, directory: Path) -> str:
             f"tracking.uri: {masked(chosen)} is a file store, which MLflow no longer writes; "
             "expected http(s)://..., sqlite:///... or postgresql://..."
         )
+    if must_exist and chosen == default_uri(directory) and not (directory / "mlflow.db").is_file():
+        raise JetloomError(f"{directory / 'mlflow.db'}: no store yet; run the workflow first (`make demo`)")
     return chosen
 
 
@@ -216,12 +225,10 @@ def ui(uri: str | None, directory: Path, port: int) -> None:
     Raises:
         JetloomError: there is no store yet.
     """
-    chosen = choose_uri(uri, directory)
+    chosen = choose_uri(uri, directory, must_exist=True)
     if chosen.startswith("http"):
         print(f"The runs are on a server: {masked(chosen)}")
         return
-    if chosen == default_uri(directory) and not (directory / "mlflow.db").is_file():
-        raise JetloomError(f"{directory / 'mlflow.db'}: no store yet; run the workflow first (`make demo`)")
     print(f"MLflow: http://127.0.0.1:{port}  (store {masked(chosen)}; Ctrl-C ends it)", flush=True)
     # By the environment: a password among the arguments could be read by everybody on this machine.
     environment = os.environ | {"MLFLOW_BACKEND_STORE_URI": chosen, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
