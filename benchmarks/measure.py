@@ -57,6 +57,7 @@ def interleaved(
     rounds: int = ROUNDS,
     warm_up: int = 1,
     device: torch.device | str = "cpu",
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Timing]:
     """Time contenders in turn, round by round, so that a slow minute of the machine hits all of them.
 
@@ -65,6 +66,7 @@ def interleaved(
         rounds: measurements of each.
         warm_up: rounds before, not counted.
         device: waited for at the end of each measurement.
+        clock: ``time.process_time`` on a busy machine, with one thread: others then hardly disturb.
 
     Raises:
         ValueError: fewer than one round.
@@ -78,11 +80,11 @@ def interleaved(
         # The order turns too: nobody always runs on caches that the same other one left behind.
         for name in names[index % len(names) :] + names[: index % len(names)]:
             synchronise(device)
-            start = time.perf_counter()
+            start = clock()
             contenders[name]()
             synchronise(device)
             if index >= warm_up:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {
         name: Timing(statistics.median(values), min(values), max(values), values) for name, values in seconds.items()
     }
@@ -94,15 +96,19 @@ def ratio(slow: Timing, fast: Timing) -> dict[str, float]:
     return {"median": statistics.median(values), "low": min(values), "high": max(values)}
 
 
-def machine_rates(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Rates:
+def machine_rates(
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Rates:
     """Measured rate of a matrix product and of a copy, the best of several tries."""
     device = torch.device(device)
     size = MATRIX * 4 if device.type == "cuda" else MATRIX
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     source = torch.zeros(COPY_BYTES // 4, device=device)
     target = torch.empty_like(source)
-    product = interleaved({"product": lambda: a @ b}, rounds=7, warm_up=2, device=device)["product"]
-    copy = interleaved({"copy": lambda: target.copy_(source)}, rounds=7, warm_up=2, device=device)["copy"]
+    product = interleaved({"product": lambda: a @ b}, rounds=7, warm_up=2, device=device, clock=clock)["product"]
+    copy = interleaved({"copy": lambda: target.copy_(source)}, rounds=7, warm_up=2, device=device, clock=clock)["copy"]
     return Rates(2 * size**3 / product.low, 2 * COPY_BYTES / copy.low)
 
 

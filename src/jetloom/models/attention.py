@@ -1,8 +1,12 @@
 """Multi-head attention as several papers share it."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor, autograd, nn
 from torch.nn import functional
+
+from jetloom.models.dropout import applied, kept
 
 CLOSED = -1e4
 """Added to the score of a padded key: its weight is exactly zero as soon as one key is real, and a jet without any
@@ -41,17 +45,47 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor |
     return attended.flatten(-2)
 
 
+class _Products(autograd.Function):
+    """Attention with a bias that learns, by batched matrix products; keeps no more than the backward pass needs."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, scale: float
+    ) -> Tensor:
+        """(G, Nq, K), (G, Nk, K), (G, Nk, K) and (G, Nq, Nk) to (G, Nq, K), with G = B H."""
+        if bias is None:
+            scores = (query * scale) @ key.transpose(1, 2)
+        else:
+            scores = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale)
+        weights = scores.softmax(-1)
+        mask, ctx.factor = kept(weights.shape, dropout) if dropout else (None, 1.0)
+        ctx.scale = scale
+        ctx.save_for_backward(query, key, value, weights, mask)
+        return (weights if mask is None else applied(weights, mask, ctx.factor)) @ value
+
+    @staticmethod
+    @autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, weights, mask = ctx.saved_tensors
+        used = weights if mask is None else applied(weights, mask, ctx.factor)
+        to_value = used.transpose(1, 2) @ gradient
+        to_weights = gradient @ value.transpose(1, 2)
+        if mask is not None:
+            to_weights = applied(to_weights, mask, ctx.factor)
+        to_scores = torch._softmax_backward_data(to_weights, weights, -1, weights.dtype)
+        to_query = (to_scores @ key).mul_(ctx.scale)
+        to_key = (to_scores.transpose(1, 2) @ query).mul_(ctx.scale)
+        return to_query, to_key, to_value, to_scores if ctx.needs_input_grad[3] else None, None, None
+
+
 def _by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
     """(B, H, Nq, K) and (B, H, Nk, K) to (B, H, Nq, K), by two batched matrix products."""
     shape = (*query.shape[:-1], key.shape[-2])
-    scale = query.shape[-1] ** -0.5
-    if bias is None:
-        scores = query.flatten(0, 1) * scale @ key.flatten(0, 1).transpose(1, 2)
-    else:
-        bias = bias.expand(shape).flatten(0, 1)
-        scores = torch.baddbmm(bias, query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), alpha=scale)
-    weights = functional.dropout(scores.softmax(-1).to(value.dtype), dropout, dropout > 0)
-    return (weights @ value.flatten(0, 1)).view(query.shape)
+    rows = None if bias is None else bias.expand(shape).flatten(0, 1)
+    flat = (x.flatten(0, 1) for x in (query, key, value))
+    # All of one precision, as they come: autocast would widen the softmax, and the backward pass knows no autocast.
+    with torch.autocast("cpu", enabled=False):
+        return _Products.apply(*flat, rows, dropout, query.shape[-1] ** -0.5).view(query.shape)
 
 
 class Projections(nn.Module):

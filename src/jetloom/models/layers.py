@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jetloom.batch import Batch
+
 
 def keep_dense() -> bool:
     """True while torch.compile or torch.export records a graph.
@@ -12,6 +14,17 @@ def keep_dense() -> bool:
     along and masked instead of being left out. The result is the same.
     """
     return torch.compiler.is_compiling()
+
+
+def trimmed(batch: Batch) -> Batch:
+    """The batch without the slots that no jet fills, behind its last real particle; a recorded graph keeps them."""
+    if keep_dense():
+        return batch
+    filled = batch.mask.any(0).nonzero()
+    width = int(filled[-1]) + 1 if len(filled) else 1
+    if width >= batch.mask.shape[1]:
+        return batch
+    return Batch(*(None if x is None else x[:, :width] for x in batch[:4]), batch.label)
 
 
 class Packing:

@@ -14,7 +14,8 @@ from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.kinematics import listed_pair_features
 from jetloom.models.attention import Projections, attend, key_bias
-from jetloom.models.layers import Packing, RealBatchNorm, keep_dense
+from jetloom.models.dropout import dropout
+from jetloom.models.layers import Packing, RealBatchNorm, keep_dense, trimmed
 
 ChannelOrder = Literal["weaver0.4", "weaver0.5"]
 
@@ -123,7 +124,7 @@ class Block(nn.Module):
         self.w_resid = nn.Parameter(torch.ones(width))
 
     def drop(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
     @property
     def attention_dropout(self) -> float:
@@ -248,6 +249,7 @@ class ParT(ClassAttentionModel):
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch to logits (B, C). Uses features, vectors (with pair bias) and mask."""
+        batch = trimmed(batch)
         packing = Packing(batch.mask)
         x = self.embed(packing.pack(batch.features), packing.real)
         if self.pair_embed is None:
