@@ -295,6 +295,9 @@ class Experiment(Strict):
     tracking: Tracking = Field(Tracking(), description="where MLflow runs go")
     per_dataset: dict[str, DatasetChanges] = Field(default_factory=dict, description="changes of single data sets")
     per_model: dict[str, ModelChanges] = Field(default_factory=dict, description="changes of single models")
+    paper: bool = Field(
+        False, description="for publication: refuses to start from a working tree with uncommitted changes"
+    )
     scale: str | None = Field(None, description="one of `scales`: run the experiment with these changes")
     scales: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="named changes of the whole file, for example a tiny form of the experiment"
@@ -314,6 +317,8 @@ class Experiment(Strict):
             raise JetloomError(_unknown("scale", str(scale), list(scales)))
         scaled = merge({key: value for key, value in values.items() if key not in ("scale", "scales")}, scales[scale])
         scaled["experiment"] = f"{values.get('experiment')}-{scale}"
+        # A trial is not what is published.
+        scaled["paper"] = scales[scale].get("paper", False)
         # What a smaller form leaves out is no mistake there.
         of_datasets = {key: value for key, value in (scaled.get("per_dataset") or {}).items()
                        if key in scaled.get("datasets", [])}  # fmt: skip

@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 
+from jetloom.errors import JetloomError
+
 PACKAGES = (
     "jetloom",
     "torch",
@@ -57,6 +59,29 @@ def git(directory: Path | None = None) -> dict[str, Any]:
     except FileNotFoundError:
         return {"commit": None, "dirty": None}
     return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+
+
+def require_commit(directory: Path | None = None) -> None:
+    """Refuse to make results that no commit describes.
+
+    Args:
+        directory: in the working tree; default: the working directory.
+
+    Raises:
+        JetloomError: no git repository, or uncommitted changes.
+    """
+    state = git(directory)
+    where = directory or Path.cwd()
+    if state["commit"] is None:
+        raise JetloomError(
+            f"{where}: paper: true wants results that a commit describes, and this is no git repository; "
+            "run it in a clone, or set paper: false"
+        )
+    if state["dirty"]:
+        raise JetloomError(
+            f"{where}: paper: true wants results that a commit describes, and there are uncommitted changes "
+            "(git status); commit them, or set paper: false"
+        )
 
 
 def _cpu() -> str:

@@ -10,6 +10,7 @@ import yaml
 
 from jetloom.config import Run, merge, parse_experiment
 from jetloom.data.simulate.processes import PROCESS_OF
+from jetloom.environment import require_commit
 from jetloom.errors import JetloomError
 from jetloom.fingerprint import fingerprint, model_fingerprint
 from jetloom.presets import model_card
@@ -18,6 +19,12 @@ try:
     EXPERIMENT = parse_experiment(config)
 except JetloomError as error:
     sys.exit(f"configuration: {error}")
+
+if EXPERIMENT.paper and workflow.is_main_process and not workflow.output_settings.dryrun:
+    try:
+        require_commit()
+    except JetloomError as error:
+        sys.exit(f"workflow: {error}")
 
 DATA = EXPERIMENT.data_directory
 RESULTS = EXPERIMENT.results_directory
