@@ -17,5 +17,5 @@ if workflow.is_main_process and not workflow.dryrun:
     try:
         for line in enter(Path.cwd()):
             print(line, file=sys.stderr)
-    except JetloomError as error:
+    except (JetloomError, OSError) as error:
         sys.exit(f"workflow: {error}")
