@@ -180,7 +180,12 @@ class SmallTagger(nn.Module):
         Raises:
             JetloomError: a jet is longer than the network's fixed length.
         """
-        batch = self.fitted(zero_padding(batch))
+        if self.masked:
+            # The sort puts padded slots last whatever their key is, so only what is computed with has to be finite.
+            batch = self.fitted(batch)
+            batch = batch._replace(features=batch.features.masked_fill(~batch.mask[..., None], 0.0))
+        else:
+            batch = self.fitted(zero_padding(batch))
         features, mask = batch.features, batch.mask
         if self.sort != "none":
             key = sort_key(batch, self.sort, self.published_columns)

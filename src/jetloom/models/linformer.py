@@ -38,7 +38,7 @@ class Projection(nn.Module):
         """Weight (H, n, p) and rows (B, N, d), N <= n, to the mixtures (B, H, p, d)."""
         number, width = x.shape[1:]
         rows = x.transpose(1, 2).reshape(-1, number)
-        mixtures = rows @ weight[:, :number].transpose(0, 1).flatten(1)
+        mixtures = rows @ weight.transpose(0, 1).flatten(1)[:number]
         return mixtures.view(-1, width, len(weight), weight.shape[2]).permute(0, 2, 3, 1)
 
 
@@ -100,7 +100,7 @@ class ProjectedAttention(nn.Module):
         """A, what each particle takes from each mixture: rows (B, N, d) and E x (B, H, p, d) to (B, H, p, N)."""
         query, key = (linear.weight.unflatten(0, (self.heads, -1)) for linear in (self.query, self.key))
         key_to_score = torch.einsum("hek,heq->hkq", key, query) * (x.shape[2] / self.heads) ** -0.5
-        per_score = torch.einsum("bhjk,hkq->bhjq", keys, key_to_score)
+        per_score = keys @ key_to_score
         scores = torch.bmm(per_score.flatten(1, 2), x.transpose(1, 2)).unflatten(1, (self.heads, -1))
         scores = self.refine(scores)
         closed = self.closed(x, layout)
@@ -113,7 +113,7 @@ class ProjectedAttention(nn.Module):
         keys, values = self.project(x, layout)
         value = self.value.weight.unflatten(0, (self.heads, -1))
         value_to_output = torch.einsum("hev,ohe->hvo", value, self.out.weight.unflatten(1, (self.heads, -1)))
-        per_output = torch.einsum("bhjv,hvo->bhjo", values, value_to_output)
+        per_output = values @ value_to_output
         weights = self.weights(x, keys, layout).flatten(1, 2)
         attended = torch.bmm(per_output.flatten(1, 2).transpose(1, 2), weights.to(per_output.dtype))
         return (attended + self.out.bias[:, None]).transpose(1, 2)

@@ -63,6 +63,10 @@ class PartitionedProjection(Projection):
     def mix(self, weight: Tensor, x: Tensor, layout: Layout) -> Tensor:
         """Weight (H, p, c) and rows (B, N, d), N <= n, to the mixtures (B, H, p, d)."""
         partitions = weight.shape[1]
+        if torch.compiler.is_exporting() and layout.slots is None:
+            # One product with the whole block-diagonal matrix, a constant of the graph, has the lower latency.
+            blocks = weight[..., None] * torch.eye(partitions)[:, None]
+            return super().mix(blocks.flatten(1, 2)[:, : self.length], x, layout)
         rows = partition(x, layout, partitions, self.length)
         used, slots = rows.shape[1:3]
         # One product of matrices per partition, of the rows of all jets and channels with the weights of all heads.
