@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import jetloom.data
+from jetloom.config import Reweighting
 from jetloom.data import loader as module
 from jetloom.data.loader import Loader
 from jetloom.data.manifest import SCHEMA_VERSION, Manifest
@@ -252,3 +253,93 @@ def test_training_batches_are_gathered_fast(tmp_path):
         seen += sum(len(batch.label) for batch in loader)
     assert seen == 5 * jets
     assert seen / (time.process_time() - began) > 25_000
+
+
+def test_neighbours_change_and_runs_are_cut_anew(many):
+    """Jets that are read together one time are mostly apart the next: the cut of the runs moves."""
+    pairs = []
+    for epoch in range(2):
+        loader = make(many, batch_size=256)
+        loader.set_epoch(epoch)
+        together = [set(batch) for batch in numbers(loader)]
+        pairs.append({(jet, jet + 40) for part in together for jet in part if jet + 40 in part})
+    # Runs have 16 jets: 40 apart are in one batch by chance only.
+    assert len(pairs[0] & pairs[1]) < 0.3 * len(pairs[0])
+
+
+def test_reweighting_makes_classes_and_spectrum_flat(tmp_path):
+    """Class counts in windows follow the wanted shares, by chi-square; passes differ and have equally many jets."""
+    manifest = write(tmp_path, [6000, 6000])
+    arrays = [load_file(tmp_path / f"{shard}.safetensors") for shard in range(2)]
+    generator = np.random.default_rng(5)
+    for shard, found in enumerate(arrays):
+        for width in BUCKETS:
+            # The observer becomes a falling spectrum; class 0 is rare.
+            key = f"{width:04d}/observers"
+            found[key] = generator.exponential(0.4, found[key].shape).astype(np.float32)
+            label = found[f"{width:04d}/label"]
+            label[(label == 0) & (generator.random(len(label)) < 0.5)] = 1
+        save_file(found, tmp_path / f"{shard}.safetensors")
+    weights = Reweighting(observer="number", edges=[0.3, 0.6, 1.0], least=0.001)
+    loader = make(manifest, seed=6, reweighting=weights)
+    passes = [[(batch.label.numpy(), observers[:, 0].numpy()) for batch, observers in loader] for _ in range(2)]
+    label, value = (np.concatenate(column) for column in zip(*passes[0], strict=True))
+    assert len(label) == sum(len(label) for label, _ in passes[1])
+    assert not np.array_equal(label, np.concatenate([label for label, _ in passes[1]]))
+    assert len(set(value.tolist())) > 0.99 * len(value)  # nobody twice
+    cell = label * 4 + np.searchsorted(weights.edges, value, side="right")
+    counts = np.bincount(cell, minlength=4 * CLASSES)
+    assert ((counts - counts.mean()) ** 2).sum() / counts.mean() < 19 + 4.5 * np.sqrt(2 * 19)
+    for size in (50, 200):
+        statistic, freedom = chi_square(label, size, np.full(CLASSES, 1 / CLASSES))
+        assert abs(statistic - freedom) < 4.5 * np.sqrt(2 * freedom)
+    resumed = make(manifest, seed=6, reweighting=weights)
+    resumed.load_state_dict({"epoch": 1, "position": 5})
+    rest = [labels.tolist() for labels, _ in passes[1][5:]]
+    assert [batch.label.tolist() for batch, _ in resumed] == rest
+    parts = [numbers(make(manifest, seed=6, reweighting=weights, rank=rank, world_size=3)) for rank in range(3)]
+    assert len({len(part) for part in parts}) == 1
+
+
+def test_reweighting_never_leaves_out_more_than_asked_for(many):
+    loader = make(many, reweighting=Reweighting(least=0.9))
+    assert sum(map(len, numbers(loader))) > 0.89 * 8001
+    with pytest.raises(JetloomError, match=r"training\.reweighting\.observer: no 'jet_pt'; allowed: number"):
+        make(many, reweighting=Reweighting(observer="jet_pt", edges=[500, 600]))
+    for mistake in ({"observer": "jet_pt"}, {"edges": [1, 2]}, {"observer": "jet_pt", "edges": [2, 1]}):
+        with pytest.raises(ValueError, match=r"belong together|must rise"):
+            Reweighting(**mistake)
+
+
+@pytest.mark.parametrize("world", [2, 16, 64])
+def test_a_bucket_smaller_than_the_training_stops_nobody(tmp_path, world):
+    """3 jets in the last bucket and 16 processes: same number of batches everywhere, disjoint, nobody waits."""
+    manifest = write(tmp_path, [1000], bias=-1)
+    arrays = load_file(tmp_path / "0.safetensors")
+    small = {key: array[:3] if key.startswith("0008/") else array for key, array in arrays.items()}
+    save_file(small, tmp_path / "0.safetensors")
+    for workers in (0, 2):
+        parts = [
+            numbers(make(manifest, batch_size=4, rank=rank, world_size=world, workers=workers)) for rank in range(world)
+        ]
+        for step in zip(*parts, strict=True):
+            assert len({len(part) for part in step}) == 1 and len(step[0]) > 0
+        seen = [jet for part in parts for batch in part for jet in batch]
+        assert len(seen) == len(set(seen)) > len(small["0004/label"]) - world
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a GPU")
+def test_batches_for_a_gpu_are_page_locked(many):
+    for batch, _ in make(many, pin=True, workers=1):
+        assert all(part.is_pinned() for part in batch if part is not None)
+        assert torch.equal(batch.label.to("cuda", non_blocking=True).cpu(), batch.label)
+
+
+def test_pinned_batches_are_asked_for_as_such(many, monkeypatch):
+    """Without a GPU: every tensor of a batch is made page-locked, none is copied there afterwards."""
+    asked = []
+    empty_like = torch.empty_like
+    monkeypatch.setattr(torch, "empty_like", lambda tensor, pin_memory: asked.append(pin_memory) or empty_like(tensor))
+    batch, _ = next(iter(make(many, pin=True)))
+    assert asked == [True] * 6  # features, coordinates, length, label, observers, mask
+    assert batch.mask.all()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -178,7 +179,7 @@ def test_the_manifest_wants_every_shard_made_from_the_same_skims(tmp_path):
 def test_a_failure_leaves_no_shard(tmp_path):
     with (
         pytest.raises(RuntimeError),
-        create(tmp_path / "a.safetensors", {"0010/label": (np.int64, (3,))}, {}) as arrays,
+        create(tmp_path / "a.safetensors", {"0010/label": (np.int64, (3,))}, {}) as (arrays, _),
     ):
         arrays["0010/label"][:] = 1
         raise RuntimeError
@@ -220,3 +221,21 @@ def test_a_raw_file_named_twice_is_an_error_before_any_job():
         with pytest.raises(JetloomError, match=r"splits\..* is in .* already; a file may be listed once") as caught:
             resolve_dataset("jetclass-sim", {"splits": splits}, "test")
         assert "\n" not in str(caught.value)
+
+
+def test_memory_does_not_grow_with_the_shard(tmp_path):
+    """What was filled and released is in the file and no longer in this process."""
+    jets = 50_000
+
+    def resident():
+        status = Path("/proc/self/status").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in status if line.startswith(("RssFile", "RssShmem")))
+
+    with create(tmp_path / "a.safetensors", {"0256/features": (np.float32, (jets, 256))}, {}) as (arrays, release):
+        before = resident()
+        for first in range(0, jets, 10_000):
+            arrays["0256/features"][first : first + 10_000] = first
+            release()
+        assert resident() - before < 5_000  # kB; the shard has 51,200
+    stored = open_arrays(tmp_path / "a.safetensors")["0256/features"]
+    assert (stored[:, 0] == np.arange(jets) // 10_000 * 10_000).all()

@@ -4,29 +4,35 @@ Order of a shuffled epoch, from (seed, pass) alone: shards are shuffled and open
 the jets of a bucket are cut into windows and shuffled inside; and the batches of all buckets come in random order. So
 reading stays local whatever the size of the set, and every jet comes once in a pass. Only the order of the open shards
 is in memory. Unshuffled: shard by shard, bucket by bucket, as stored.
+
+Inside a window short runs of jets change places, not single jets: neighbours in a shard are random already, since it
+was shuffled when it was made, and memory is read twice as fast so. Runs are cut at other places in each pass.
 """
 
 import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count, islice
+from itertools import accumulate, count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from jetloom.batch import Batch
+from jetloom.config import Reweighting
 from jetloom.data.manifest import Manifest
+from jetloom.data.sampling import Sampling
 from jetloom.data.shardfile import AGAIN, open_arrays
 from jetloom.errors import JetloomError
 
 NEEDED = {"features", "coordinates", "length", "label"}
 OPEN_SHARDS = 4
 WINDOW_BATCHES = 32
+LONGEST_RUN = 16
+"""Jets that stay together in a window; shorter where a batch would be made of less than as many runs."""
 
 
 class ShardFile:
@@ -38,7 +44,8 @@ class ShardFile:
             width, _, key = name.partition("/")
             if not width.isdecimal():
                 raise JetloomError(f"{path}: {name} is no array of a shard; {AGAIN}")
-            self.buckets.setdefault(int(width), {})[key] = array
+            # As a plain array: a mapped one costs time at each access.
+            self.buckets.setdefault(int(width), {})[key] = numpy.asarray(array)
         for width, arrays in self.buckets.items():
             jets = {len(array) for array in arrays.values()}
             if not arrays.keys() >= NEEDED or len(jets) != 1 or arrays["features"].shape[1:2] != (width,):
@@ -79,6 +86,8 @@ class Loader:
         drop_last: only full batches (static shapes); what is left of a bucket is left out of this pass.
         observers: yield ``(batch, observers)``, observers (B, K) float32 in the order of ``manifest.observers``.
         workers: threads that gather the next batches meanwhile; 0: each is gathered when it is asked for.
+        pin: gather into page-locked memory, from which a GPU copies while the processor goes on; needs a GPU.
+        reweighting: keep each jet in a pass with the probability of its class and bin; a pass is shorter then.
 
     Raises:
         JetloomError: unknown split, missing or damaged shard, too few jets for a single batch.
@@ -98,6 +107,8 @@ class Loader:
         drop_last: bool = False,
         observers: bool = False,
         workers: int = 0,
+        pin: bool = False,
+        reweighting: Reweighting | None = None,
     ) -> None:
         self.manifest = Manifest.read(manifest)
         if split not in self.manifest.splits:
@@ -106,9 +117,12 @@ class Loader:
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
         self.samples_per_epoch, self.drop_last, self.observers = samples_per_epoch, drop_last, observers
-        self.workers = workers
+        self.workers, self.pin = workers, pin
         # A damaged shard is an error now, not in mid-training.
         self._shards = [ShardFile(manifest.parent / shard.file) for shard in self.manifest.splits[split].shards]
+        self._sampling = reweighting and Sampling(
+            reweighting, self.manifest, [shard.buckets for shard in self._shards], seed
+        )
         self._epoch = self._position = 0
         self._ends: list[int] = []
         if not self._batches_of_pass(0):
@@ -193,11 +207,25 @@ class Loader:
         return sum(self._cut(shards, width).batches for width in self.manifest.buckets)
 
     def _cut(self, shards: tuple[int, ...], width: int) -> _Cut:
-        jets = sum(self._shards[shard].jets(width) for shard in shards)
+        jets = sum(self._jets(shard, width) for shard in shards)
         together = self.batch_size * self.world_size
         unit = together if self.drop_last else self.world_size if self.shuffle else 1
         used = jets // unit * unit
         return _Cut(jets, used, math.ceil(used / together))
+
+    def _jets(self, shard: int, width: int) -> int:
+        """Jets of a bucket that are used in a pass."""
+        return self._sampling.jets(shard, width) if self._sampling else self._shards[shard].jets(width)
+
+    def _rows(self, number: int, shards: tuple[int, ...], width: int) -> NDArray:
+        """Places of the jets that are used in a pass, rising."""
+        if not self._sampling:
+            return numpy.arange(sum(self._shards[shard].jets(width) for shard in shards))
+        begins = accumulate((self._shards[shard].jets(width) for shard in shards), initial=0)
+        parts = [
+            begin + self._sampling.rows(number, shard, width) for begin, shard in zip(begins, shards, strict=False)
+        ]
+        return numpy.concatenate(parts)
 
     def _of_pass(self, number: int, start: int) -> Iterator[Rows]:
         """Batches of one pass over the split from number ``start`` on."""
@@ -209,56 +237,63 @@ class Loader:
 
     def _of_group(self, number: int, index: int, shards: tuple[int, ...]) -> list[Rows]:
         generator = numpy.random.default_rng([self.seed, number, index])
-        batches = [item for width in self.manifest.buckets for item in self._of_bucket(shards, width, generator)]
+        batches = [
+            item for width in self.manifest.buckets for item in self._of_bucket(number, shards, width, generator)
+        ]
         return [batches[place] for place in generator.permutation(len(batches))] if self.shuffle else batches
 
-    def _of_bucket(self, shards: tuple[int, ...], width: int, generator: numpy.random.Generator) -> list[Rows]:
+    def _of_bucket(
+        self, number: int, shards: tuple[int, ...], width: int, generator: numpy.random.Generator
+    ) -> list[Rows]:
         jets, used, batches = self._cut(shards, width)
-        together = self.batch_size * self.world_size
-        rows = numpy.arange(jets)
-        if self.shuffle:
-            window = WINDOW_BATCHES * together
-            for begin in range(0, jets, window):
-                generator.shuffle(rows[begin : begin + window])
-            # What is left out is not always the same.
-            rows = numpy.roll(rows, -int(generator.integers(jets))) if used < jets else rows
         if not batches:
             return []
+        together = self.batch_size * self.world_size
+        rows = self._rows(number, shards, width)
         if self.shuffle:
+            rows = _mixed(rows, WINDOW_BATCHES * together, max(1, min(LONGEST_RUN, together // LONGEST_RUN)), generator)
+            # What is left out is not always the same.
+            rows = numpy.roll(rows, -int(generator.integers(jets))) if used < jets else rows
             # Nearly equal batches, none of them tiny.
             edges = numpy.arange(batches + 1) * (used // self.world_size) // batches * self.world_size
         else:
             edges = numpy.minimum(numpy.arange(batches + 1) * together, used)
-        return [
-            Rows(shards, width, rows[first + self.rank : last : self.world_size])
-            for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-        ]
+        size = numpy.diff(edges)
+        first = edges[:-1] + size * self.rank // self.world_size
+        last = edges[:-1] + size * (self.rank + 1) // self.world_size
+        return [Rows(shards, width, rows[one:end]) for one, end in zip(first.tolist(), last.tolist(), strict=True)]
 
     def _batch(self, plan: Rows) -> Any:
-        parts = []
-        begin = 0
-        for shard in plan.shards:
-            jets = self._shards[shard].jets(plan.width)
-            rows = plan.rows[(plan.rows >= begin) & (plan.rows < begin + jets)] - begin
-            if len(rows):
-                arrays = self._shards[shard].buckets[plan.width]
-                parts.append({key: array[rows] for key, array in arrays.items()})
-            begin += jets
-        if not parts:
-            parts = [{key: array[:0].copy() for key, array in self._any_bucket(plan).items()}]
-        tensors: dict[str, Tensor] = {
-            key: torch.from_numpy(
-                parts[0][key] if len(parts) == 1 else numpy.concatenate([part[key] for part in parts])
-            )
-            for key in parts[0]
-        }
-        mask = torch.arange(plan.width) < tensors["length"].unsqueeze(1)
-        batch = Batch(tensors["features"], tensors.get("vectors"), tensors["coordinates"], mask, tensors["label"])
-        if not self.observers:
-            return batch
-        return batch, tensors.get("observers", torch.empty(len(mask), 0))
-
-    def _any_bucket(self, plan: Rows) -> dict[str, NDArray]:
-        return next(
+        parts = [
             self._shards[shard].buckets[plan.width] for shard in plan.shards if self._shards[shard].jets(plan.width)
+        ]
+        tensors = {key: self._empty((len(plan.rows), *array.shape[1:]), array.dtype) for key, array in parts[0].items()}
+        tensors["mask"] = self._empty((len(plan.rows), plan.width), numpy.dtype(bool))
+        arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+        begin = filled = 0
+        for part in parts:
+            end = begin + len(part["label"])
+            rows = plan.rows if len(parts) == 1 else plan.rows[(plan.rows >= begin) & (plan.rows < end)] - begin
+            for key, array in part.items():
+                # Rows are in range; mode "raise" would gather into a second buffer first.
+                numpy.take(array, rows, axis=0, out=arrays[key][filled : filled + len(rows)], mode="clip")
+            begin, filled = end, filled + len(rows)
+        numpy.less(numpy.arange(plan.width, dtype=numpy.int16), arrays["length"][:, None], out=arrays["mask"])
+        batch = Batch(
+            tensors["features"], tensors.get("vectors"), tensors["coordinates"], tensors["mask"], tensors["label"]
         )
+        return (batch, tensors.get("observers", torch.empty(len(plan.rows), 0))) if self.observers else batch
+
+    def _empty(self, shape: tuple[int, ...], dtype: numpy.dtype) -> torch.Tensor:
+        empty = torch.from_numpy(numpy.empty(shape, dtype))
+        return torch.empty_like(empty, pin_memory=True) if self.pin else empty
+
+
+def _mixed(rows: NDArray, window: int, run: int, generator: numpy.random.Generator) -> NDArray:
+    """Rows in windows, inside which runs of neighbours are shuffled."""
+    skipped = int(generator.integers(run))
+    runs = numpy.arange(-(-(len(rows) + skipped) // run))
+    for begin in range(0, len(runs), window // run):
+        generator.shuffle(runs[begin : begin + window // run])
+    places = (runs[:, None] * run + numpy.arange(run) - skipped).ravel()
+    return rows[places[(places >= 0) & (places < len(rows))]]

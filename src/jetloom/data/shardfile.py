@@ -5,9 +5,10 @@ bytes of header length, a JSON header, and the arrays one after the other (githu
 """
 
 import json
+import mmap
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,11 @@ AGAIN = "make it again with `jetloom tensors shard`"
 @contextmanager
 def create(
     output: Path, arrays: Mapping[str, tuple[type, tuple[int, ...]]], described: Mapping[str, Any]
-) -> Iterator[dict[str, NDArray]]:
+) -> Iterator[tuple[dict[str, NDArray], Callable[[], None]]]:
     """A new shard whose arrays, zero at first, are to be filled; it appears under its name when all went well.
+
+    Yields the arrays, and a function that takes what was filled out of the memory of this process (its pages go to the
+    file when the system likes; without it a shard counts as memory as large as it is).
 
     Args:
         output: file to write.
@@ -59,14 +63,17 @@ def create(
                 os.posix_fallocate(file.fileno(), 8 + len(text), position)
             file.truncate(8 + len(text) + position)
         if position:
-            data = numpy.memmap(partial, dtype=numpy.uint8, mode="r+", offset=8 + len(text), shape=(position,))
-            yield {
+            with partial.open("r+b") as file:
+                mapped = mmap.mmap(file.fileno(), 0)
+            data = numpy.frombuffer(mapped, numpy.uint8, offset=8 + len(text))
+            arrays = {
                 name: data[first:last].view(dtype).reshape(shape)
                 for name, (first, last, dtype, shape) in layout.items()
             }
-            data.flush()
+            yield arrays, lambda: mapped.madvise(mmap.MADV_DONTNEED)
+            mapped.flush()
         else:
-            yield {}
+            yield {}, lambda: None
 
 
 def read_header(shard: Path) -> dict[str, Any]:

@@ -26,6 +26,8 @@ from jetloom.files import appearing
 
 PIECE = 20_000
 """Rows of a skim in memory at once."""
+FILLED = 40_000
+"""Jets of a new shard in memory at once."""
 
 
 def write_shard(name: str, dataset: Dataset, split: str, shard: int, skims: list[Path], output: Path) -> None:
@@ -78,12 +80,15 @@ def write_shard(name: str, dataset: Dataset, split: str, shard: int, skims: list
         "made_with": _made_with(dataset, split),
         "made_from": [{"file": fact["raw"], "sha256": fact["content_sha256"]} for fact in facts],
     }
-    with create(output, _layout(dataset, places, len(observers)), described) as arrays:
-        begin = 0
+    with create(output, _layout(dataset, places, len(observers)), described) as (arrays, release):
+        begin = released = 0
         for piece in _pieces(skims, shard, shards, columns):
             jets = flatten(piece, dataset.kind, dataset.feature_set, dataset.max_particles)
             _fill(arrays, places, slice(begin, begin + len(jets.label)), jets)
             begin += len(jets.label)
+            if begin - released >= FILLED:
+                release()
+                released = begin
 
 
 def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path) -> None:

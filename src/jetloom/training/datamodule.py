@@ -42,11 +42,18 @@ class Tensors(LightningDataModule):
                     world_size=self.trainer.world_size,
                     samples_per_epoch=self.progress.training.samples_per_epoch,
                     workers=self.progress.training.workers,
+                    pin=self._pin,
+                    reweighting=self.progress.training.reweighting,
                 )
             }
         loader = self._loaders[size]
         loader.load_state_dict({"epoch": self.progress.epoch, "position": self.progress.position})
         return loader
+
+    @property
+    def _pin(self) -> bool:
+        # From page-locked memory Lightning's copy to the GPU does not hold up the processor.
+        return self.trainer.strategy.root_device.type == "cuda"
 
     def val_dataloader(self) -> Loader:
         """The validation split, or the same random part of it each time."""
@@ -61,6 +68,7 @@ class Tensors(LightningDataModule):
                 world_size=self.trainer.world_size,
                 samples_per_epoch=samples,
                 workers=self.progress.training.workers,
+                pin=self._pin,
             )
         self._validation.set_epoch(0)
         return self._validation
