@@ -1,0 +1,103 @@
+"""`jetloom compare`: what differs between experiments, in how they were made and in what they reach."""
+
+import csv
+import math
+from pathlib import Path
+
+import pytest
+
+from jetloom.cli import main
+from jetloom.errors import JetloomError
+from jetloom.report.collect import Collection, collect
+from jetloom.report.provenance import write
+from jetloom.report.statistics import accuracy_difference
+from jetloom.report.stored import Inputs
+from jetloom.report.tables.comparison import compare
+
+from .fabricate import fabricate
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory) -> list[Path]:
+    """Two finished experiments: the same jets, other seeds, one more model in the second."""
+    made = []
+    for name, models, seeds in (("first", ["part", "salt"], [1, 2]), ("second", ["part", "salt", "linformer"], [3])):
+        home = tmp_path_factory.mktemp(name) / name
+        results = fabricate(home, {"jetclass-sim": models}, seeds, jets=600)
+        report = home / "report"
+        report.mkdir()
+        (report / "index.html").write_text("page")
+        write(home / "provenance.json", Inputs(**vars(results)), report)
+        made.append(home)
+    return made
+
+
+@pytest.fixture
+def experiments(homes) -> dict[str, Collection]:
+    from jetloom.report.stored import inputs
+
+    return {home.name: collect(**inputs(home).results) for home in homes}
+
+
+def column(table, title: str) -> int:
+    return [cell.text for cell in table.columns].index(title)
+
+
+def test_the_same_model_in_each_and_the_difference(experiments):
+    table = compare(experiments)["jetclass-sim"]
+    part = [cells for model, cells in table.rows if model == "part"]
+    assert [cells[1].text for cells in part] == ["first", "second", "second − first [σ]"]
+    assert len([cells for model, cells in table.rows if model == "linformer"]) == 1, "one experiment has it"
+    first, second = (next(entry for entry in item.datasets[0].entries if entry.model == "part")
+                     for item in experiments.values())  # fmt: skip
+    expected = accuracy_difference(second, first)
+    columns, records = table.records
+    found = next(dict(zip(columns, row, strict=True)) for row in records if row[0] == "part" and row[3] == "accuracy")
+    assert found["difference"] == pytest.approx(expected.value)
+    assert found["sigma"] == pytest.approx(abs(expected.value) / expected.uncertainty)
+    assert part[2][2].text in (f"+{expected.sigma:.1f}", f"−{expected.sigma:.1f}")
+    assert all(math.isfinite(row[4]) for row in records)
+
+
+def test_what_was_made_otherwise_is_listed(experiments):
+    second = experiments["second"].datasets[0]
+    for result in second.entries[0].results:
+        result.training["training"]["batch_size"] = 256
+    table = compare(experiments)["jetclass-sim"]
+    differs = next(cells[column(table, "Differs in")].text for model, cells in table.rows[1:] if model == "part")
+    assert "batch_size: 128 → 256" in differs
+    assert "seeds: [1, 2] → [3]" in differs
+    assert "commit" not in differs
+
+
+def test_other_test_jets_give_no_difference(experiments):
+    for entry in experiments["second"].datasets[0].entries:
+        for result in entry.results:
+            observers = result.predictions.observers
+            observers["jet_pt"] = observers["jet_pt"] + 1
+    table = compare(experiments)["jetclass-sim"]
+    line = next(cells for model, cells in table.rows if "[σ]" in cells[1].text)
+    assert {cell.text for cell in line[2:]} == {"–"}
+    assert not table.records[1]
+    assert any("other test jets, not comparable" in cells[-1].text for _, cells in table.rows)
+
+
+def test_nothing_in_common_is_an_error(experiments):
+    renamed = experiments["second"].datasets[0]
+    other = Collection([type(renamed)("elsewhere", renamed.manifest, renamed.entries)])
+    with pytest.raises(JetloomError, match=r"no data set is in two .*first: jetclass-sim; second: elsewhere"):
+        compare({"first": experiments["first"], "second": other})
+
+
+def test_the_verb_prints_or_writes(homes, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *map(str, homes)])
+    assert not ended.value.code
+    assert "| Tagger | Experiment |" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["compare", *map(str, homes), "--output", str(tmp_path / "out")])
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".html", ".tex", ".csv", ".md"}
+    with (tmp_path / "out/jetclass-sim.csv").open() as file:
+        assert len(list(csv.DictReader(file))) >= 4
+    with pytest.raises(SystemExit, match="given twice"):
+        main(["compare", str(homes[0]), str(homes[0])])

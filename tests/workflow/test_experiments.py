@@ -1,0 +1,181 @@
+"""The experiments of papers: valid as published, and in their tiny form run from a local mirror to the tables."""
+
+import csv
+import json
+
+import pytest
+import yaml
+
+from jetloom.config import Experiment, parse_experiment
+from jetloom.errors import JetloomError
+from jetloom.models import build
+from jetloom.report.published import names, published
+
+from ..data import mirrors
+from .conftest import ROOT, Project, clone
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "workflow/experiments").glob("*.yaml"))
+PAPERS = {
+    "parmat_jetclass": ["part_jetclass"],
+    "part_jetclass": ["part_jetclass", "part_sizes", "part_top"],
+    "salt_hls4ml": ["salt_hls4ml"],
+    "salt_modelnet10": ["salt_modelnet10"],
+    "salt_qg": ["salt_qg"],
+    "salt_top": ["salt_top"],
+}
+
+
+def settings(name: str, **changes) -> dict:
+    return yaml.safe_load((ROOT / f"workflow/experiments/{name}.yaml").read_text()) | changes
+
+
+def full(name: str) -> Experiment:
+    return parse_experiment(settings(name))
+
+
+def test_there_is_one_for_each_paper():
+    assert sorted(PAPERS) == EXPERIMENTS
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_network_of_an_experiment_can_be_built(name):
+    """In the published size, on the data that it is for; the tiny form is a part of the whole."""
+    experiment = full(name)
+    features = {"kin": 7, "kinpid": 13, "full": 17, "xyz": 3, "salt_hls4ml": 3, "salt_top": 3, "salt_qg": 3}
+    for dataset in experiment.datasets:
+        data = experiment.dataset(dataset)
+        for model in experiment.models_of(dataset):
+            choice = experiment.model(dataset, model)
+            network = build(choice.architecture, preset=choice.preset, n_features=features[data.feature_set],
+                            n_classes=len(data.classes), max_particles=data.max_particles,
+                            **choice.options)  # fmt: skip
+            assert sum(item.numel() for item in network.parameters()) > 1000
+    tiny = parse_experiment(settings(name, scale="tiny"))
+    assert tiny.experiment == f"{name}-tiny"
+    assert 0 < len(tiny.runs) < len(experiment.runs)
+
+
+def test_trainable_parameters_are_the_published_ones():
+    """hls4ml and ModelNet10: networks as the experiments name them against the counts of the paper's code."""
+    checked = 0
+    for name in ("salt_hls4ml", "salt_modelnet10"):
+        experiment, table = full(name), published(name)
+        [dataset] = experiment.datasets
+        data = experiment.dataset(dataset)
+        for model in experiment.models:
+            if model not in table.rows or not (count := table.value(model, "parameters")):
+                continue
+            choice = experiment.model(dataset, model)
+            network = build(choice.architecture, preset=choice.preset, n_features=3, n_classes=len(data.classes),
+                            max_particles=data.max_particles,
+                            **choice.options)  # fmt: skip
+            assert sum(parameter.numel() for parameter in network.parameters()) == count.value, model
+            checked += 1
+    assert checked >= 14
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_published_recipes_are_what_the_experiments_train(name):
+    """What an experiment trains under the name of a published row is like with like, but for the jets themselves."""
+    experiment = full(name)
+    for table in (published(key) for key in names()):
+        for key, row in table.rows.items():
+            for dataset in experiment.datasets:
+                changes = experiment.per_dataset.get(dataset)
+                preset = (changes and changes.based_on) or dataset
+                model = row.run or key
+                if row.model is None or preset != (row.dataset or table.dataset) or "-k" in dataset:
+                    continue
+                if (
+                    model in experiment.models_of(dataset)
+                    and experiment.dataset(dataset).feature_set == table.feature_set
+                ):
+                    choice = experiment.model(dataset, model)
+                    assert choice.architecture == row.model
+                    assert choice.preset == table.preset
+                    assert row.options.items() <= choice.options.items()
+                    assert experiment.dataset(dataset).max_particles == table.max_particles
+                    recipe = experiment.training_of(dataset, model)
+                    assert {item: getattr(recipe, item) for item in row.training} == row.training
+
+
+def test_an_unknown_scale_is_an_error_that_names_the_known_ones():
+    with pytest.raises(JetloomError, match=r"scale: unknown name 'smal'.*tiny"):
+        parse_experiment(settings("salt_top", scale="smal"))
+
+
+def test_a_start_that_is_not_trained_is_an_error():
+    changed = settings("part_jetclass")
+    changed["per_model"]["part_fine_tuned"]["starts_from"]["seed"] = 7
+    with pytest.raises(
+        JetloomError, match=r"part_fine_tuned\.starts_from: no training of part on jetclass-kin with seed 7"
+    ):
+        parse_experiment(changed)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    """A clone, and beside it a mirror of every set with what an experiment says to use it."""
+    home = tmp_path_factory.mktemp("papers")
+    made = clone(home / "clone")
+    site = {name: mirrors.build(name, home / name) for name in mirrors.MIRRORS}
+    of_jetclass = {key: site["jetclass"][key] for key in ("classes", "splits", "shards")}
+    for name in ("jetclass-2M", "jetclass-10M", "jetclass-kin", "jetclass-kinpid"):
+        site[name] = of_jetclass
+    for name in ("top_tagging", "quark_gluon"):
+        site[f"{name}-salt"] = site[name]
+    (made.path / "site.yaml").write_text(yaml.safe_dump(site))
+    return made
+
+
+def tiny(project: Project, name: str) -> list[str]:
+    """Arguments of an experiment's tiny form on the local mirrors."""
+    site = yaml.safe_load((project.path / "site.yaml").read_text())
+    used = parse_experiment(settings(name, scale="tiny")).datasets
+    file = project.path / f"site_{name}.yaml"
+    file.write_text(yaml.safe_dump({"per_dataset": {key: site[key] for key in used}}))
+    return ["--configfile", f"workflow/experiments/{name}.yaml", file.name, "--config", "scale=tiny"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_tiny_form_runs_to_the_papers_tables(project, name):
+    arguments = tiny(project, name)
+    project.run(*arguments)
+    report = project.path / f"results/{name}-tiny/report"
+    assert (report / "index.html").stat().st_size > 10_000
+    for paper in PAPERS[name]:
+        for suffix in ("html", "tex", "csv", "md"):
+            assert (report / f"tables/paper-{paper}.{suffix}").stat().st_size > 500
+        with (report / f"tables/paper-{paper}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        ours = [row for row in rows if row["ours"]]
+        assert ours, "something is measured"
+        assert {row["like_with_like"] for row in ours} == {"False"}, "forty jets repeat no paper"
+        assert all("published" in row["differences"] and not row["sigma"] for row in ours)
+    assert not project.plan(*arguments)
+
+    # Another mirror is no reason to do any work again; only the record of the configuration is written anew.
+    site = project.path / f"site_{name}.yaml"
+    changed = yaml.safe_load(site.read_text())
+    for data in changed["per_dataset"].values():
+        data["mirrors"] = [*data.get("mirrors", []), "http://127.0.0.1:1"]
+    site.write_text(yaml.safe_dump(changed))
+    jobs = project.plan(*arguments)
+    assert not {"skim", "tensors_shard", "train_model", "evaluate", "measure_cost"} & set(jobs)
+    assert not any(job.startswith("download") for job in jobs)
+
+
+@pytest.mark.slow
+def test_fine_tuning_starts_from_the_other_training(project):
+    """After the test above; runs nothing by itself then."""
+    project.run(*tiny(project, "part_jetclass"))
+    facts = json.loads(
+        (project.path / "results/part_jetclass-tiny/top_tagging/part_fine_tuned/seed1/training.json").read_text()
+    )
+    assert facts["training"]["initial_weights"].endswith("jetclass-kin/part/seed1/best.ckpt")
+    assert facts["training"]["head_learning_rate_factor"] == 50
+    log = (project.path / "logs/train_model/part_jetclass-tiny/top_tagging/part_fine_tuned_seed1.log").read_text()
+    assert "Started from" in log
+    # Data sets that differ in the features share their skims.
+    assert not list((project.path / "data/jetclass-kin").glob("skim/*.parquet"))
