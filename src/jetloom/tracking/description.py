@@ -151,7 +151,7 @@ def _tags(run: Mapping[str, Any], data_digest: str) -> dict[str, str]:
         "snakemake.rule": "train_model",
         "snakemake.wildcards": f"dataset={run['dataset']},model={run['model']},seed={run['seed']}",
         "git.commit": state["commit"] or "unknown",
-        "git.dirty": str(state["dirty"]).lower(),
+        "git.dirty": "unknown" if state["dirty"] is None else str(state["dirty"]).lower(),
     }
     image = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER")
     job = os.environ.get("SLURM_JOB_ID")
