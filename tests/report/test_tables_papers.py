@@ -39,6 +39,7 @@ def published_like(stored) -> Collection:
     dataset.manifest["splits"]["train"]["jets"] = 100_000_000
     dataset.manifest["splits"]["test"]["jets"] = 20_000_000
     for entry in dataset.entries:
+        entry.cost["parameters"] = {"part": 2_143_486, "parmat": 5_317_758}[entry.model]
         for result in entry.results:
             recipe = presets.model_card(entry.model).presets["jetclass"].training
             result.training.update(options={}, training=resolve_training(recipe).model_dump(mode="json"))
@@ -117,6 +118,11 @@ def test_whatever_differs_is_said_and_ends_the_comparison(published_like, change
     ours = [row for row in rows(published_like) if row["model"] == "part" and row["ours"]]
     assert {row["like_with_like"] for row in ours} == {"False"}
     assert {row["sigma"] for row in ours} == {""}
+
+
+def test_another_size_is_not_like_with_like(published_like):
+    published_like.datasets[0].entries[0].cost["parameters"] = 2_000_000
+    assert line(published_like)[1].differences == ("2,000,000 parameters, published 2,140,000",)
 
 
 def test_another_data_set_has_no_line_in_the_table(stored):

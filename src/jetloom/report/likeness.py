@@ -16,6 +16,8 @@ from jetloom.report.published import PublishedTable, Row
 TOLERANCE = 0.1
 """Numbers of jets that differ by less count as alike: papers round them, and validation jets are set apart in several
 ways."""
+SAME_SIZE = 0.02
+"""Parameters that differ by less count as equal: papers round them, and with two classes some have one output."""
 INDIFFERENT = {
     "devices",
     "nodes",
@@ -38,6 +40,9 @@ def differences(table: PublishedTable, row: Row, entry: Entry, manifest: dict[st
         manifest: of the data that it was trained and tested on.
     """
     found = [*_data(table, row, manifest), *_inputs(table, manifest)]
+    parameters = float(row.values.get("parameters", entry.parameters))
+    if abs(entry.parameters - parameters) > SAME_SIZE * parameters:
+        found.append(f"{entry.parameters:,} parameters, published {parameters:,.0f}")
     for result in entry.results:
         found += _model(table, row, result.training)
         found += _recipe(table, row, result.training)

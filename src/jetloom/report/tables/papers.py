@@ -31,7 +31,9 @@ COUNTS = {
     "peak_memory_mb": "Peak memory [MB]",
     "device_hours": "Device-hours",
 }
-"""Numbers without an uncertainty. Memory and hours are of different machines: shown, never compared."""
+"""Numbers without an uncertainty."""
+MACHINES = ("peak_memory_mb", "device_hours")
+"""Those of different machines: shown, never compared."""
 
 
 def paper_table(rebuilt: Rebuilt) -> Table:
@@ -230,8 +232,8 @@ def _theirs(
             continue
         sources.append(_source(theirs))
         if metric in COUNTS:
-            count = _count(metric, theirs.value)
-            cells.append(Cell(count.text, theirs.value, sources[-1], mark=MARKS[theirs.source.status]))
+            text = theirs.printed if metric in MACHINES else _count(metric, theirs.value).text
+            cells.append(Cell(text, theirs.value, sources[-1], mark=MARKS[theirs.source.status]))
         else:
             spread = () if theirs.spread is None else (_like_printed(theirs, theirs.spread),)
             text = _like_printed(theirs, theirs.value)
@@ -283,7 +285,7 @@ def _source_numbers(rebuilt: Rebuilt, metrics: Sequence[str]) -> dict[str, str]:
 def _count(metric: str, value: float | None) -> Cell:
     if value is None:
         return Cell("–", None)
-    if metric in ("peak_memory_mb", "device_hours"):
+    if metric in MACHINES:
         return Cell(significant(value, 2), value)
     return Cell(scaled(value), value, f"{value:,.0f}")
 
