@@ -43,6 +43,7 @@ SMALL = {
     },
     "evaluation": {"bootstrap": 20},
     "cost": {"batch_sizes": [1, 8], "particles": [16, 32], "seconds": 0.02},
+    "tracking": {"onnx": False},
 }
 
 

@@ -102,7 +102,7 @@ rule track_results:
         "../../envs/jetloom.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=3000,
         runtime=30,
     params:
         onnx="--onnx" if EXPERIMENT.tracking.onnx else "--no-onnx",
