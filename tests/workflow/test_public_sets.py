@@ -1,7 +1,7 @@
 """The public sets: experiments plan from nothing, JetClass in time; files at a site are used, damaged ones refused."""
 
+import resource
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +40,12 @@ def test_raw_files_that_are_there_already_are_not_downloaded(fresh, tmp_path):
     assert not any(name.startswith("download") for name in jobs)
 
 
+def seconds_of_children() -> float:
+    """Processor time: other work on the machine does not count."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("present", [False, True], ids=["from nothing", "raw files are there"])
 def test_all_of_jetclass_is_planned_within_a_minute(fresh, present):
@@ -50,9 +56,9 @@ def test_all_of_jetclass_is_planned_within_a_minute(fresh, present):
         directory.mkdir(parents=True)
         for file in raw:
             (directory / file).touch()
-    start = time.monotonic()
+    start = seconds_of_children()
     jobs = fresh.plan("--configfile", "workflow/experiments/parmat_jetclass.yaml")
-    seconds = time.monotonic() - start
+    seconds = seconds_of_children() - start
     assert jobs["skim"] == len(raw) == 1250
     assert jobs["tensors_shard"] == sum(dataset.shards.values())
     assert jobs["download_jetclass"] == (0 if present else 1)
