@@ -28,6 +28,7 @@ def benchmarks(tmp_path) -> Path:
     write(directory / "train_model/demo/jets/pfn_seed1.tsv", 300.0, "1000.0", "250.0", 4, asked)
     write(directory / "train_model/other/jets/salt_seed1.tsv", 9000.0, "9000.0", "9000.0", 4, asked)
     write(directory / "skim/jets/a.tsv", 0.2, "NA", "NA", 1, "{'mem_mb': <TBD>}")
+    write(directory / "skim/jets/b.tsv", 0.1, "0.00", "0.00", 1, "{}")
     (directory / "list_skims/jets").mkdir(parents=True)
     (directory / "list_skims/jets/train.tsv").write_text(f"{HEAD}\n2.0\t0:00:02\t50.0\t0\t0\t0\t0\t0\t50.0\t1.0\n")
     return directory
@@ -51,7 +52,9 @@ def test_use_by_rule(benchmarks) -> None:
     assert train["suggested_runtime_minutes"] == 10
     assert listing["cpu_efficiency"] is None
     assert listing["cores_used_mean"] == pytest.approx(0.5)
+    assert skim["jobs"] == 2
     assert skim["memory_used_mb"] is None
+    assert skim["cores_used_mean"] is None
     assert skim["suggested_memory_mb"] is None
     text = {cells[0].text: [cell.text for cell in cells] for _, cells in table(rows).rows}
     assert text["train_model"][3:7] == ["5 min 00 s / 24 h 00 min", "1.0 / 4", "25 %", "1,000 / 4,000"]
@@ -87,6 +90,6 @@ def test_what_snakemake_writes_is_read(tmp_path) -> None:
         "busy", 2, 1234, 7,
     )  # fmt: skip
     assert 200 < row["memory_used_mb"] < 300
-    # A busy machine may give it less than a core.
-    assert 0.2 < row["cores_used_mean"] < 1.2
+    # The last look may come well before the end, on a busy machine.
+    assert 0 < row["cores_used_mean"] * row["seconds_total"] < 5
     assert row["cpu_efficiency"] == pytest.approx(row["cores_used_mean"] / 2, rel=0.2)

@@ -76,8 +76,9 @@ def _read(path: Path, rule: str) -> list[Job]:
         Job(
             rule,
             float(row["s"]),
-            _number(row["cpu_time"]),
-            _number(row["max_rss"]),
+            # Both zero: it was over before Snakemake looked.
+            _number(row["cpu_time"]) if _number(row["max_rss"]) else None,
+            _number(row["max_rss"]) or None,
             # Of Snakemake's option --benchmark-extended, which the profiles set.
             int(row["threads"]) if row.get("threads") else None,
             _resources(row.get("resources")),
