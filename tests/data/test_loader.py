@@ -343,3 +343,16 @@ def test_pinned_batches_are_asked_for_as_such(many, monkeypatch):
     batch, _ = next(iter(make(many, pin=True)))
     assert asked == [True] * 6  # features, coordinates, length, label, observers, mask
     assert batch.mask.all()
+
+
+def test_two_processes_share_the_batches_of_one(tmp_path):
+    """The same jets in each step as with one process and batches twice as large: training is the same."""
+    manifest = write(tmp_path, [6000, 2000], bias=-1)
+    for shard in range(2):
+        arrays = load_file(tmp_path / f"{shard}.safetensors")
+        even = {key: array[: len(array) // 256 * 256] for key, array in arrays.items()}
+        save_file(even, tmp_path / f"{shard}.safetensors")
+    whole = numbers(make(manifest, batch_size=128))
+    halves = [numbers(make(manifest, batch_size=64, rank=rank, world_size=2)) for rank in range(2)]
+    shared = [sorted(one + other) for one, other in zip(*halves, strict=True)]
+    assert shared == [sorted(batch) for batch in whole]

@@ -60,14 +60,18 @@ def _number(path: Path) -> tuple[list[int], str]:
 def _read(path: Path, file: h5py.File, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
     for key, dimensions in KEYS.items():
         if key not in file:
-            raise JetloomError(f"{path}: no key {key!r}; found: {', '.join(file) or 'nothing'}")
+            raise JetloomError(f"{path}: no key {key!r}; found: {', '.join(file) or 'nothing'}; fetch it again")
         if not isinstance(file[key], h5py.Dataset) or file[key].ndim != dimensions:
-            raise JetloomError(f"{path}: {key!r} is no array of {dimensions} dimensions")
+            raise JetloomError(f"{path}: {key!r} is no array of {dimensions} dimensions; fetch it again")
     particles, jets = file["jetConstituentList"], file["jets"]
     if len(particles) != len(jets) or not len(jets):
-        raise JetloomError(f"{path}: {len(particles)} lists of particles for {len(jets)} jets; expected as many, not 0")
+        raise JetloomError(
+            f"{path}: {len(particles)} lists of particles for {len(jets)} jets; expected as many, not 0; fetch it again"
+        )
     if particles.dtype.kind not in "fiu" or jets.dtype.kind not in "fiu":
-        raise JetloomError(f"{path}: particles are {particles.dtype}, jets {jets.dtype}; expected numbers")
+        raise JetloomError(
+            f"{path}: particles are {particles.dtype}, jets {jets.dtype}; expected numbers; fetch it again"
+        )
     column = _columns(path, file, "particleFeatureNames", PARTICLE, particles.shape[2])
     jet_column = _columns(path, file, "jetFeatureNames", [*JET, *LABELS.values()], jets.shape[1])
     index = class_index(list(LABELS), dataset.classes)
@@ -107,5 +111,7 @@ def _columns(path: Path, file: h5py.File, key: str, wanted: list[str], width: in
     # One more name than columns is usual: pdgid is named and not stored.
     present = {name: position for position, name in enumerate(names) if position < width}
     if missing := [name for name in wanted if name not in present]:
-        raise JetloomError(f"{path}: no column {', '.join(missing)} among {key}; found: {', '.join(names)}")
+        raise JetloomError(
+            f"{path}: no column {', '.join(missing)} among {key}; found: {', '.join(names)}; fetch it again"
+        )
     return {name: present[name] for name in wanted}

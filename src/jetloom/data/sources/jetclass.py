@@ -26,6 +26,7 @@ JET = [
 ]
 AXIS = ["jet_pt", "jet_eta", "jet_phi", "jet_energy"]
 AGAIN = "fetch or make it again"
+OTHER = "name a file of JetClass's format, or another data set"
 
 
 def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
@@ -53,9 +54,9 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
             keys = file.keys(cycle=False)
             tree = file[TREE] if TREE in keys else None
         if tree is None:
-            raise JetloomError(f"{raw}: no tree {TREE!r}; found: {', '.join(keys) or 'nothing'}")
+            raise JetloomError(f"{raw}: no tree {TREE!r}; found: {', '.join(keys) or 'nothing'}; {OTHER}")
         if not isinstance(tree, uproot.TTree):
-            raise JetloomError(f"{raw}: {TREE!r} is a {tree.classname}; expected a TTree")
+            raise JetloomError(f"{raw}: {TREE!r} is a {tree.classname}; expected a TTree; {OTHER}")
         with _reading(raw):
             types = {branch.name: _type(branch) for branch in tree.branches}
         _check_branches(raw, tree.num_entries, types, wanted)
@@ -98,11 +99,11 @@ def _type(branch: "uproot.TBranch") -> _Type:
 
 def _check_branches(raw: Path, jets: int, types: dict[str, _Type], wanted: list[str]) -> None:
     if missing := [name for name in wanted if name not in types]:
-        raise JetloomError(f"{raw}: missing branch {', '.join(missing)}; expected the branches of JetClass")
+        raise JetloomError(f"{raw}: missing branch {', '.join(missing)}; expected those of JetClass; {OTHER}")
     for name in wanted:
         if not types[name].numeric or types[name].jagged != (name in PARTICLE):
             expected = "a list of numbers for each jet" if name in PARTICLE else "one number for each jet"
-            raise JetloomError(f"{raw}: branch {name} is {types[name].name}; expected {expected}")
+            raise JetloomError(f"{raw}: branch {name} is {types[name].name}; expected {expected}; {OTHER}")
     if jets == 0:
         raise JetloomError(f"{raw}: the tree holds no jets; {AGAIN}")
 

@@ -83,10 +83,16 @@ def read_off(file: Path) -> tuple[NDArray, NDArray]:
             "many indices; fetch it again"
         ) from None
     if not numpy.isfinite(vertices).all():
-        raise JetloomError(f"{file}: vertex {int((~numpy.isfinite(vertices)).any(axis=1).argmax())} is not finite")
+        raise JetloomError(
+            f"{file}: vertex {int((~numpy.isfinite(vertices)).any(axis=1).argmax())} is not finite; "
+            "leave the file out or mend it"
+        )
     if len(triangles) and (triangles.min() < 0 or triangles.max() >= n_vertices):
         wrong = triangles.min() if triangles.min() < 0 else triangles.max()
-        raise JetloomError(f"{file}: a face names vertex {wrong}; there are {n_vertices}, counted from 0")
+        raise JetloomError(
+            f"{file}: a face names vertex {wrong}; there are {n_vertices}, counted from 0; "
+            "leave the file out or mend it"
+        )
     return vertices, triangles
 
 

@@ -22,7 +22,10 @@ def refuse(raw: Path, bad: NDArray, first: int, what: str) -> None:
         JetloomError: some are bad.
     """
     if bad.any():
-        raise JetloomError(f"{raw}: jet {first + int(bad.argmax())}: {what} ({int(bad.sum())} such jets in the chunk)")
+        raise JetloomError(
+            f"{raw}: jet {first + int(bad.argmax())}: {what} ({int(bad.sum())} such jets in the chunk); "
+            "fetch the file again"
+        )
 
 
 def jagged(

@@ -43,14 +43,16 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
             for name in ("X", "y"):
                 if f"{name}.npy" not in archive.namelist():
                     found = ", ".join(item.removesuffix(".npy") for item in archive.namelist()) or "nothing"
-                    raise JetloomError(f"{raw}: no array {name!r}; found: {found}")
+                    raise JetloomError(f"{raw}: no array {name!r}; found: {found}; fetch it again")
             with archive.open("y.npy") as file:
                 shape, kind = _header(raw, "y", file)
                 target = numpy.frombuffer(_exactly(file, shape, kind), kind).reshape(shape)
             with archive.open("X.npy") as file:
                 shape, kind = _header(raw, "X", file)
                 if len(shape) != 3 or shape[2] != 4 or target.shape != shape[:1]:
-                    raise JetloomError(f"{raw}: X is {shape} and y {target.shape}; expected (n, M, 4) and (n,)")
+                    raise JetloomError(
+                        f"{raw}: X is {shape} and y {target.shape}; expected (n, M, 4) and (n,); fetch it again"
+                    )
                 if not shape[0]:
                     raise JetloomError(f"{raw}: holds no jets; fetch it again")
                 for first in range(0, shape[0], size):

@@ -41,7 +41,7 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
         with pandas.HDFStore(raw, "r") as store:
             storer = store.get_storer(KEY)
             if not storer.is_table:
-                raise JetloomError(f"{raw}: {KEY!r} is no pandas table that can be read in pieces")
+                raise JetloomError(f"{raw}: {KEY!r} is no pandas table that can be read in pieces; fetch it again")
             if not storer.nrows:
                 raise JetloomError(f"{raw}: the table holds no jets; fetch it again")
             for first in range(0, storer.nrows, size):
@@ -57,7 +57,7 @@ def _check_file(raw: Path) -> None:
     try:
         with h5py.File(raw) as file:
             if KEY not in file:
-                raise JetloomError(f"{raw}: no key {KEY!r}; found: {', '.join(file) or 'nothing'}")
+                raise JetloomError(f"{raw}: no key {KEY!r}; found: {', '.join(file) or 'nothing'}; fetch it again")
             objects: list[h5py.HLObject] = [file]
             file.visititems(lambda name, item: objects.append(item))
             for item in objects:
@@ -91,11 +91,12 @@ def _canonical(raw: Path, table: pandas.DataFrame, dataset: Dataset, first: int)
     present = set(table.columns)
     if missing := [name for name in [*names, LABEL] if name not in present] or ([] if numbers else ["E_0"]):
         raise JetloomError(
-            f"{raw}: missing column {', '.join(missing[:3])}; expected E_i, PX_i, PY_i, PZ_i and {LABEL}"
+            f"{raw}: missing column {', '.join(missing[:3])}; expected E_i, PX_i, PY_i, PZ_i and {LABEL}; "
+            "fetch it again"
         )
     momenta = table[names].to_numpy().reshape(len(table), len(numbers), 4)
     if momenta.dtype.kind not in "fiu":
-        raise JetloomError(f"{raw}: the four-vectors are not numbers")
+        raise JetloomError(f"{raw}: the four-vectors are not numbers; fetch it again")
     target = table[LABEL].to_numpy()
     refuse(raw, ~numpy.isin(target, (0, 1)), first, f"{LABEL} is neither 0 nor 1")
     # NaN is not padding: it has to be found.
