@@ -2,18 +2,18 @@
 
 from jetloom.gpus import visible
 
-# Jobs that run beside this driver take turns at the machine's GPUs; a cluster gives its jobs their own.
-ON_THIS_MACHINE = workflow.is_main_process and workflow.local_exec
+# Jobs that run beside this driver take turns at the machine's GPUs; a cluster gives its jobs their own. The executor is
+# not known yet, but only one of a cluster counts nodes (--jobs).
+ON_THIS_MACHINE = workflow.is_main_process and workflow.resource_settings.nodes is None
 GPUS = visible() if ON_THIS_MACHINE else []
-# Jobs that a killed driver has left would train beside those that this one submits.
-if workflow.is_main_process and not ON_THIS_MACHINE:
-
-    onstart:
-        shell("jetloom cancel-orphans")
-
-
 if GPUS and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", len(GPUS))
+
+
+# Jobs that a killed driver has left would train beside those that this one submits.
+onstart:
+    if workflow.non_local_exec:
+        shell("jetloom cancel-orphans")
 
 
 def take_gpus(count):
