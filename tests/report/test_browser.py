@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from axe_core_python.base import AXE_SCRIPT
 from PIL import Image
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -36,6 +37,30 @@ window.addEventListener("load", () => {
   seen.fetched = performance.getEntriesByType("resource").map((entry) => entry.name).filter((name) => !name.startsWith("data:"));
   seen.broken = [...document.images].filter((image) => image.complete && !image.naturalWidth).length;
   seen.unnamed = [...document.querySelectorAll("a, button")].filter((item) => !(item.textContent.trim() || item.ariaLabel)).length;
+  const out = document.createElement("script");
+  out.type = "application/json"; out.id = "seen"; out.textContent = JSON.stringify(seen);
+  document.body.append(out);
+});
+</script>
+"""  # noqa: E501
+
+
+# Runs axe-core, and goes through everything that the keyboard should reach.
+AXE = """
+<script>
+window.addEventListener("load", async () => {
+  const found = await axe.run();
+  const seen = {dark: matchMedia("(prefers-color-scheme: dark)").matches, passes: found.passes.map((rule) => rule.id)};
+  seen.violations = found.violations.map((rule) => [rule.impact, rule.id, rule.nodes.map((node) => node.html.slice(0, 200))]);
+  const stops = [...document.querySelectorAll("a[href], button, summary, [tabindex]")];
+  const hidden = (stop) => stop.closest("details:not([open])") && stop.tagName !== "SUMMARY";
+  seen.unreachable = stops.filter((stop) => !hidden(stop)).filter((stop) => {
+    stop.focus();
+    return document.activeElement !== stop || stop.tabIndex !== 0;
+  }).map((stop) => stop.outerHTML.slice(0, 200));
+  seen.stops = stops.length;
+  seen.untouchable = [...document.querySelectorAll(".scroll, pre")].filter(
+    (part) => part.scrollWidth > part.clientWidth && part.tabIndex !== 0).length;
   const out = document.createElement("script");
   out.type = "application/json"; out.id = "seen"; out.textContent = JSON.stringify(seen);
   document.body.append(out);
@@ -84,6 +109,25 @@ def test_sorting_in_the_browser(made, tmp_path, width):
                 except ValueError:
                     keys = known
                 assert keys == sorted(keys, reverse=direction == "descending")
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_everybody_can_use_it(made, tmp_path, scheme):
+    """axe-core finds nothing in either colour scheme; the keyboard reaches everything, in the order of the page."""
+    probed = tmp_path / "probed.html"
+    probed.write_text(made.page.replace("</body>", f"<script>{AXE_SCRIPT}</script>{AXE}</body>"))
+    number = {"dark": 0, "light": 1}[scheme]
+    done = chromium(probed, tmp_path, 1300, "--dump-dom", f"--blink-settings=preferredColorScheme={number}")
+    assert not console(done)
+    found = re.search(r'id="seen">(.*?)</script>', done.stdout, flags=re.S)
+    assert found, done.stderr[-2000:]
+    seen = json.loads(found[1])
+    assert seen["dark"] == (scheme == "dark")
+    assert {"color-contrast", "image-alt", "html-has-lang", "link-name"} <= set(seen["passes"]), "the rules were run"
+    assert seen["violations"] == []
+    assert seen["stops"] > 50
+    assert seen["unreachable"] == []
+    assert seen["untouchable"] == 0
 
 
 @pytest.mark.parametrize("width", [1300, 420])

@@ -142,14 +142,6 @@ def test_text_of_users_is_escaped(made):
     assert "<b>not markup" not in made.page
 
 
-def test_a_second_build_is_byte_for_byte_the_same(made, tmp_path):
-    report(**vars(made.results), output=tmp_path, title="Taggers & friends", config=made.config)
-    files = sorted(path.relative_to(made.output) for path in made.output.rglob("*") if path.is_file())
-    assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
-    for name in files:
-        assert filecmp.cmp(made.output / name, tmp_path / name, shallow=False), name
-
-
 def test_figures_alone_are_those_of_the_report(made, tmp_path):
     figure("rejection", **vars(made.results), output=tmp_path / "one")
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["jetclass-sim"], "shapes have no background class"

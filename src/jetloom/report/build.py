@@ -135,7 +135,7 @@ def _draw(collection: Collection, output: Path, names: Sequence[str]) -> int:
     with publication_style():
         for dataset in collection.datasets:
             for name in names:
-                drawing = FIGURES[name].draw(dataset, colors)
+                drawing = FIGURES[name].of(dataset, colors, collection.datasets)
                 if drawing is not None:
                     save(drawing, output / dataset.name / name)
                     drawn += 1

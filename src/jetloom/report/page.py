@@ -73,7 +73,8 @@ def _section(collection: Collection, dataset: DataSet, figures: Path) -> dict[st
         if path.is_file():
             image, width, height = _embed(path)
             shown.append({
-                "name": name, "title": kind.title.format(thing=dataset.thing, particle=dataset.particle), "caption": caption(name, dataset),
+                "name": name, "title": kind.title.format(thing=dataset.thing, particle=dataset.particle),
+                "caption": caption(name, dataset),
                 "image": image, "width": width, "height": height,
             })  # fmt: skip
     return {
@@ -174,10 +175,19 @@ def _machines(collection: Collection) -> list[tuple[str, str]]:
         rows.append((name, ", ".join(_unique(facts["versions"].get(name, "unknown") for facts in trained))))
     rows.append(("report made by", f"jetloom {__version__}"))
     seconds = sum(facts["seconds"] for facts in trained)
-    rows.append(("Training time", f"{duration(seconds)} in all, {len(trained)} trainings"))
-    resumed = sum(facts.get("resumed", 0) for facts in trained)
-    rows.append(("Interrupted and resumed", f"{resumed} times" if resumed else "never"))
+    device = sum(facts["seconds"] * facts.get("processes", 1) for facts in trained)
+    rows.append(("Training time", f"{duration(seconds)} of wall time, {duration(device)} of device time; "
+                 f"{len(trained)} trainings"))  # fmt: skip
+    rows.append(("Interrupted and resumed", "; ".join(_resumed(collection)) or "no training"))
     return rows
+
+
+def _resumed(collection: Collection) -> list[str]:
+    return [
+        f"{entry.title} on {entry.dataset}, seed {result.seed}: {number} time{'s' if number > 1 else ''}"
+        for entry, result in collection.results
+        if (number := result.training.get("resumed", 0))
+    ]
 
 
 def _machine(hardware: dict[str, Any]) -> str:

@@ -82,7 +82,9 @@ def files(directory: Path) -> Iterator[File]:
     for name, facts in read(directory)["entity"].items():
         prefix, _, path = name.partition(":")
         if prefix == "file":
-            yield File(Path(os.path.normpath(directory / unquote(path))), facts["jetloom:role"], facts["jetloom:sha256"])
+            yield File(
+                Path(os.path.normpath(directory / unquote(path))), facts["jetloom:role"], facts["jetloom:sha256"]
+            )
 
 
 def inputs(directory: Path) -> Inputs:

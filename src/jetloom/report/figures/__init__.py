@@ -1,21 +1,28 @@
 """The figures of a report: one function for each, from a data set and the look of its models to a drawing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from jetloom.report.collect import DataSet
 from jetloom.report.figures import costs, examples, jets, learning, performance
+from jetloom.report.figures.samples import samples
 from jetloom.report.style import Drawing, Look
 
 
 class Kind(NamedTuple):
     """One kind of figure."""
 
-    draw: Callable[[DataSet, dict[str, Look]], Drawing | None]
-    """None where the data set has nothing to show in it."""
+    draw: Callable[..., Drawing | None]
+    """From a data set and the looks (and all data sets) to the drawing; None where there is nothing to show."""
     title: str
     caption: str
     """How to read it."""
+    compares: bool = False
+    """It needs all data sets of the report as a third argument."""
+
+    def of(self, dataset: DataSet, looks: dict[str, Look], datasets: Sequence[DataSet]) -> Drawing | None:
+        """Draw it for a data set of a report."""
+        return self.draw(dataset, looks, datasets) if self.compares else self.draw(dataset, looks)
 
 
 FIGURES: dict[str, Kind] = {
@@ -72,6 +79,14 @@ FIGURES: dict[str, Kind] = {
         "Latency and throughput against the batch size",
         "Left: time for a whole batch, the flat part is overhead. Right: {thing} per second; where it stops rising, "
         "the machine is busy and larger batches gain nothing. Median of repeated forward passes, bands central 68 %.",
+    ),
+    "samples": Kind(
+        samples,
+        "What more training {thing} bring",
+        "The same test {thing} throughout; both axes are logarithmic, so a power law is a straight line. Left: the "
+        "share of wrong answers, lower is better; others: background rejection at the working point of the first two "
+        "classes for which it is measured everywhere, higher is better. Error bars: {thing} and seeds in quadrature.",
+        compares=True,
     ),
     "training": Kind(
         learning.training,
