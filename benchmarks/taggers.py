@@ -93,9 +93,20 @@ class Weaver(nn.Module):
         return self.model(batch.coordinates, batch.features, batch.mask)
 
 
-def jets_of(manifest: Path, batch: int, number: int, seed: int = 1) -> list[Batch]:
-    """``number`` batches of the training split as the loader gives them: each of one length bucket, in random order."""
-    loader = Loader(manifest, "train", batch_size=batch, shuffle=True, seed=seed, samples_per_epoch=2 * number * batch)
+def jets_of(manifest: Path, batch: int, number: int, static: bool) -> list[Batch]:
+    """``number`` batches of the training split as the loader gives them: each of one length bucket, in random order.
+
+    ``static``: only full ones, so that a compiled model sees one shape for each bucket.
+    """
+    loader = Loader(
+        manifest,
+        "train",
+        batch_size=batch,
+        shuffle=True,
+        seed=1,
+        samples_per_epoch=2 * number * batch,
+        drop_last=static,
+    )
     return list(islice(loader, number))
 
 
@@ -141,7 +152,7 @@ class Contest:
         self.dtype = PRECISIONS[arguments.precision]
         self.arguments = arguments
         sizes = (len(described.features), len(described.classes))
-        bucketed = jets_of(arguments.data, arguments.batch, arguments.batches)
+        bucketed = jets_of(arguments.data, arguments.batch, arguments.batches, arguments.compile)
         same = mixed(bucketed, described.max_particles)
         batches = {"weaver-core": [transposed(b) for b in same], "jetloom": bucketed, "jetloom, same batches": same}
         self.jets = sum(len(b.label) for b in bucketed)
@@ -327,6 +338,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the JSON file")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.device != "cpu" and arguments.what == "memory":
+        parser.error("memory: the resident set says nothing of a GPU; take --device cpu")
     if arguments.what == "one-peak":
         contest = Contest(arguments)
         report_peak(lambda: [contest.train(name) for name in contest.names])

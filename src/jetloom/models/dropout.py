@@ -1,6 +1,6 @@
 """Dropout whose random numbers do not cost more than the layers around it.
 
-On a CPU torch draws one double for each number it may drop, in one thread whatever their count: a fifth of a training
+On a CPU torch draws one double for each number it may drop, in one thread whatever their count: a sixth of a training
 step of ParT. Here a 64-bit draw serves four, and what is kept for the backward pass is one byte each instead of four.
 """
 

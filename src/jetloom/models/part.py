@@ -16,6 +16,7 @@ from jetloom.kinematics import listed_pair_features
 from jetloom.models.attention import Projections, attend, key_bias
 from jetloom.models.dropout import dropout
 from jetloom.models.layers import Packing, RealBatchNorm, keep_dense, trimmed
+from jetloom.models.recomputed import gelu_dropout_norm, norm_gelu
 
 ChannelOrder = Literal["weaver0.4", "weaver0.5"]
 
@@ -53,14 +54,13 @@ class PairEmbedding(nn.Module):
     def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
         """Embed pairs; ``real`` (n,) tells which count in the statistics, None: all."""
         x = self.embed[0](x, real)
-        for convolution, norm, activation in zip(*(self.embed[start::3] for start in (1, 2, 3)), strict=True):
+        for convolution, norm in zip(self.embed[1::3], self.embed[2::3], strict=True):
             weight = convolution.weight[:, :, 0]
             if self.training:
-                x = norm(functional.linear(x, weight, convolution.bias), real)
+                x = norm_gelu(functional.linear(x, weight, convolution.bias), norm, real)
             else:
                 # Outside training the normalisation is part of the linear map: two passes over all pairs less.
-                x = functional.linear(x, *norm.folded(weight, convolution.bias))
-            x = activation(x)
+                x = functional.gelu(functional.linear(x, *norm.folded(weight, convolution.bias)))
         return x
 
 
@@ -138,8 +138,9 @@ class Block(nn.Module):
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """From the scaled output of the attention to the output of the block; ``x`` is its input."""
         x = x + self.drop(self.post_attn_norm(attended))
-        hidden = self.drop(functional.gelu(self.fc1(self.pre_fc_norm(x))))
-        return self.drop(self.fc2(self.post_fc_norm(hidden))) + self.w_resid * x
+        hidden = self.fc1(self.pre_fc_norm(x))
+        hidden = gelu_dropout_norm(hidden, self.post_fc_norm, self.dropout, self.training)
+        return self.drop(self.fc2(hidden)) + self.w_resid * x
 
 
 class ParticleBlock(Block):
