@@ -39,7 +39,15 @@ class ClusterProject(Project):
     def environment(self) -> dict[str, str]:
         site, own = self.cluster.environment, super().environment
         shims, *system = site["PATH"].split(":")
-        return own | site | {"PATH": ":".join([shims, own["PATH"].split(":")[0], *system])}
+        often = Path(__file__).parent / "often"
+        return (
+            own
+            | site
+            | {
+                "PATH": ":".join([shims, own["PATH"].split(":")[0], *system]),
+                "PYTHONPATH": f"{often}:{own['PYTHONPATH']}",
+            }
+        )
 
     def start(self, *arguments: str, profile: str = "slurm") -> subprocess.Popen[str]:
         """Start a driver; its words go to driver.log."""
@@ -55,7 +63,7 @@ class ClusterProject(Project):
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["snakemake", "--profile", "slurm", *arguments]
-        return subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True, timeout=300)
+        return subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True, timeout=900)
 
 
 def settle(path: Path) -> None:
@@ -64,8 +72,14 @@ def settle(path: Path) -> None:
     profile = yaml.safe_load(file.read_text())
     profile |= {"latency-wait": 5, "slurm-init-seconds-before-status-checks": 1, "max-status-checks-per-second": 2}
     profile["set-threads"] = dict.fromkeys(profile["set-threads"], 1)
+    profile["jobs"] = 6
+    profile["group-components"] = ["skims=3", "shards=10"]
     for resources in profile["set-resources"].values():
         resources["mem_mb"] = "1500 * attempt"
+    profile["set-resources"]["train_model"] |= {
+        "mem_mb": "200 if wildcards.model == 'hungry' and attempt == 1 else 1500",
+        "slurm_partition": "{'preempted': 'low', 'lost': 'frail'}.get(wildcards.model, 'gpu')",
+    }
     file.write_text(yaml.safe_dump(profile))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-NODES = ("n1", "n2", "n3")
+NODES = ("n1", "n2", "n3", "n4")
 CPUS = 64
 MEMORY_MB = 200_000
 """Of each node, both as SLURM is told; more than this machine has, so that jobs need not wait for each other."""
@@ -53,9 +53,10 @@ def wait_until(ready, seconds: float, what: str) -> None:
 
 @dataclass
 class Cluster:
-    """Three virtual nodes with pretended GPUs.
+    """Four virtual nodes with pretended GPUs.
 
-    ``main`` and ``gpu`` share n1 and n2. ``low`` (n3) gives way to ``urgent`` (n3): SLURM requeues its jobs.
+    ``main`` and ``gpu`` share n1 and n2. ``low`` (n3) gives way to ``urgent`` (n3): SLURM requeues its jobs. ``frail``
+    (n4) is a node that may be taken down.
 
     Args:
         directory: with a short name, for the path of munge's socket; readable by all.
@@ -92,7 +93,7 @@ class Cluster:
         for node in NODES:
             self._daemon("slurmd", "-N", node, pid=self.directory / f"slurmd.{node}.pid")
         wait_until(
-            lambda: self.run("sinfo", "-h", "-N", "-p", "gpu,low", "-o", "%T").split() == ["idle"] * len(NODES),
+            lambda: self.run("sinfo", "-h", "-N", "-p", "gpu,low,frail", "-o", "%T").split() == ["idle"] * len(NODES),
             *(30, "nodes of the SLURM cluster"),
         )
 
@@ -139,7 +140,7 @@ class Cluster:
         key.write_bytes(secrets.token_bytes(128))
         (here / "slurm.conf").write_text(self._settings())
         (here / "gres.conf").write_text(
-            "".join(f"NodeName=n[1-3] Name=gpu Type=pretended File=/dev/{file}\n" for file in GPUS)
+            "".join(f"NodeName=n[1-4] Name=gpu Type=pretended File=/dev/{file}\n" for file in GPUS)
         )
         (here / "cgroup.conf").write_text(
             f"CgroupPlugin=cgroup/v1\nCgroupMountpoint={CGROUPS}\nCgroupAutomount=no\nConstrainRAMSpace=yes\n"
@@ -202,6 +203,7 @@ class Cluster:
             f"PartitionName=main Nodes=n1,n2 Default=YES PriorityTier=10 PreemptMode=OFF {shared}",
             f"PartitionName=gpu Nodes=n1,n2 PriorityTier=10 PreemptMode=OFF {shared}",
             f"PartitionName=low Nodes=n3 PriorityTier=1 PreemptMode=REQUEUE {shared}",
+            f"PartitionName=frail Nodes=n4 PriorityTier=10 PreemptMode=OFF {shared}",
             f"PartitionName=urgent Nodes=n3 PriorityTier=20 PreemptMode=OFF {shared}",
         ]
         return "\n".join(lines) + "\n"
