@@ -303,7 +303,7 @@ def test_a_wrong_number_of_processes_ends_before_the_first_batch(story):
         ["srun", "-p", "main", "-N", "1", "-n", "2", "--mem=1500", "jetloom", "train",
          "data/shapes-sim/tensors/manifest.json", "--model", "salt", "--preset", "tiny", "--output", "wrong",
          "--scratch", "scratch/wrong"],
-        cwd=path, env=story.site.environment, capture_output=True, text=True, timeout=60,
+        cwd=path, env=story.site.environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 1
     assert "training.devices x training.nodes is 1 x 1, but srun started 2 processes" in done.stderr
