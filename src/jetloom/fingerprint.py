@@ -20,17 +20,20 @@ NEUTRAL = {
 
 
 @cache
-def fingerprint(*modules: str) -> str:
+def fingerprint(*modules: str, without: str = "") -> str:
     """Hash of some modules of jetloom and of all jetloom modules that they import, 16 hex digits.
 
     Args:
         modules: dotted names, for example ``jetloom.data.skim``.
+        without: package that does not count, because what it decides is in a file that the stage reads.
     """
     found: dict[str, str] = {}
     queue = list(modules)
     while queue:
         name = queue.pop()
         if name in found or name in NEUTRAL or name.startswith("jetloom.tracking"):
+            continue
+        if without and name.startswith(without):
             continue
         tree = _without_docstrings(ast.parse(source_file(name).read_text()))
         found[name] = ast.dump(tree)

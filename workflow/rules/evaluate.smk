@@ -26,7 +26,8 @@ rule evaluate:
     params:
         directory=subpath(output.metrics, parent=True),
         settings=assignments(EXPERIMENT.evaluation.model_dump(mode="json", exclude_unset=True)),
-        code=fingerprint("jetloom.evaluation.evaluate"),
+        # An edited model is trained again, and its checkpoint is another one.
+        code=fingerprint("jetloom.evaluation.evaluate", without="jetloom.models"),
     shell:
         "{resources.launch} jetloom evaluate {input.checkpoint} {input.manifest} --training {input.training}"
         " {params.settings} --threads {threads} --output {params.directory} &> {log}"
