@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -29,7 +30,7 @@ def test_every_run_has_its_files(finished):
     for dataset, model in RUNS:
         run = finished.path / f"results/small/{dataset}/{model}/seed1"
         assert {file.name for file in run.iterdir()} == {
-            "best.ckpt", "history.csv", "metrics.json", "predictions.parquet", "training.json",
+            "best.ckpt", "examples.json", "history.csv", "metrics.json", "predictions.parquet", "training.json",
         }  # fmt: skip
         metrics = json.loads((run / "metrics.json").read_text())
         assert metrics["run"]["model"] == model
@@ -71,8 +72,25 @@ def test_the_snakemake_report_has_captions(finished):
             for name in archive.namelist()
             if name.endswith((".html", ".js"))
         )
-    assert "Figures" in text
-    assert "Tables" in text
+    for word in ("Figures", "Tables", "how to read it", "the whole page", "jetclass-sim", "attention"):
+        assert word in text
+
+
+def test_a_deleted_report_comes_back_the_same(finished):
+    """Byte for byte, in one job that trains nothing; and every file is what the record says."""
+    directory = finished.path / "results/small"
+    record = (directory / "provenance.json").read_bytes()
+    before = {path: path.read_bytes() for path in (directory / "report").rglob("*") if path.is_file()}
+    shutil.rmtree(directory / "report")
+    assert finished.plan("figures", "report") == Counter(report=1)
+    finished.run("figures", "report")
+    assert {path: path.read_bytes() for path in (directory / "report").rglob("*") if path.is_file()} == before
+    assert (directory / "provenance.json").read_bytes() == record
+    checked = subprocess.run(
+        ["jetloom", "verify", str(directory), "--data"], env=finished.environment, capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stdout
+    assert "files are as they were" in checked.stdout
 
 
 @contextmanager
