@@ -14,6 +14,7 @@ from jetloom.batch import Batch
 from jetloom.data.loader import ShardFile
 from jetloom.data.manifest import Manifest
 from jetloom.models.dyntanh import Block, SmallTagger
+from jetloom.models.layers import trimmed
 from jetloom.models.linformer import ProjectedAttention
 from jetloom.models.part import ClassBlock
 from jetloom.models.salt import PartitionedProjection
@@ -48,8 +49,8 @@ def examples(model: nn.Module, manifest: Path, split: str) -> dict[str, Any]:
     result: dict[str, Any] = {"looks": None, "partitions": None, "jets": []}
     for row, batch in _chosen(manifest, described, split):
         batch = type(batch)(*(part if part is None else part.to(device) for part in batch))
-        if isinstance(model, SmallTagger):
-            batch = reading_order(model, batch)
+        # ParT leaves out the slots behind the last particle, and its weights have none for them.
+        batch = reading_order(model, batch) if isinstance(model, SmallTagger) else trimmed(batch)
         with looking(model) as seen:
             given = int(model(batch).argmax())
         real = batch.mask[0]
