@@ -8,9 +8,7 @@ from jetloom.cli.app import app
 
 
 @app.command
-def gpus(
-    count: int, program: str, *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]
-) -> None:
+def gpus(count: int, program: str, *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> None:
     """Run a command that sees COUNT GPUs of this machine, none of which another such command has; wait for them.
 
     The workflow does so outside a cluster: `jetloom gpus 1 jetloom train ...`.
