@@ -120,6 +120,12 @@ def _resumed(cluster: Cluster, node: str) -> bool:
     return False
 
 
+def _cleared(job: str) -> bool:
+    """Whether a node has let go of a job; a job that comes back earlier is refused and held."""
+    steps = (" ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+    return not any(f"slurmstepd: [{job}." in step for step in steps)
+
+
 def gpu_of(cluster: Cluster, job: str) -> str:
     """Node and number of the GPU that a running job has."""
     shown = cluster.run("scontrol", "show", "job", "-d", job)
@@ -187,7 +193,7 @@ def story(site, tmp_path_factory) -> Iterator[Story]:
 
 def _trouble(told: Story, driver: subprocess.Popen) -> None:
     """Stop each training at its first checkpoint and let it have its accident; the server has one meanwhile."""
-    site, server, waiting = told.site, told.server, set(TROUBLED)
+    site, server, waiting, lost = told.site, told.server, set(TROUBLED), ""
     deadline = time.monotonic() + 600
     while waiting:
         assert driver.poll() is None, (site.path / "driver.log").read_text()[-5000:]
@@ -201,9 +207,11 @@ def _trouble(told: Story, driver: subprocess.Popen) -> None:
                 job = next(job["id"] for job in told.jobs_of(model, jobs(site)) if job["state"] == "RUNNING")
                 told.gpus[model] = gpu_of(site.cluster, job)
                 disturb(site, model, job, pid)
+                lost = job if model == "lost" else lost
                 waiting.discard(model)
         time.sleep(0.05)
     server.start()
+    wait_until(lambda: _cleared(lost), 120, "end of the lost node's job")
     wait_until(lambda: _resumed(site.cluster, "n4"), 60, "return of the node")
 
 
