@@ -21,7 +21,7 @@ from jetloom.tracking.description import DataInput, Description
 from jetloom.tracking.spool import Left
 from jetloom.tracking.store import Store, choose_uri, open_client, open_store, prepare, unmasked
 from jetloom.tracking.tracker import Tracker
-from jetloom.training.callbacks import Keeper
+from jetloom.training.callbacks import Keeper, Reporter
 from tests.training.outcome import assert_same
 from tests.training.test_resume import OFTEN, Killed, die_after
 
@@ -143,6 +143,29 @@ def test_a_resumed_training_is_one_run(run_training, results, tmp_path, monkeypa
     client = open_client(summary(killed)["mlflow"]["uri"])
     assert len(client.search_runs([run.info.experiment_id])) == 2, "itself and its parent"
     assert len(client.get_metric_history(first, "val/loss")) == 3
+
+
+def test_epochs_that_a_kill_kept_from_the_store_arrive_with_the_next_try(run_training, tmp_path, monkeypatch) -> None:
+    """The checkpoint of an epoch is written before its figures: those of the second epoch are lost with the process."""
+    prepare(None, ["exp/toy"], tmp_path / "own", tmp_path / "mlflow.json")
+    log = Reporter._log
+
+    def killed_before_the_second(self, row) -> None:
+        if row["epoch"] == 1:
+            raise Killed
+        log(self, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reporter, "_log", killed_before_the_second)
+        with pytest.raises(Killed):
+            run_training("killed", store=tmp_path / "mlflow.json")
+    points = tmp_path / "killed-scratch/mlflow.jsonl"
+    with points.open("a") as file:
+        file.write('["val/loss", 0.')
+    run = run_of(run_training("killed", store=tmp_path / "mlflow.json"))
+    client = open_client(open_store(tmp_path / "mlflow.json", "exp/toy").uri)
+    steps = [point.step for point in client.get_metric_history(run.info.run_id, "val/loss")]
+    assert sorted(steps) == [10, 20, 30]
 
 
 def test_sigterm_shows_as_killed(run_training, results, tmp_path, monkeypatch) -> None:

@@ -36,7 +36,8 @@ class Spool:
         self.began: float = known.get("began", began)
         self.run_id: str | None = known.get("run_id")
         self._sent: int = known.get("sent", 0)
-        self.waiting = sum(1 for _ in self._lines())
+        self._mend()
+        self.waiting = sum(1 for _ in self._lines(self._sent))
         self.unsent.unlink(missing_ok=True)
 
     def keep(self) -> None:
@@ -63,9 +64,14 @@ class Spool:
             raise
         self.waiting += len(points)
 
+    def steps(self, name: str) -> set[int]:
+        """Steps of a metric that are written down, sent or not."""
+        points = (Point(*json.loads(line)) for line in self._lines(0))
+        return {point.step for point in points if point.name == name}
+
     def next(self, count: int) -> list[Point]:
         """The oldest points that the store has not taken."""
-        return [Point(*json.loads(line)) for _, line in zip(range(count), self._lines(), strict=False)]
+        return [Point(*json.loads(line)) for _, line in zip(range(count), self._lines(self._sent), strict=False)]
 
     def taken(self, points: Sequence[Point]) -> None:
         """The store has taken what ``next`` gave."""
@@ -73,13 +79,17 @@ class Spool:
         self.waiting -= len(points)
         self.keep()
 
-    def _lines(self) -> Any:
+    def _lines(self, begin: int) -> Any:
         if not self.points.is_file():
             return
         with self.points.open("rb") as file:
-            file.seek(self._sent)
-            # A kill in the middle of a line leaves it without an end.
-            yield from (line for line in file if line.endswith(b"\n"))
+            file.seek(begin)
+            yield from file
+
+    def _mend(self) -> None:
+        # A kill in the middle of a line leaves it without an end, and the next one would be joined to it.
+        if self.points.is_file():
+            os.truncate(self.points, self.points.read_bytes().rfind(b"\n") + 1)
 
 
 @dataclass

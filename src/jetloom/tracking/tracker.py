@@ -83,6 +83,10 @@ class Tracker:
             else:
                 self._dropped += 1
 
+    def steps(self, name: str) -> set[int]:
+        """Steps of a metric that an earlier try of this training has left on disk."""
+        return self._spool.steps(name)
+
     def close(self, status: str, files: Sequence[Path] = ()) -> None:
         """Send what is left, keep ``files`` with the run and end it; waits for a slow server, but not long.
 

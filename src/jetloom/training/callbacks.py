@@ -179,9 +179,18 @@ class Reporter(Callback):
         if step % self.STEPS == 0:
             self.tracker.log({"train/step_loss": outputs["loss"].detach()}, step)
 
+    def on_train_start(self, trainer: Trainer, pl_module: Tagger) -> None:
+        """What a killed training had not handed on: its checkpoint comes first."""
+        written = self.tracker.steps("epoch")
+        for row in pl_module.progress.history:
+            if int(row["step"]) not in written:
+                self._log(row)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: Tagger) -> None:
         """All figures of the epoch."""
-        row = pl_module.progress.history[-1]
+        self._log(pl_module.progress.history[-1])
+
+    def _log(self, row: dict[str, float]) -> None:
         names = {
             "train/loss": "train_loss",
             "train/accuracy": "train_accuracy",
