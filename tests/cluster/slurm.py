@@ -189,7 +189,7 @@ class Cluster:
             "JobFileAppend=1",
             "MinJobAge=3600",
             "KillWait=10",
-            "ReturnToService=2",
+            "ReturnToService=1",
             "MailProg=/bin/true",
             "GresTypes=gpu",
         ]

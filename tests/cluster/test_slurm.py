@@ -17,6 +17,7 @@ import yaml
 from tests.cluster.conftest import ClusterProject
 from tests.cluster.server import Server
 from tests.cluster.slurm import Cluster, kill, wait_until
+from tests.tracking.conftest import home_of_postgres
 from tests.training.outcome import assert_same
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -157,9 +158,13 @@ def disturb(site: ClusterProject, what: str, job: str, pid: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(site, tmp_path_factory) -> Iterator[Story]:
+def story(site) -> Iterator[Story]:
     """Plan, trainings in trouble, a killed server, a killed driver, and a second one that brings all to its end."""
-    server = Server(tmp_path_factory.mktemp("mlflow"))
+    with home_of_postgres() as directory:
+        yield from _told(site, Server(directory))
+
+
+def _told(site: ClusterProject, server: Server) -> Iterator[Story]:
     told = Story(site, server)
     server.start()
     drivers = []
@@ -168,7 +173,6 @@ def story(site, tmp_path_factory) -> Iterator[Story]:
         storm = ("salt", "pair", "hungry", *TROUBLED)
         (site.path / "storm.yaml").write_text(experiment(storm, server.uri))
         told.plan = site.run("--dry-run")
-        server.wait()
         drivers.append(site.start("train", "--configfile", "storm.yaml"))
         _trouble(told, drivers[0])
         log = site.path / "driver.log"

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,22 +65,30 @@ def postgres_is_here() -> bool:
     return True
 
 
-@pytest.fixture(scope="session")
-def group() -> Iterator[Group]:
-    """One server for all tests."""
+@contextmanager
+def home_of_postgres() -> Iterator[Path]:
+    """A directory that the user who runs PostgreSQL may enter, as pytest's own are not; skips if there is none."""
     pytest.importorskip("psycopg2", reason="the extra [server] is not installed")
     if not postgres_is_here():
         pytest.skip("no PostgreSQL (apt-get install postgresql)")
-    # pytest's own directories are closed to the user that PostgreSQL runs as.
     directory = Path(tempfile.mkdtemp(prefix="jetloom-"))
     directory.chmod(0o755)
-    server = Group(directory / "group")
     try:
-        server.start()
-        yield server
+        yield directory / "group"
     finally:
-        server.stop()
         shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def group() -> Iterator[Group]:
+    """One server for all tests."""
+    with home_of_postgres() as directory:
+        server = Group(directory)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")
