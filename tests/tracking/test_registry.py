@@ -110,4 +110,4 @@ def test_a_better_champion_stays(evaluated, tmp_path) -> None:
         told = json.loads((tmp_path / "tracked.json").read_text())["registered"]["toy-small"]
         assert told["champion"] is wins
         champion = client.get_model_version_by_alias("toy-small", "champion")
-        assert (champion.version == told["version"]) is wins
+        assert (str(champion.version) == told["version"]) is wins

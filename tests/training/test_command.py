@@ -47,7 +47,7 @@ def test_a_key_in_the_address_is_written_nowhere(manifest, tmp_path, monkeypatch
     told = json.loads((tmp_path / "written" / "a" / "training.json").read_text())["mlflow"]
     assert told["not_sent"] == 0
     run = open_client(uri).get_run(told["run_id"])
-    assert run.info.run_name == "Small · seed 1"
+    assert run.info.run_name == "transformer-kin-s1"
     said = capfd.readouterr()
     assert SECRET not in ended.stdout + ended.stderr + said.out + said.err + first
     assert SECRET not in str(run.to_dictionary())
