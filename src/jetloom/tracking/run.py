@@ -78,9 +78,10 @@ class StoredRun:
         run = patiently(self.client.get_run, self.run_id)
         self._log_parameters(self.run_id, self.description.parameters, run.data.params)
         if not run.inputs.dataset_inputs:
-            patiently(self.client.log_inputs, self.run_id, _inputs(self.description))
             for name, text in self.description.texts.items():
                 patiently(self.client.log_text, self.run_id, text, name)
+            # Last, since it stands for all of them.
+            patiently(self.client.log_inputs, self.run_id, _inputs(self.description))
 
     def send(self, points: Sequence[Point]) -> None:
         """Add values of metrics; what is there already is not added again."""
