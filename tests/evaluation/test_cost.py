@@ -94,7 +94,9 @@ def test_peak_memory_of_a_known_amount(megabytes):
     with torch.inference_mode():
         # The first one shows that an earlier, larger peak does not stay.
         peak_megabytes(lambda: Hungry(150)(batch), CPU)
-        assert peak_megabytes(lambda: Hungry(megabytes)(batch), CPU) == pytest.approx(megabytes, rel=0.1, abs=2)
+        # Other threads of this process can only add to a peak.
+        peak = min(peak_megabytes(lambda: Hungry(megabytes)(batch), CPU) for _ in range(3))
+        assert peak == pytest.approx(megabytes, rel=0.1, abs=2)
 
 
 def test_time_of_a_pause():
