@@ -1,0 +1,9 @@
+"""The order of the test files."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: the quick ones then fill up the cores at the end (pyproject: no reordering)."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
