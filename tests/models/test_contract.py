@@ -82,6 +82,17 @@ def test_order(made, row):
         close(actual, expected)
 
 
+@torch.no_grad()
+def test_many_jets_give_the_logits_of_few(made, jet_row):
+    """Networks may work on some jets at a time where no gradient is wanted; rows come back in their places."""
+    model, batch = made(jet_row), sample("jets", 200, seed=3)
+    logits = model(batch)
+    assert len(logits) == 200
+    for start in (0, 160):
+        part = Batch(*(None if value is None else value[start : start + 40] for value in batch))
+        close(logits[start : start + 40], model(part))
+
+
 def check_gradients(model: nn.Module, batch: Batch) -> nn.Module:
     torch.manual_seed(0)
     trained = copy.deepcopy(model).train()

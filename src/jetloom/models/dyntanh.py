@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import keep_dense
+from jetloom.models.layers import in_parts, keep_dense
 from jetloom.models.sorting import largest_first, real_first, sort_key, take, zero_padding
 
 
@@ -142,10 +142,10 @@ class SmallTagger(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch to logits (B, C). Uses features and mask, and vectors and coordinates for the sort."""
-        if not (keep_dense() or torch.is_grad_enabled() or batch.mask.is_cuda):
-            jets = max(1, CACHED * torch.get_num_threads() // (batch.mask.shape[1] * self.embed.out_features))
-            if len(batch.mask) > jets:
-                return self.in_parts(batch, jets)
+        cached = CACHED * torch.get_num_threads() // self.embed.out_features
+        logits = in_parts(self, batch, cached, by_length=self.masked)
+        if logits is not None:
+            return logits
         x, layout = self.arrange(batch)
         x = per_row(self.embed, x).relu_()  # (2)
         for block in self.blocks:
@@ -158,21 +158,6 @@ class SmallTagger(nn.Module):
         for layer in self.hidden:
             x = functional.relu(layer(x))
         return self.head(x)
-
-    def in_parts(self, batch: Batch, jets: int) -> Tensor:
-        """Logits (B, C) from so many jets at a time, jets of like length together and no wider than the longest."""
-        slot = torch.arange(1, batch.mask.shape[1] + 1, device=batch.mask.device)
-        width = (batch.mask * slot).amax(1)
-        order = width.argsort() if self.masked else torch.arange(len(width), device=width.device)
-        logits = None
-        for part in order.split(jets):
-            longest = max(1, int(width[part].max())) if self.masked else len(slot)
-            some = Batch(*(x if x is None else (x[part, :longest] if x.dim() > 1 else x[part]) for x in batch))
-            answer = self(some)
-            logits = answer.new_empty(len(order), answer.shape[1]) if logits is None else logits
-            logits[part] = answer
-        assert logits is not None
-        return logits
 
     def arrange(self, batch: Batch) -> tuple[Tensor, Layout]:
         """(1): features (B, N, F) in the order in which the network reads them, and where the particles are.

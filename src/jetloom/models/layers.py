@@ -6,6 +6,9 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 
+SLOTS = 4096
+"""Particle slots that go through a network at a time where it only predicts, on a CPU."""
+
 
 def keep_dense() -> bool:
     """True while torch.compile or torch.export records a graph.
@@ -25,6 +28,37 @@ def trimmed(batch: Batch) -> Batch:
     if width >= batch.mask.shape[1]:
         return batch
     return Batch(*(None if x is None else x[:, :width] for x in batch[:4]), batch.label)
+
+
+def in_parts(model: nn.Module, batch: Batch, slots: int = SLOTS, *, by_length: bool = True) -> Tensor | None:
+    """The logits (B, C), computed for some jets at a time, whose tensors then stay in the cache of the processor.
+
+    Args:
+        model: batch to logits.
+        batch: as it comes.
+        slots: of the jets of a part.
+        by_length: jets of like length go together, no wider than the longest; False: padding counts as particles.
+
+    Returns:
+        None if the batch has to go through whole: it is small, a gradient or statistics are wanted, a graph is being
+        recorded, or there is a GPU to fill.
+    """
+    if keep_dense() or torch.is_grad_enabled() or model.training or batch.mask.is_cuda:
+        return None
+    number, longest = batch.mask.shape
+    jets = max(1, slots // longest)
+    if number <= jets:
+        return None
+    width = (batch.mask * torch.arange(1, longest + 1)).amax(1)
+    order = width.argsort() if by_length else torch.arange(number)
+    logits = None
+    for part in order.split(jets):
+        widest = max(1, int(width[part].max())) if by_length else longest
+        some = Batch(*(x if x is None else (x[part, :widest] if x.dim() > 1 else x[part]) for x in batch))
+        answer = model(some)
+        logits = answer.new_empty(number, answer.shape[1]) if logits is None else logits
+        logits[part] = answer
+    return logits
 
 
 class Packing:

@@ -14,7 +14,7 @@ from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.kinematics import listed_pair_features, pt
 from jetloom.models.attention import CLOSED, attend, key_bias
-from jetloom.models.layers import Packing, keep_dense
+from jetloom.models.layers import Packing, in_parts, keep_dense
 from jetloom.models.part import (
     Block,
     ClassAttentionModel,
@@ -240,6 +240,9 @@ class ParMAT(ClassAttentionModel):
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch to logits (B, C). Uses features, vectors (for pair features and the order) and mask."""
+        logits = in_parts(self, batch)
+        if logits is not None:
+            return logits
         packing = Packing(batch.mask)
         x = self.embed(packing.pack(batch.features), packing.real)
         rank = rank_in_jet(batch, self.sort)

@@ -15,7 +15,7 @@ from jetloom.errors import JetloomError
 from jetloom.kinematics import listed_pair_features
 from jetloom.models.attention import Projections, attend, key_bias
 from jetloom.models.dropout import dropout
-from jetloom.models.layers import Packing, RealBatchNorm, keep_dense, trimmed
+from jetloom.models.layers import Packing, RealBatchNorm, in_parts, keep_dense, trimmed
 from jetloom.models.recomputed import gelu_dropout_norm, norm_gelu
 
 ChannelOrder = Literal["weaver0.4", "weaver0.5"]
@@ -251,6 +251,9 @@ class ParT(ClassAttentionModel):
     def forward(self, batch: Batch) -> Tensor:
         """Batch to logits (B, C). Uses features, vectors (with pair bias) and mask."""
         batch = trimmed(batch)
+        logits = in_parts(self, batch)
+        if logits is not None:
+            return logits
         packing = Packing(batch.mask)
         x = self.embed(packing.pack(batch.features), packing.real)
         if self.pair_embed is None:

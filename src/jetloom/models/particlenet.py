@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import Packing, RealBatchNorm, keep_dense, trimmed
+from jetloom.models.layers import Packing, RealBatchNorm, in_parts, keep_dense, trimmed
 
 
 @torch.no_grad()
@@ -133,6 +133,9 @@ class ParticleNet(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """Batch to logits (B, C). Uses features, coordinates and mask."""
         batch = trimmed(batch)
+        logits = in_parts(self, batch)
+        if logits is not None:
+            return logits
         packing = Packing(batch.mask)
         x = self.bn_fts(packing.pack(batch.features), packing.real)
         points = packing.unpack(packing.pack(batch.coordinates))

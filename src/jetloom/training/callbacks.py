@@ -196,6 +196,7 @@ class Reporter(Callback):
             "train/accuracy": "train_accuracy",
             "val/loss": "val_loss",
             "val/accuracy": "val_accuracy",
+            "val/auc": "val_auc",
             "train/learning_rate": "learning_rate",
             "train/epoch_seconds": "seconds",
             "epoch": "epoch",

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
+from jetloom.training.areas import count_, empty_counts, macro_auc
 from jetloom.training.optimisers import build_optimiser, rate_factor, set_rate
 from jetloom.training.progress import Progress
 
@@ -41,6 +42,7 @@ class Tagger(LightningModule):
         self._optimiser_state = optimiser_state
         self._train_totals = torch.zeros(3)
         self._val_totals = torch.zeros(3)
+        self._val_counts = torch.empty(0)
         self._began = time.monotonic()
         self._steps = 1
 
@@ -84,21 +86,24 @@ class Tagger(LightningModule):
         if not len(batch.label):
             # The other ranks got the last jets of a bucket; this one takes part with gradients of zero.
             return torch.stack([p.sum() for p in self.model.parameters()]).sum() * 0.0
-        loss, totals = self._score(batch)
+        loss, totals = self._score(self.model(batch).float(), batch)
         self._train_totals += totals
         return loss
 
     def on_validation_epoch_start(self) -> None:
         """Empty the sums."""
         self._val_totals = self._sums([0.0, 0.0, 0.0])
+        self._val_counts = empty_counts(self.n_classes, self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the sums."""
         if len(batch.label):
-            self._val_totals += self._score(batch)[1]
+            logits = self.model(batch).float()
+            self._val_totals += self._score(logits, batch)[1]
+            count_(self._val_counts, logits, batch.label)
 
-    def _score(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        logits = self.model(batch).float()
+    @staticmethod
+    def _score(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         loss = cross_entropy(logits, batch.label)
         right = (logits.detach().argmax(dim=1) == batch.label).sum()
         jets = len(batch.label)
@@ -150,6 +155,7 @@ class Tagger(LightningModule):
             "train_accuracy": train_right / train_jets,
             "val_loss": val_loss / val_jets,
             "val_accuracy": val_right / val_jets,
+            "val_auc": macro_auc(self._over_ranks(self._val_counts)),
             "learning_rate": self.optimizers().optimizer.param_groups[0]["lr"],
             "batch_size": progress.batch_size,
             "jets": train_jets,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from jetloom.config import Training
 
 COLUMNS = [
-    *("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy"),
+    *("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_auc"),
     *("learning_rate", "batch_size", "jets", "seconds"),
 ]
 """Of history.csv; ``jets`` were trained on in this epoch, by all processes together."""
