@@ -5,8 +5,8 @@ import torch
 
 from tests.models.rows import JETS, close, make, sample
 
-# Making machine code takes 5 to 15 s each: all rows are traced and rewritten, these go all the way.
-COMPILED = ["linformer", "parmat", "part", "particlenet", "salt"]
+# Making machine code takes 5 to 15 s each: all rows are traced and rewritten, these go on to the end.
+COMPILED = ["linformer", "part", "particlenet", "salt"]
 
 
 def check(row: tuple[str, str], backend: str) -> None:
@@ -20,9 +20,9 @@ def check(row: tuple[str, str], backend: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.slow
-@pytest.mark.parametrize("row", JETS, ids=[name for name, _ in JETS])
-def test_rewritten(row):
-    check(row, "aot_eager")
+@pytest.mark.parametrize("name", [name for name, _ in JETS if name not in COMPILED])
+def test_rewritten(name):
+    check((name, "jets"), "aot_eager")
 
 
 @torch.no_grad()
