@@ -1,6 +1,6 @@
 """Pictures of docs/performance.md from the stored results: gains over the peers, cost against n, loss curves.
 
-    python benchmarks/plot.py
+python benchmarks/plot.py
 """
 
 import json

@@ -8,8 +8,7 @@ from torch import nn
 from torch.nn.functional import gelu
 
 from jetloom.models.dropout import dropout
-from jetloom.models.layers import RealBatchNorm
-from jetloom.models.recomputed import gelu_dropout_norm, norm_gelu
+from jetloom.models.recomputed import gelu_dropout_norm
 
 
 def disturbed(norm):
@@ -39,13 +38,6 @@ def test_gelu_dropout_norm(training):
     ours = gelu_dropout_norm(x, norms[0], 0.3, training)
     torch.manual_seed(1)
     compare(ours, norms[1](dropout(gelu(x), 0.3, training)), x, norms)
-
-
-def test_norm_gelu():
-    torch.manual_seed(0)
-    x = (3 + torch.randn(40, 12, dtype=torch.float64)).requires_grad_()
-    norms = disturbed(RealBatchNorm(12))
-    compare(norm_gelu(x, norms[0], None), gelu(norms[1](x)), x, norms)
 
 
 def test_less_is_kept():

@@ -81,11 +81,14 @@ class _Products(autograd.Function):
 def _by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
     """(B, H, Nq, K) and (B, H, Nk, K) to (B, H, Nq, K), by two batched matrix products."""
     shape = (*query.shape[:-1], key.shape[-2])
-    rows = None if bias is None else bias.expand(shape).flatten(0, 1)
-    flat = (x.flatten(0, 1) for x in (query, key, value))
+    # Heads first: so do biases of pairs lie in memory, and are not copied for each layer.
+    rows = None if bias is None else bias.expand(shape).transpose(0, 1).flatten(0, 1)
+    heads_first = [x.transpose(0, 1) for x in (query, key, value)]
+    flat = (x.flatten(0, 1) for x in heads_first)
     # All of one precision, as they come: autocast would widen the softmax, and the backward pass knows no autocast.
     with torch.autocast("cpu", enabled=False):
-        return _Products.apply(*flat, rows, dropout, query.shape[-1] ** -0.5).view(query.shape)
+        attended = _Products.apply(*flat, rows, dropout, query.shape[-1] ** -0.5)
+    return attended.view(heads_first[0].shape).transpose(0, 1)
 
 
 class Projections(nn.Module):

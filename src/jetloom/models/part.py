@@ -16,7 +16,8 @@ from jetloom.kinematics import listed_pair_features
 from jetloom.models.attention import Projections, attend, key_bias
 from jetloom.models.dropout import dropout
 from jetloom.models.layers import Packing, RealBatchNorm, in_parts, keep_dense, trimmed
-from jetloom.models.recomputed import gelu_dropout_norm, norm_gelu
+from jetloom.models.linear_norm_gelu import linear_norm_gelu
+from jetloom.models.recomputed import gelu_dropout_norm
 
 ChannelOrder = Literal["weaver0.4", "weaver0.5"]
 
@@ -57,7 +58,7 @@ class PairEmbedding(nn.Module):
         for convolution, norm in zip(self.embed[1::3], self.embed[2::3], strict=True):
             weight = convolution.weight[:, :, 0]
             if self.training:
-                x = norm_gelu(functional.linear(x, weight, convolution.bias), norm, real)
+                x = linear_norm_gelu(x, weight, convolution.bias, norm, real)
             else:
                 # Outside training the normalisation is part of the linear map: two passes over all pairs less.
                 x = functional.gelu(functional.linear(x, *norm.folded(weight, convolution.bias)))

@@ -12,7 +12,7 @@ from torch import Tensor, autograd, nn
 from torch.nn import functional
 
 from jetloom.models.dropout import applied, dropout, kept
-from jetloom.models.layers import RealBatchNorm, keep_dense
+from jetloom.models.layers import keep_dense
 
 
 def _plain(x: Tensor, norm: nn.Module) -> bool:
@@ -46,40 +46,8 @@ class _GeluDropoutNorm(autograd.Function):
         return torch.ops.aten.gelu_backward(to_hidden, x), to_weight, to_bias, None, None
 
 
-class _NormGelu(autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, momentum: float, eps: float
-    ) -> Tensor:
-        out, center, rstd = torch.native_batch_norm(x, weight, bias, mean, variance, True, momentum, eps)
-        ctx.eps = eps
-        ctx.save_for_backward(x, weight, bias, center, rstd)
-        return functional.gelu(out)
-
-    @staticmethod
-    @autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, center, rstd = ctx.saved_tensors
-        scale = weight * rstd
-        out = torch.addcmul(bias - center * scale, x, scale)
-        to_out = torch.ops.aten.gelu_backward(gradient, out)
-        gradients = torch.ops.aten.native_batch_norm_backward(
-            to_out, x, weight, None, None, center, rstd, True, ctx.eps, [True, True, True]
-        )
-        return *gradients, None, None, None, None
-
-
 def gelu_dropout_norm(x: Tensor, norm: nn.LayerNorm, probability: float, training: bool) -> Tensor:
     """``norm(dropout(gelu(x)))``."""
     if _plain(x, norm):
         return norm(dropout(functional.gelu(x), probability, training))
     return _GeluDropoutNorm.apply(x, norm.weight, norm.bias, norm.eps, probability if training else 0.0)
-
-
-def norm_gelu(x: Tensor, norm: RealBatchNorm, real: Tensor | None) -> Tensor:
-    """``gelu(norm(x, real))`` of packed rows, in training."""
-    if _plain(x, norm) or real is not None or len(x) < 2:
-        return functional.gelu(norm(x, real))
-    with torch.no_grad():
-        norm.num_batches_tracked.add_(1)
-    return _NormGelu.apply(x, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps)
