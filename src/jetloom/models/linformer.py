@@ -106,6 +106,10 @@ class ProjectedAttention(nn.Module):
         closed = self.closed(x, layout)
         if closed is not None:
             scores = scores.masked_fill(closed[:, None, :, None], CLOSED)
+        if torch.compiler.is_exporting():
+            # onnxruntime transposes for a softmax over another than the last axis, which takes longer than these.
+            likely = (scores - scores.amax(2, keepdim=True)).exp()
+            return likely / likely.sum(2, keepdim=True)
         return scores.softmax(2)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
