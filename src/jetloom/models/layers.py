@@ -43,7 +43,7 @@ def in_parts(model: nn.Module, batch: Batch, slots: int = SLOTS, *, by_length: b
         None if the batch has to go through whole: it is small, a gradient or statistics are wanted, a graph is being
         recorded, or there is a GPU to fill.
     """
-    if keep_dense() or torch.is_grad_enabled() or model.training or batch.mask.is_cuda:
+    if keep_dense() or torch.is_grad_enabled() or model.training or batch.mask.device.type != "cpu":
         return None
     number, longest = batch.mask.shape
     jets = max(1, slots // longest)
