@@ -1,5 +1,6 @@
 """The page in a real browser: no error, nothing fetched, sorting works, wide and narrow."""
 
+import html
 import json
 import os
 import re
@@ -44,6 +45,32 @@ window.addEventListener("load", () => {
 </script>
 """  # noqa: E501
 
+# Presses every button that copies; a page without a user gets no clipboard, so this stands in its place.
+COPY = """
+<script>
+window.addEventListener("load", async () => {
+  const copied = [];
+  const give = (clipboard) => Object.defineProperty(navigator, "clipboard", {value: clipboard, configurable: true});
+  give({writeText: async (text) => { copied.push(text); }});
+  const buttons = [...document.querySelectorAll("button[data-copies]")];
+  const seen = {said: [], tables: {}};
+  for (const button of buttons) {
+    button.click();
+    await new Promise((done) => setTimeout(done));
+    seen.said.push(button.nextElementSibling.textContent);
+    const rows = [...document.getElementById(button.dataset.copies).rows];
+    seen.tables[button.dataset.copies] = [rows.map((row) => row.cells.length), rows[1].cells[0].innerText.trim(), copied.pop()];
+  }
+  give({writeText: async () => { throw new Error("not allowed"); }});
+  buttons[0].click();
+  await new Promise((done) => setTimeout(done));
+  seen.refused = buttons[0].nextElementSibling.textContent;
+  const out = document.createElement("script");
+  out.type = "application/json"; out.id = "seen"; out.textContent = JSON.stringify(seen);
+  document.body.append(out);
+});
+</script>
+"""  # noqa: E501
 
 # Runs axe-core, and goes through everything that the keyboard should reach.
 AXE = """
@@ -109,6 +136,23 @@ def test_sorting_in_the_browser(made, tmp_path, width):
                 except ValueError:
                     keys = known
                 assert keys == sorted(keys, reverse=direction == "descending")
+
+
+def test_tables_are_copied_as_spreadsheets_take_them(made, tmp_path):
+    probed = tmp_path / "probed.html"
+    probed.write_text(made.page.replace("</body>", COPY + "</body>"))
+    done = chromium(probed, tmp_path, 1300, "--dump-dom")
+    assert not console(done)
+    found = re.search(r'id="seen">(.*?)</script>', done.stdout, flags=re.S)
+    assert found, done.stderr[-2000:]
+    seen = json.loads(html.unescape(found[1]))
+    assert set(seen["said"]) == {"Copied."}
+    assert len(seen["tables"]) == 8
+    for cells, first, text in seen["tables"].values():
+        lines = [line.split("\t") for line in text.split("\n")]
+        assert [len(line) for line in lines] == cells
+        assert lines[1][0] == " ".join(first.split())
+    assert "select the table instead" in seen["refused"]
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
