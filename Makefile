@@ -44,6 +44,7 @@ mlflow: install
 
 docs: install
 	@$(BIN)/python docs/make_configuration.py
+	@$(BIN)/python benchmarks/plot.py
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'snakemake --rulegraph --configfile config.yaml 2>/dev/null | dot -Tsvg > docs/workflow.svg'
 
 lock: install
