@@ -1,7 +1,4 @@
-"""Pictures of docs/performance.md from the stored results: gains over the peers, cost against n, loss curves.
-
-python benchmarks/plot.py
-"""
+"""Pictures of docs/performance.md from the stored results: gains over the peers, cost against n, loss curves."""
 
 import json
 from pathlib import Path

@@ -6,7 +6,7 @@ import torch
 from tests.models.rows import JETS, close, make, sample
 
 # Making machine code takes 5 to 15 s each: all rows are traced and rewritten, these go on to the end.
-COMPILED = ["linformer", "part", "particlenet", "salt"]
+COMPILED = ["linformer", "parmat", "part", "particlenet", "salt"]
 
 
 def check(row: tuple[str, str], backend: str) -> None:

@@ -1,6 +1,5 @@
 """The page in a real browser: no error, nothing fetched, sorting works, wide and narrow."""
 
-import html
 import json
 import os
 import re
@@ -112,15 +111,20 @@ def console(process: subprocess.CompletedProcess[str]) -> list[str]:
     return [line for line in process.stderr.splitlines() if "CONSOLE" in line]
 
 
-@pytest.mark.parametrize("width", [1300, 420])
-def test_sorting_in_the_browser(made, tmp_path, width):
-    probed = tmp_path / "probed.html"
-    probed.write_text(made.page.replace("</body>", PROBE + "</body>"))
-    done = chromium(probed, tmp_path, width, "--dump-dom")
+def probed(page: str, scripts: str, home: Path, width: int, *flags: str) -> dict:
+    """What scripts saw in the page that they were added to; the console stays silent."""
+    file = home / "probed.html"
+    file.write_text(page.replace("</body>", scripts + "</body>"))
+    done = chromium(file, home, width, "--dump-dom", *flags)
     assert not console(done)
     found = re.search(r'id="seen">(.*?)</script>', done.stdout, flags=re.S)
     assert found, done.stderr[-2000:]
-    seen = json.loads(found[1])
+    return json.loads(found[1])
+
+
+@pytest.mark.parametrize("width", [1300, 420])
+def test_sorting_in_the_browser(made, tmp_path, width):
+    seen = probed(made.page, PROBE, tmp_path, width)
     assert seen["fetched"] == []
     assert seen["broken"] == seen["unnamed"] == 0
     assert seen["overflow"] <= 0, "wide tables scroll inside their frame, the page does not"
@@ -139,13 +143,7 @@ def test_sorting_in_the_browser(made, tmp_path, width):
 
 
 def test_tables_are_copied_as_spreadsheets_take_them(made, tmp_path):
-    probed = tmp_path / "probed.html"
-    probed.write_text(made.page.replace("</body>", COPY + "</body>"))
-    done = chromium(probed, tmp_path, 1300, "--dump-dom")
-    assert not console(done)
-    found = re.search(r'id="seen">(.*?)</script>', done.stdout, flags=re.S)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(html.unescape(found[1]))
+    seen = probed(made.page, COPY, tmp_path, 1300)
     assert set(seen["said"]) == {"Copied."}
     assert len(seen["tables"]) == 8
     for cells, first, text in seen["tables"].values():
@@ -158,14 +156,9 @@ def test_tables_are_copied_as_spreadsheets_take_them(made, tmp_path):
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 def test_everybody_can_use_it(made, tmp_path, scheme):
     """axe-core finds nothing in either colour scheme; the keyboard reaches everything, in the order of the page."""
-    probed = tmp_path / "probed.html"
-    probed.write_text(made.page.replace("</body>", f"<script>{AXE_SCRIPT}</script>{AXE}</body>"))
     number = {"dark": 0, "light": 1}[scheme]
-    done = chromium(probed, tmp_path, 1300, "--dump-dom", f"--blink-settings=preferredColorScheme={number}")
-    assert not console(done)
-    found = re.search(r'id="seen">(.*?)</script>', done.stdout, flags=re.S)
-    assert found, done.stderr[-2000:]
-    seen = json.loads(found[1])
+    scripts = f"<script>{AXE_SCRIPT}</script>{AXE}"
+    seen = probed(made.page, scripts, tmp_path, 1300, f"--blink-settings=preferredColorScheme={number}")
     assert seen["dark"] == (scheme == "dark")
     assert {"color-contrast", "image-alt", "html-has-lang", "link-name"} <= set(seen["passes"]), "the rules were run"
     assert seen["violations"] == []
