@@ -111,6 +111,7 @@ def _write_in_parallel(tasks: list[tuple[Any, ...]], processes: int, advance: Ad
     pool = ProcessPoolExecutor(processes, context, _start_worker, (found,))
     try:
         waiting = {pool.submit(_write_and_tell, arguments) for arguments in tasks}
+        pool.submit(int)  # a pool looks after the worker that a submission started only from the next submission on
         while waiting:
             done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
             for future in done:
