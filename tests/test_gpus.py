@@ -30,7 +30,7 @@ def test_visible_gpus_are_those_of_the_environment() -> None:
 
 
 def test_each_command_sees_gpus_of_its_own(environment) -> None:
-    command = ("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec sleep 30")
+    command = ("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec sleep 600")
     running = [start(environment, count, *command) for count in (1, 2)]
     try:
         seen = [process.stdout.readline().strip().split(",") for process in running]
@@ -42,7 +42,7 @@ def test_each_command_sees_gpus_of_its_own(environment) -> None:
         assert waiting.poll() is None
         # Even kill -9 gives them back.
         running[0].send_signal(signal.SIGKILL)
-        assert waiting.communicate(timeout=10)[0].strip() in seen[0]
+        assert waiting.communicate(timeout=120)[0].strip() in seen[0]
     finally:
         for process in running:
             process.kill()
@@ -50,7 +50,7 @@ def test_each_command_sees_gpus_of_its_own(environment) -> None:
 
 def test_arguments_pass_unchanged(environment) -> None:
     done = start(environment, 1, "printf", "%s|", "--set", "a=b c", "-x")
-    assert done.communicate(timeout=20)[0] == "--set|a=b c|-x|"
+    assert done.communicate(timeout=120)[0] == "--set|a=b c|-x|"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_arguments_pass_unchanged(environment) -> None:
 )
 def test_a_mistake_is_one_line(environment, count: int, program: str, words: str) -> None:
     process = start(environment, count, program)
-    said = process.communicate(timeout=20)[1]
+    said = process.communicate(timeout=120)[1]
     assert process.returncode == 1
     assert words in said and said.count("\n") == 1
 

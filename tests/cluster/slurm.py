@@ -31,11 +31,14 @@ def missing_programs() -> list[str]:
     return [name for name in (*DAEMONS, *CLIENTS) if shutil.which(name, path=SYSTEM_PATH) is None]
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(number: int) -> list[int]:
+    """Ports of the loopback that nobody listens on, below those that connections of other tests are given."""
+    found: set[int] = set()
+    while len(found) < number:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", 10_000 + secrets.randbelow(20_000)))
+            found.add(probe.getsockname()[1])
+    return list(found)
 
 
 def wait_until(ready, seconds: float, what: str) -> None:
@@ -94,7 +97,7 @@ class Cluster:
             self._daemon("slurmd", "-N", node, pid=self.directory / f"slurmd.{node}.pid")
         wait_until(
             lambda: self.run("sinfo", "-h", "-N", "-p", "gpu,low,frail", "-o", "%T").split() == ["idle"] * len(NODES),
-            *(30, "nodes of the SLURM cluster"),
+            *(120, "nodes of the SLURM cluster"),
         )
 
     def run(self, *command: str) -> str:
@@ -104,7 +107,7 @@ class Cluster:
             subprocess.CalledProcessError: it failed.
         """
         done = subprocess.run(
-            command, env=self.environment, cwd=self.directory, check=True, capture_output=True, text=True, timeout=30
+            command, env=self.environment, cwd=self.directory, check=True, capture_output=True, text=True, timeout=120
         )
         return done.stdout.strip()
 
@@ -126,8 +129,12 @@ class Cluster:
 
     def _daemon(self, name: str, *arguments: str, pid: Path) -> None:
         command = [shutil.which(name, path=SYSTEM_PATH), *arguments]
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=30)
-        wait_until(lambda: pid.is_file() and pid.read_text().strip(), 10, f"start of {name}")
+        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=120)
+        try:
+            wait_until(lambda: pid.is_file() and pid.read_text().strip(), 120, f"start of {name}")
+        except TimeoutError as error:
+            logs = [path.read_text()[-2000:] for path in sorted(self.directory.glob("**/*log*")) if path.is_file()]
+            raise TimeoutError("\n".join([str(error), *logs])) from None
         self.pids.append(int(pid.read_text()))
 
     def _write(self) -> None:
@@ -152,6 +159,7 @@ class Cluster:
             shim.chmod(0o755)
 
     def _settings(self) -> str:
+        controller, *ports = free_ports(1 + len(NODES))
         here, host, user = self.directory, socket.gethostname().split(".")[0], psutil.Process().username()
         # Control groups of version 1 end all processes of a job; without them those outside its process tree live on.
         grouped = os.getuid() == 0 and all(os.access(CGROUPS / kind, os.W_OK) for kind in ("freezer", "memory"))
@@ -159,7 +167,7 @@ class Cluster:
         lines = [
             "ClusterName=jetloom",
             f"SlurmctldHost={host}(127.0.0.1)",
-            f"SlurmctldPort={free_port()}",
+            f"SlurmctldPort={controller}",
             f"SlurmUser={user}",
             f"SlurmdUser={user}",
             "AuthType=auth/munge",
@@ -194,9 +202,9 @@ class Cluster:
             "GresTypes=gpu",
         ]
         lines += [
-            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs={CPUS}"
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={CPUS}"
             f" RealMemory={MEMORY_MB} Gres=gpu:pretended:{len(GPUS)}"
-            for node in NODES
+            for node, port in zip(NODES, ports, strict=True)
         ]
         shared = "MaxTime=2880 DefMemPerCPU=500 State=UP OverSubscribe=NO"
         lines += [

@@ -316,7 +316,7 @@ download(dataset({"name": "a.bin", "url": sys.argv[1], "md5": md5(CONTENT)}), Pa
     with served(files={"a.bin": CONTENT}, hold_after=290_000) as site:
         process = subprocess.Popen([sys.executable, "-c", code, f"{site.url}/a.bin", str(tmp_path / "raw")], cwd=ROOT)
         partial = tmp_path / "raw/.download/a.bin.part"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)

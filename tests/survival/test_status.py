@@ -61,7 +61,7 @@ def test_jobs_on_this_machine(project, capsys) -> None:
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, hold], cwd=project, text=True, stdout=subprocess.PIPE)
     try:
         shell = int(driver.stdout.readline())
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (found := [job for job in jobs(project) if "manifest" in job.what]):
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -70,7 +70,7 @@ def test_jobs_on_this_machine(project, capsys) -> None:
         assert job.log == "logs/serve.log"
         number = int(re.search(r"process (\d+)$", job.where)[1])
         assert shell in (number, psutil.Process(number).ppid())
-        assert time.time() - time.mktime(time.strptime(job.since, "%Y-%m-%d %H:%M:%S")) < 60
+        assert time.time() - time.mktime(time.strptime(job.since, "%Y-%m-%d %H:%M:%S")) < 300
         with pytest.raises(SystemExit) as ended:
             main(["status", str(project)])
         assert not ended.value.code

@@ -107,7 +107,7 @@ def store(empty_database: Path, tmp_path: Path) -> Path:
     return tmp_path / "mlflow.json"
 
 
-def wait_until(true, seconds: float = 60) -> None:
+def wait_until(true, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline

@@ -101,7 +101,7 @@ def test_both_processes_end_at_sigterm_and_go_on_exactly(manifest, tmp_path) -> 
         time.sleep(0.05)
     # Rank 0 alone is told; the ranks agree.
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == 143, said
     assert not (tmp_path / "ended").exists()
     resumed = train_by_command(manifest, tmp_path, "ended", *recipe)

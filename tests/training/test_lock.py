@@ -143,7 +143,7 @@ def test_whoever_was_halted_until_another_took_over_ends(tmp_path) -> None:
     owner.send_signal(signal.SIGSTOP)
     leave(tmp_path, host="elsewhere")
     owner.send_signal(signal.SIGCONT)
-    _, said = owner.communicate(timeout=30)
+    _, said = owner.communicate(timeout=120)
     assert owner.returncode == 1
     assert "another process goes on with this training; this one ends" in said
     assert json.loads((tmp_path / "lock").read_text())["host"] == "elsewhere"

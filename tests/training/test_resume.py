@@ -106,7 +106,7 @@ def test_killed_process(run_training, manifest, tmp_path, number) -> None:
     with pytest.raises(JetloomError, match=f"process {process.pid} on .* trains here"):
         run_training("killed", epochs=25)
     process.send_signal(number)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=120)
     assert process.returncode == (143 if number == signal.SIGTERM else -9), said
     assert not (tmp_path / "killed").exists()
     assert_same(run_training("whole", epochs=25), run_training("killed", epochs=25))
@@ -160,7 +160,7 @@ def test_two_processes(manifest, tmp_path) -> None:
     ended = call("ended", 20)
     wait_for_a_mid_epoch(tmp_path / "ended-scratch" / "last.ckpt", ended, position=1)
     ended.terminate()
-    said, _ = ended.communicate(timeout=60)
+    said, _ = ended.communicate(timeout=120)
     assert ended.returncode == 143, said
     assert not (tmp_path / "ended").exists()
     again = call("ended", 20)

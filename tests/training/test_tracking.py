@@ -22,6 +22,7 @@ from jetloom.tracking.spool import Left
 from jetloom.tracking.store import Store, choose_uri, open_client, open_store, prepare, unmasked
 from jetloom.tracking.tracker import Tracker
 from jetloom.training.callbacks import Keeper, Reporter
+from tests.tracking.conftest import wait_until
 from tests.training.outcome import assert_same
 from tests.training.test_resume import OFTEN, Killed, die_after
 
@@ -218,9 +219,9 @@ def test_server_that_never_answers(tmp_path, monkeypatch, capsys) -> None:
         began = time.monotonic()
         for step in range(1000):
             tracker.log({"loss": 1.0}, step)
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 2
         tracker.close("FINISHED")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     assert tracker.lost >= 1000
     assert [point.step for point in Left.read(tmp_path / "unsent.jsonl").points[:1000]] == list(range(1000))
     assert capsys.readouterr().err.count("MLflow at") == 1
@@ -229,11 +230,12 @@ def test_server_that_never_answers(tmp_path, monkeypatch, capsys) -> None:
 def test_points_wait_for_a_server_that_returns(results, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(tracking, "PAUSE", 0.1)
     store = open_store(results / "mlflow.json", "exp/toy")
-    down = True
+    down, refused = True, []
     real = tracking.open_client
 
     def sometimes(uri: str):
         if down:
+            refused.append(uri)
             raise ConnectionError("down")
         return real(uri)
 
@@ -241,7 +243,7 @@ def test_points_wait_for_a_server_that_returns(results, tmp_path, monkeypatch) -
     tracker = Tracker(store, SMALL, tmp_path)
     for step in range(1200):
         tracker.log({"loss": float(step)}, step)
-    time.sleep(1.5)
+    wait_until(lambda: len(refused) > 1)
     assert tracker.lost >= 1200
     down = False
     tracker.close("FINISHED")
