@@ -3,11 +3,9 @@
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -215,15 +213,3 @@ class Cluster:
             f"PartitionName=urgent Nodes=n3 PriorityTier=20 PreemptMode=OFF {shared}",
         ]
         return "\n".join(lines) + "\n"
-
-
-def descendants(pid: int) -> Iterator[psutil.Process]:
-    """Living processes below one, the deepest last."""
-    with suppress(psutil.NoSuchProcess):
-        yield from psutil.Process(pid).children(recursive=True)
-
-
-def kill(pid: int) -> None:
-    """kill -9."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)

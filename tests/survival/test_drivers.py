@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -27,6 +28,13 @@ def start(directory: Path) -> tuple[subprocess.Popen, int]:
     process = subprocess.Popen([sys.executable, "-c", ENTER, str(directory)], text=True, stdout=subprocess.PIPE)
     assert process.stdout.readline() == "[]\n"
     return process, int(process.stdout.readline())
+
+
+def _ended(number: int) -> bool:
+    try:
+        return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def leave_a_lock(directory: Path) -> Path:
@@ -53,11 +61,11 @@ def test_a_living_workflow_keeps_its_lock_and_a_killed_one_loses_lock_and_jobs(t
         assert f"process {process.pid} on" in said[0] and f"(process {job}) was ended" in said[0]
         assert "lock on the directory is removed" in said[1]
         assert not lock.exists()
-        assert not psutil.pid_exists(job) or psutil.Process(job).status() == psutil.STATUS_ZOMBIE
+        assert _ended(job)
         assert drivers.enter(tmp_path) == []
     finally:
         process.kill()
-        if psutil.pid_exists(job):
+        with suppress(ProcessLookupError):
             os.kill(job, signal.SIGKILL)
         process.wait()
 
@@ -103,7 +111,7 @@ def test_a_second_workflow_says_so_and_stops_and_a_killed_one_is_cleared_away(fr
     assert third.returncode == 0, third.stderr[-3000:]
     assert "its lock on the directory is removed" in third.stderr
     assert "was ended" in third.stderr
-    assert not any(psutil.pid_exists(job) for job in jobs)
+    assert all(map(_ended, jobs))
     assert [path.name for path in (fresh.path / "data/jetclass-sim/raw").iterdir()] == ["HToBB_000.root"]
 
 

@@ -10,10 +10,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jetloom.errors import JetloomError
@@ -26,6 +27,15 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def family(process: subprocess.Popen) -> dict[psutil.Process, str]:
+    """Processes below one and their names; some of PostgreSQL's come and go."""
+    found = {}
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found[child] = child.name()
+    return found
 
 
 @dataclass
@@ -53,7 +63,16 @@ class Group:
         """As Ctrl-C or an administrator would."""
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
-            assert self.process.wait(60) == 0
+            assert self.process.wait(120) == 0
+            self.process = None
+
+    def kill(self) -> None:
+        """kill -9 of all processes of ``mlflow server``; what serves it notices and ends PostgreSQL."""
+        if self.process is not None:
+            for child, name in family(self.process).items():
+                if "postgres" not in name:
+                    child.kill()
+            assert self.process.wait(120) != 0
             self.process = None
 
 

@@ -3,11 +3,9 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 
-import psutil
 import pytest
 
 from jetloom.errors import JetloomError
@@ -30,15 +28,6 @@ def told(group, tmp_path, monkeypatch):
     yield tmp_path / "mlflow.json"
     if group.process is None:
         group.start()
-
-
-def kill(group) -> None:
-    """The MLflow server, with no chance to say goodbye; what else belongs to it ends by itself."""
-    servers = [child for child in psutil.Process(group.process.pid).children() if child.name() != "postgres"]
-    for process in [*servers, *(grandchild for server in servers for grandchild in server.children(recursive=True))]:
-        process.send_signal(signal.SIGKILL)
-    assert group.process.wait(60) != 0
-    group.process = None
 
 
 def after_epoch(monkeypatch, actions) -> None:
@@ -77,7 +66,7 @@ def test_killed_and_restarted_in_mid_training(run_training, group, told, tmp_pat
     def kill_it() -> None:
         wait_until(lambda: json.loads((tmp_path / "a-scratch" / "mlflow.json").read_text())["run_id"])
         first.append(json.loads((tmp_path / "a-scratch" / "mlflow.json").read_text())["run_id"])
-        kill(group)
+        group.kill()
 
     after_epoch(monkeypatch, {2: kill_it, 5: group.start})
     output = run_training(store=told, epochs=7)
@@ -90,7 +79,7 @@ def test_what_a_dead_server_missed_is_sent_into_the_same_run(
 ) -> None:
     def kill_it() -> None:
         wait_until(lambda: json.loads((tmp_path / "a-scratch" / "mlflow.json").read_text())["run_id"])
-        kill(group)
+        group.kill()
 
     after_epoch(monkeypatch, {2: kill_it})
     output = run_training(store=told, epochs=5)
