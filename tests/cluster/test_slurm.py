@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,9 +17,8 @@ import pytest
 import yaml
 
 from tests.cluster.conftest import ClusterProject
-from tests.cluster.server import Server
-from tests.cluster.slurm import Cluster, kill, wait_until
-from tests.tracking.conftest import home_of_postgres
+from tests.cluster.slurm import Cluster, wait_until
+from tests.tracking.conftest import Group, home_of_postgres
 from tests.training.outcome import assert_same
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -67,7 +68,7 @@ class Story:
     """What happened on the cluster."""
 
     site: ClusterProject
-    server: Server
+    server: Group
     plan: str = ""
     jobs: list[dict[str, str]] = field(default_factory=list)
     """Of all drivers: see :func:`jobs`."""
@@ -145,7 +146,7 @@ def disturb(site: ClusterProject, what: str, job: str, pid: int) -> None:
         case "lost":
             cluster.run("scontrol", "update", "NodeName=n4", "State=down", "Reason=test")
         case "killed":
-            kill(pid)
+            os.kill(pid, signal.SIGKILL)
         case "step":
             # Whatever SLURM started for this job's step, Snakemake's process in it included.
             cluster.run("scancel", "--signal=KILL", f"{job}.0")
@@ -161,10 +162,10 @@ def disturb(site: ClusterProject, what: str, job: str, pid: int) -> None:
 def story(site) -> Iterator[Story]:
     """Plan, trainings in trouble, a killed server, a killed driver, and a second one that brings all to its end."""
     with home_of_postgres() as directory:
-        yield from _told(site, Server(directory))
+        yield from _told(site, Group(directory))
 
 
-def _told(site: ClusterProject, server: Server) -> Iterator[Story]:
+def _told(site: ClusterProject, server: Group) -> Iterator[Story]:
     told = Story(site, server)
     server.start()
     drivers = []
@@ -286,6 +287,13 @@ def test_the_figures_of_merit_are_the_same_after_a_requeue(story):
     undisturbed, requeued = (story.read(model, "metrics.json") for model in ("salt", "requeued"))
     assert undisturbed["values"] == requeued["values"]
     assert undisturbed["confusion"] == requeued["confusion"]
+
+
+def test_the_report_counts_failed_tries(story):
+    with (story.site.path / "results/cluster/report/tables/efficiency.csv").open() as file:
+        retries = {row["rule"]: int(row["retries"] or 0) for row in csv.DictReader(file)}
+    assert retries.pop("train_model") == len(("hungry", "killed", "step", "cancelled", "late"))
+    assert not any(retries.values())
 
 
 def test_jobs_of_a_killed_driver_are_ended_before_others_begin(story):

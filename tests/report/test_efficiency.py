@@ -23,7 +23,7 @@ def write(path: Path, seconds: float, memory: str, cpu: str, threads: int, resou
 @pytest.fixture
 def benchmarks(tmp_path) -> Path:
     directory = tmp_path / "benchmarks"
-    asked = "{'_cores': 8, 'mem_mb': 4000, 'runtime': 1440, 'gpu': 1, 'tmpdir': '/t'}"
+    asked = "{'_cores': 8, 'mem_mb': 4000, 'runtime': 1440, 'gpu': 1, 'attempt': 2, 'tmpdir': '/t'}"
     write(directory / "train_model/demo/jets/salt_seed1.tsv", 100.0, "800.0", "150.0", 4, asked)
     write(directory / "train_model/demo/jets/pfn_seed1.tsv", 300.0, "1000.0", "250.0", 4, asked)
     write(directory / "train_model/other/jets/salt_seed1.tsv", 9000.0, "9000.0", "9000.0", 4, asked)
@@ -40,6 +40,7 @@ def test_use_by_rule(benchmarks) -> None:
     rows = summarise(read_jobs(benchmarks, ["demo", "jets"]), gpus)
     assert [row["rule"] for row in rows] == ["train_model", "list_skims", "skim"]
     train, listing, skim = rows
+    assert (train["retries"], skim["retries"]) == (2, None)
     assert (train["jobs"], train["seconds_total"], train["seconds_longest"]) == (2, 400.0, 300.0)
     # 400 CPU seconds in 400 seconds, on four cores.
     assert train["cores_used_mean"] == pytest.approx(1.0)
@@ -57,9 +58,9 @@ def test_use_by_rule(benchmarks) -> None:
     assert skim["cores_used_mean"] is None
     assert skim["suggested_memory_mb"] is None
     text = {cells[0].text: [cell.text for cell in cells] for _, cells in table(rows).rows}
-    assert text["train_model"][3:7] == ["5 min 00 s / 24 h 00 min", "1.0 / 4", "25 %", "1,000 / 4,000"]
+    assert text["train_model"][4:8] == ["5 min 00 s / 24 h 00 min", "1.0 / 4", "25 %", "1,000 / 4,000"]
     assert text["train_model"][-1] == "threads 2, mem_mb 1600, runtime 10"
-    assert text["skim"][4] == "– / 1"
+    assert text["skim"][5] == "– / 1"
 
 
 def test_the_page_shows_it_and_the_numbers_are_a_file(made, benchmarks, tmp_path) -> None:

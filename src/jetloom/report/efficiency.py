@@ -22,7 +22,7 @@ LATER = {"report", "track_results"}
 """Rules that do not count: a report that held its own run time would never be the same twice."""
 
 COLUMNS = (
-    *("rule", "jobs", "seconds_total", "seconds_longest", "runtime_asked_minutes"),
+    *("rule", "jobs", "retries", "seconds_total", "seconds_longest", "runtime_asked_minutes"),
     *("threads_asked", "cores_used_mean", "cpu_efficiency", "memory_asked_mb", "memory_used_mb"),
     *("gpus_asked", "gpu_utilisation_percent", "gpu_memory_used_mb", "gpu_memory_total_mb"),
     *("suggested_threads", "suggested_memory_mb", "suggested_runtime_minutes"),
@@ -39,7 +39,7 @@ class Job:
         cpu_seconds: of all its cores.
         memory_mb: largest resident memory.
         threads: asked for.
-        asked: other resources, among them ``mem_mb``, ``runtime`` in minutes, ``gpu``.
+        asked: other resources, among them ``mem_mb``, ``runtime`` in minutes, ``gpu``, ``attempt`` (from 1).
     """
 
     rule: str
@@ -123,11 +123,13 @@ def _row(rule: str, jobs: Sequence[Job], gpus: Sequence[Mapping[str, Any]]) -> d
     offered = sum(job.seconds * job.threads for job in measured if job.threads)
     memory = _largest(job.memory_mb for job in jobs)
     longest = max(job.seconds for job in jobs)
+    attempts = [job.asked["attempt"] for job in jobs if "attempt" in job.asked]
     busiest = _largest((job.cpu_seconds or 0.0) / job.seconds for job in measured if job.seconds > 5)
     values = (
         *(
             rule,
             len(jobs),
+            sum(attempts) - len(attempts) if attempts else None,
             sum(job.seconds for job in jobs),
             longest,
             _largest(job.asked.get("runtime") for job in jobs),
@@ -161,12 +163,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
             "Used / asked, by rule: memory is that of the largest job, run time that of the longest, cores and GPU "
             "utilisation are means. Suggested: 1.3 times the memory and 250 MB for Snakemake itself, twice the run "
             "time; to be set in the profile (set-threads, set-resources). Jobs of a fraction of a second are not "
-            "measured."
+            "measured. Retries: failed tries, as the profiles of clusters count them, of jobs that ended well later."
         ),
         columns=[
-            *(Cell("Rule"), Cell("Jobs"), Cell("Time in all"), Cell("Longest / asked"), Cell("Cores used / asked")),
-            *(Cell("CPU efficiency"), Cell("Memory / asked (MB)"), Cell("GPUs"), Cell("GPU utilisation")),
-            *(Cell("GPU memory / total (MB)"), Cell("Suggested")),
+            *(Cell("Rule"), Cell("Jobs"), Cell("Retries"), Cell("Time in all"), Cell("Longest / asked")),
+            *(Cell("Cores used / asked"), Cell("CPU efficiency"), Cell("Memory / asked (MB)"), Cell("GPUs")),
+            *(Cell("GPU utilisation"), Cell("GPU memory / total (MB)"), Cell("Suggested")),
         ],
         rows=[(row["rule"], _cells(row)) for row in rows],
         records=(COLUMNS, [[row[name] if row[name] is not None else "" for name in COLUMNS] for row in rows]),
@@ -187,6 +189,7 @@ def _cells(row: Mapping[str, Any]) -> list[Cell]:
     return [
         Cell(row["rule"]),
         Cell(str(row["jobs"]), row["jobs"]),
+        Cell(_whole(row["retries"]), row["retries"]),
         Cell(duration(row["seconds_total"]), row["seconds_total"]),
         Cell(_of(duration(row["seconds_longest"]), asked and duration(60 * asked)), row["seconds_longest"]),
         Cell(_of(_short(row["cores_used_mean"]), row["threads_asked"]), row["cores_used_mean"]),
