@@ -1,0 +1,122 @@
+"""One jet at a time through ParT, as a trigger or an event display asks: PyTorch and the exported ONNX files.
+
+    python benchmarks/one_jet.py
+
+jetloom and weaver-core, each as trained and through the ONNX file that it writes itself, in onnxruntime. No jet is
+padded: what trimming leaves is what all four get.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime
+import torch
+from measure import RESULTS, ROUNDS, interleaved, machine, print_table, ratio, write
+from taggers import DEMO, WEAVER, jets_of, ours
+from torch import nn
+
+from jetloom.batch import Batch
+from jetloom.data.manifest import Manifest
+from jetloom.evaluation.export import export_onnx
+
+NAMES = ["features", "vectors", "mask"]
+
+
+def weavers(n_features: int, n_classes: int, exported: bool) -> nn.Module:
+    """ParT of weaver-core; ``exported``: in the form that its ``--export-onnx`` asks for."""
+    from weaver.nn.model.ParticleTransformer import ParticleTransformer
+
+    options = WEAVER["part"] | {"num_classes": n_classes, "trim": False, "for_inference": exported}
+    return ParticleTransformer(input_dim=n_features, **options).eval()
+
+
+def write_weavers(path: Path, n_features: int, n_classes: int) -> None:
+    """With the exporter and the options of weaver-core's own command."""
+    example = (torch.ones(2, n_features, 128), torch.ones(2, 4, 128), torch.ones(2, 1, 128))
+    torch.onnx.export(
+        weavers(n_features, n_classes, exported=True), example, path, dynamo=False, opset_version=17,
+        input_names=NAMES, output_names=["softmax"], dynamic_axes={name: {0: "N", 2: "particles"} for name in NAMES},
+    )  # fmt: skip
+
+
+def runner(path: Path, feeds: list[dict[str, torch.Tensor]], threads: int) -> Callable[[], object]:
+    """One pass over all jets through a file."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    wanted = [item.name for item in session.get_inputs()]
+    arrays = [{name: feed[name].numpy() for name in wanted} for feed in feeds]
+    return lambda: [session.run(None, array) for array in arrays]
+
+
+def contenders(arguments: argparse.Namespace, directory: Path) -> dict[str, Callable[[], object]]:
+    """By name, one pass over the same jets, one after another."""
+    described = Manifest.read(arguments.data)
+    sizes = (len(described.features), len(described.classes))
+    jets = [cut(jet) for jet in jets_of(arguments.data, 1, arguments.jets, static=False)]
+    transposed = [
+        {"features": jet.features.mT.contiguous(), "vectors": jet.vectors.mT.contiguous(), "mask": jet.mask[:, None]}
+        for jet in jets
+    ]
+    torch.manual_seed(0)
+    model, peer = ours("part", *sizes, compiled=False).eval(), weavers(*sizes, exported=False)
+    export_onnx(model, directory / "jetloom.onnx", n_features=sizes[0], kind="jets", longest=described.max_particles)
+    write_weavers(directory / "weaver.onnx", *sizes)
+
+    @torch.inference_mode()
+    def eager() -> None:
+        for jet in jets:
+            model(jet)
+
+    @torch.inference_mode()
+    def eager_peer() -> None:
+        for jet in transposed:
+            peer(jet["features"], v=jet["vectors"], mask=jet["mask"])
+
+    threads = arguments.threads
+    numbers = [{**feed, "mask": feed["mask"].float()} for feed in transposed]
+    return {
+        "weaver-core": eager_peer,
+        "jetloom": eager,
+        "weaver-core, exported": runner(directory / "weaver.onnx", numbers, threads),
+        "jetloom, exported": runner(directory / "jetloom.onnx", [jet._asdict() for jet in jets], threads),
+    }
+
+
+def cut(jet: Batch) -> Batch:
+    """Without padding."""
+    particles = int(jet.mask.sum())
+    return Batch(*(x[:, :particles] if x.dim() > 1 else x for x in jet))
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DEMO, help="manifest.json of the demo's jets")
+    parser.add_argument("--jets", type=int, default=64, help="in one round")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=RESULTS, help="directory of the JSON file")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as directory:
+        timings = interleaved(contenders(arguments, Path(directory)), rounds=arguments.rounds)
+    rows, found = [], {}
+    for name, timing in timings.items():
+        gain = ratio(timings["weaver-core"], timing)
+        exported = ratio(timings["weaver-core, exported"], timing)
+        found[name] = {"seconds": timing._asdict(), "over_weaver": gain, "over_weaver_exported": exported}
+        rows.append({
+            "one jet through ParT": name, "ms": 1e3 * timing.median / arguments.jets,
+            "lowest": 1e3 * timing.low / arguments.jets, "highest": 1e3 * timing.high / arguments.jets,
+            "x weaver": gain["median"], "x weaver, exported": exported["median"],
+        })  # fmt: skip
+    print_table(rows)
+    settings = {"jets": arguments.jets, "rounds": arguments.rounds, "threads": arguments.threads}
+    print(write("one_jet", {"settings": settings, "machine": machine()} | {"contenders": found}, arguments.output))
+
+
+if __name__ == "__main__":
+    main()
