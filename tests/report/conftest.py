@@ -1,13 +1,14 @@
 """A report made once from fabricated results."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from jetloom.report.build import report
+from jetloom.report.stored import Inputs
 
-from .fabricate import Results, fabricate
+from .fabricate import fabricate
 
 MODELS = {"jetclass-sim": ["part", "linformer", "salt"], "shapes-sim": ["pointnet", "salt", "linformer"]}
 SEEDS = [1, 2]
@@ -17,7 +18,7 @@ SEEDS = [1, 2]
 class Made:
     """A report and what it was made from."""
 
-    results: Results
+    results: Inputs
     config: Path
     output: Path
 
@@ -33,5 +34,6 @@ def made(tmp_path_factory) -> Made:
     results = fabricate(home / "results", MODELS, SEEDS, jets=600)
     config = home / "config.yaml"
     config.write_text("experiment: demo  # <b>not markup</b>\n")
-    report(**vars(results), output=home / "report", title="Taggers & friends", config=config)
+    results = replace(results, title="Taggers & friends", config=config)
+    report(results, home / "report")
     return Made(results, config, home / "report")

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jetloom.evaluation.figures_of_merit import figures_of_merit
+from jetloom.report.stored import Inputs
 
 JET_CLASSES = ["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
 SHAPES = ["bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table", "toilet"]
@@ -23,22 +23,9 @@ SKILL = {"part": 3.3, "parmat": 3.1, "linformer": 2.7, "salt": 2.95, "transforme
 OBSERVERS = ["jet_pt", "jet_eta", "jet_mass", "jet_sdmass", "jet_nparticles"]
 
 
-@dataclass
-class Results:
-    """Arguments of ``jetloom.report.build.report``."""
-
-    metrics: list[Path]
-    training: list[Path]
-    predictions: list[Path]
-    histories: list[Path]
-    costs: list[Path]
-    manifests: list[Path]
-    examples: list[Path]
-
-
-def fabricate(directory: Path, models: dict[str, list[str]], seeds: list[int], jets: int = 1000) -> Results:
+def fabricate(directory: Path, models: dict[str, list[str]], seeds: list[int], jets: int = 1000) -> Inputs:
     """Files as train, evaluate and cost write them, for data sets ``jetclass-sim`` and ``shapes-sim``."""
-    results = Results([], [], [], [], [], [], [])
+    results = Inputs([], [], [], [], [], [], [])
     for dataset, names in models.items():
         kind = "jets" if dataset.startswith("jetclass") else "points"
         results.manifests.append(directory / dataset / "manifest.json")

@@ -11,7 +11,6 @@ from jetloom.errors import JetloomError
 from jetloom.report.collect import Collection, collect
 from jetloom.report.provenance import write
 from jetloom.report.statistics import accuracy_difference
-from jetloom.report.stored import Inputs
 from jetloom.report.tables.comparison import compare
 
 from .fabricate import fabricate
@@ -27,7 +26,7 @@ def homes(tmp_path_factory) -> list[Path]:
         report = home / "report"
         report.mkdir()
         (report / "index.html").write_text("page")
-        write(home / "provenance.json", Inputs(**vars(results)), report)
+        write(home / "provenance.json", results, report)
         made.append(home)
     return made
 
@@ -36,7 +35,7 @@ def homes(tmp_path_factory) -> list[Path]:
 def experiments(homes) -> dict[str, Collection]:
     from jetloom.report.stored import inputs
 
-    return {home.name: collect(**inputs(home).results) for home in homes}
+    return {home.name: collect(inputs(home)) for home in homes}
 
 
 def column(table, title: str) -> int:

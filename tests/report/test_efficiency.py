@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_use_by_rule(benchmarks) -> None:
 
 
 def test_the_page_shows_it_and_the_numbers_are_a_file(made, benchmarks, tmp_path) -> None:
-    report(**vars(made.results), output=tmp_path / "r", benchmarks=benchmarks, measured=["demo", "jets"])
+    report(replace(made.results, benchmarks=benchmarks, measured=["demo", "jets"]), tmp_path / "r")
     page = (tmp_path / "r/index.html").read_text()
     assert "Resources asked for and used" in page
     assert "threads 2, mem_mb 1600, runtime 10" in page

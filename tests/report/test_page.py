@@ -143,13 +143,13 @@ def test_text_of_users_is_escaped(made):
 
 
 def test_figures_alone_are_those_of_the_report(made, tmp_path):
-    figure("rejection", **vars(made.results), output=tmp_path / "one")
+    figure("rejection", made.results, tmp_path / "one")
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["jetclass-sim"], "shapes have no background class"
     for kind in ("pdf", "png", "csv"):
         name = f"jetclass-sim/rejection.{kind}"
         assert filecmp.cmp(tmp_path / "one" / name, made.output / "figures" / name, shallow=False)
     with pytest.raises(JetloomError, match="no figure 'roch'; allowed: roc,"):
-        figure("roch", **vars(made.results), output=tmp_path)
+        figure("roch", made.results, tmp_path)
 
 
 def test_one_model_one_seed_without_cost(made, tmp_path):
@@ -159,11 +159,11 @@ def test_one_model_one_seed_without_cost(made, tmp_path):
         predictions=made.results.predictions[:1], histories=made.results.histories[:1],
         manifests=made.results.manifests[:1],
     )  # fmt: skip
-    report(**vars(less), output=tmp_path / "report")
+    report(less, tmp_path / "report")
     text = (tmp_path / "report/index.html").read_text()
     assert "the spread over seeds is unknown" in text
     assert not (tmp_path / "report/figures/jetclass-sim/scaling.png").exists()
-    figures(**vars(less), output=tmp_path / "figures")
+    figures(less, tmp_path / "figures")
     assert (tmp_path / "figures/jetclass-sim/roc.pdf").is_file()
 
 
@@ -174,7 +174,7 @@ def test_one_model_one_seed_without_cost(made, tmp_path):
 )  # fmt: skip
 def test_a_missing_file_is_one_line(made, tmp_path, part, message):
     with pytest.raises(JetloomError, match=message) as caught:
-        report(**vars(replace(made.results, **{part: []})), output=tmp_path / "report")
+        report(replace(made.results, **{part: []}), tmp_path / "report")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "report").exists()
 

@@ -40,7 +40,7 @@ def experiment(made, tmp_path_factory) -> Path:
     def moved(paths):
         return [directory / path.relative_to(made.results.metrics[0].parents[3]) for path in paths]
 
-    given = {name: moved(paths) for name, paths in vars(made.results).items() if name != "manifests"}
+    given = {role: moved(paths) for role, paths in made.results.results.items() if role != "manifests"}
     write(
         directory / "provenance.json",
         Inputs(**given, manifests=manifests, config=directory / "config.yaml", title=TITLE),

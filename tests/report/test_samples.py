@@ -26,7 +26,7 @@ def datasets(tmp_path_factory):
         if content["dataset"] == "jetclass-kin":
             content["feature_set"] = "kin"
         path.write_text(json.dumps(content))
-    return collect(**vars(results)).datasets
+    return collect(results).datasets
 
 
 def test_sizes_of_the_same_set_belong_together(datasets):

@@ -18,22 +18,23 @@ from jetloom.report.profiler import profiler_flops
 from jetloom.report.published import names, published
 from jetloom.report.rebuilt import garwood, measured, pull, rebuild
 from jetloom.report.statistics import combined_interval, over_seeds
+from jetloom.report.stored import Inputs
 from jetloom.report.style import looks
 from jetloom.report.tables import of_dataset, of_papers
 from jetloom.report.tables.render import csv_text, html, latex, markdown
 
-from .fabricate import Results, fabricate
+from .fabricate import fabricate
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory) -> Results:
+def stored(tmp_path_factory) -> Inputs:
     return fabricate(tmp_path_factory.mktemp("papers"), {"jetclass": ["part", "parmat"]}, [1, 2], jets=600)
 
 
 @pytest.fixture
 def published_like(stored) -> Collection:
     """Results that say of themselves to be what the ParT paper did."""
-    collection = collect(**vars(stored))
+    collection = collect(stored)
     [dataset] = collection.datasets
     dataset.manifest.update(simulated=False, dataset="jetclass", feature_set="full", max_particles=128)
     dataset.manifest["splits"]["train"]["jets"] = 100_000_000
@@ -126,7 +127,7 @@ def test_another_size_is_not_like_with_like(published_like):
 
 
 def test_another_data_set_has_no_line_in_the_table(stored):
-    collection = collect(**vars(stored))
+    collection = collect(stored)
     [dataset] = collection.datasets
     dataset.manifest["dataset"] = "jetclass-sim"
     renamed = Collection([type(dataset)("jetclass-sim", dataset.manifest, dataset.entries)])

@@ -76,8 +76,7 @@ def report(
         given = Inputs(metrics, training, predictions, histories, costs, manifests, examples, config,
                        benchmarks=benchmarks, measured=measured)  # fmt: skip
     given = replace(given, title=title) if title else given
-    run(**given.results, output=output, title=given.title, config=given.config, benchmarks=given.benchmarks,
-        measured=given.measured)  # fmt: skip
+    run(given, output)
     if provenance:
         from jetloom.report.provenance import write
 
@@ -131,9 +130,9 @@ def figure(
     else:
         given = Inputs(metrics, training, predictions, histories, costs, manifests, examples)
     if name == "all":
-        build.figures(**given.results, output=output, config=given.config)
+        build.figures(given, output)
     else:
-        build.figure(name, **given.results, output=output, config=given.config)
+        build.figure(name, given, output)
 
 
 def _stored(directory: Path) -> "Inputs":

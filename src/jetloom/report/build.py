@@ -13,45 +13,27 @@ from jetloom.report.efficiency import read_jobs, summarise
 from jetloom.report.efficiency import table as table_of_efficiency
 from jetloom.report.figures import FIGURES
 from jetloom.report.page import render
+from jetloom.report.stored import Inputs
 from jetloom.report.style import looks, publication_style, save, write_csv
 from jetloom.report.tables.cells import Table
 from jetloom.report.tables.render import write as write_table
 
 
-def report(
-    metrics: Sequence[Path],
-    training: Sequence[Path],
-    predictions: Sequence[Path],
-    histories: Sequence[Path],
-    costs: Sequence[Path],
-    manifests: Sequence[Path],
-    output: Path,
-    *,
-    examples: Sequence[Path] = (),
-    title: str = "Jet taggers compared",
-    config: Path | None = None,
-    benchmarks: Path | None = None,
-    measured: Sequence[str] = (),
-) -> None:
+def report(given: Inputs, output: Path) -> None:
     """Write ``index.html``, ``figures/<data set>/<name>.{pdf,png,csv}`` and ``tables/*.csv`` into ``output``.
 
-    The same files give the same bytes. Each input says itself to which run it belongs; ``history.csv`` is matched to
-    the ``training.json`` beside it.
-
-    With ``benchmarks``, a directory of Snakemake's benchmark files, there is a table of the resources that the jobs of
-    the experiment and the data sets named by ``measured`` asked for and used.
+    The same files give the same bytes.
 
     Raises:
         JetloomError: results that do not belong together, or files that are not results.
     """
-    collection = _collect(metrics, training, predictions, histories, costs, manifests, examples, config=config)
-    efficiency = _efficiency(collection, benchmarks, measured) if benchmarks else None
+    collection = _collect(given)
+    efficiency = _efficiency(collection, given.benchmarks, given.measured) if given.benchmarks else None
     with appearing(output / "figures") as directory:
         directory.mkdir()
         _draw(collection, directory, list(FIGURES))
-        text = render(
-            collection, looks(collection.models), directory, title, config.read_text() if config else None, efficiency
-        )
+        config = given.config.read_text() if given.config else None
+        text = render(collection, looks(collection.models), directory, given.title, config, efficiency)
     colors = looks(collection.models)
     with appearing(output / "tables") as directory:
         directory.mkdir()
@@ -68,38 +50,15 @@ def report(
         page.write_text(text)
 
 
-def figures(
-    metrics: Sequence[Path],
-    training: Sequence[Path],
-    predictions: Sequence[Path],
-    histories: Sequence[Path],
-    costs: Sequence[Path],
-    manifests: Sequence[Path],
-    output: Path,
-    *,
-    examples: Sequence[Path] = (),
-    config: Path | None = None,
-) -> None:
+def figures(given: Inputs, output: Path) -> None:
     """Write all figures, ``<output>/<data set>/<name>.{pdf,png,csv}``, as :func:`report` does."""
-    collection = _collect(metrics, training, predictions, histories, costs, manifests, examples, config=config)
+    collection = _collect(given)
     with appearing(output) as directory:
         directory.mkdir()
         _draw(collection, directory, list(FIGURES))
 
 
-def figure(
-    name: str,
-    metrics: Sequence[Path],
-    training: Sequence[Path],
-    predictions: Sequence[Path],
-    histories: Sequence[Path],
-    costs: Sequence[Path],
-    manifests: Sequence[Path],
-    output: Path,
-    *,
-    examples: Sequence[Path] = (),
-    config: Path | None = None,
-) -> None:
+def figure(name: str, given: Inputs, output: Path) -> None:
     """Write one figure for each data set, ``<output>/<data set>/<name>.{pdf,png,csv}``; others there stay.
 
     Raises:
@@ -107,16 +66,16 @@ def figure(
     """
     if name not in FIGURES:
         raise JetloomError(f"no figure {name!r}; allowed: {', '.join(FIGURES)}")
-    collection = _collect(metrics, training, predictions, histories, costs, manifests, examples, config=config)
+    collection = _collect(given)
     if not _draw(collection, output, [name]):
         datasets = ", ".join(dataset.name for dataset in collection.datasets)
         raise JetloomError(f"figure {name}: the results of {datasets} hold nothing to show in it")
 
 
-def _collect(*files: Sequence[Path], config: Path | None) -> Collection:
+def _collect(given: Inputs) -> Collection:
     """The results, under the titles of the configuration."""
-    collection = collect(*files)
-    return titled(collection, yaml.safe_load(config.read_text())) if config else collection
+    collection = collect(given)
+    return titled(collection, yaml.safe_load(given.config.read_text())) if given.config else collection
 
 
 def _efficiency(collection: Collection, benchmarks: Path, measured: Sequence[str]) -> Table | None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jetloom.errors import JetloomError
 from jetloom.presets import model_card
+from jetloom.report.stored import Inputs
 
 
 @dataclass(frozen=True)
@@ -126,47 +127,30 @@ class Collection:
         return [(entry, result) for dataset in self.datasets for entry in dataset.entries for result in entry.results]
 
 
-def collect(
-    metrics: Sequence[Path],
-    training: Sequence[Path],
-    predictions: Sequence[Path],
-    histories: Sequence[Path],
-    costs: Sequence[Path],
-    manifests: Sequence[Path],
-    examples: Sequence[Path] = (),
-) -> Collection:
-    """Read and match result files; each says itself to which run it belongs, its path does not matter.
-
-    Args:
-        metrics: ``metrics.json`` of every evaluation; their order is that of the report.
-        training: ``training.json`` of the same trainings.
-        predictions: ``predictions.parquet`` of the same evaluations.
-        histories: ``history.csv``, each beside its ``training.json``.
-        costs: ``cost.json``, one for each model and data set, or none.
-        manifests: ``manifest.json`` of the data sets.
-        examples: ``examples.json`` of the evaluations, as far as there are any.
+def collect(given: Inputs) -> Collection:
+    """Read and match result files.
 
     Raises:
         JetloomError: a file is missing, damaged, or belongs to other data than its partner.
     """
-    if not metrics:
+    if not given.metrics:
         raise JetloomError("report: no metrics.json given, there is nothing to show")
-    trained = {_key(content): (path, content) for path, content in _read_all(training)}
-    beside = {path.parent: path for path in histories}
-    predicted = {_key(_predictions_facts(path)): path for path in predictions}
-    measured = {_key(content, seed=False): content for _, content in _read_all(costs)}
-    exemplified = {_key(content): content for _, content in _read_all(examples)}
-    described = {content["digest"]: content for _, content in _read_all(manifests)}
+    trained = {_key(content): (path, content) for path, content in _read_all(given.training)}
+    beside = {path.parent: path for path in given.histories}
+    predicted = {_key(_predictions_facts(path)): path for path in given.predictions}
+    measured = {_key(content, seed=False): content for _, content in _read_all(given.costs)}
+    exemplified = {_key(content): content for _, content in _read_all(given.examples)}
+    described = {content["digest"]: content for _, content in _read_all(given.manifests)}
 
     datasets: dict[str, DataSet] = {}
     entries: dict[tuple[str, str], Entry] = {}
-    for path, content in _read_all(metrics):
+    for path, content in _read_all(given.metrics):
         run, key = content["run"], _key(content)
         where = f"{path}: {run['model']} on {run['dataset']}, seed {run['seed']}"
         if key not in trained:
-            raise JetloomError(f"{where}: no training.json of this run among {len(training)} given")
+            raise JetloomError(f"{where}: no training.json of this run among {len(given.training)} given")
         if key not in predicted:
-            raise JetloomError(f"{where}: no predictions.parquet of this run among {len(predictions)} given")
+            raise JetloomError(f"{where}: no predictions.parquet of this run among {len(given.predictions)} given")
         if content["data_digest"] not in described:
             raise JetloomError(
                 f"{where}: evaluated on data {content['data_digest'][:12]}, of which no manifest is given; run it again"

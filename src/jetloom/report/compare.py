@@ -29,9 +29,7 @@ def compare(directories: Sequence[Path], output: Path | None) -> str:
         raise JetloomError("compare: the same experiment is given twice")
     # Two runs of one experiment on different machines lie in directories of the same name.
     short = len({directory.name for directory in directories}) == len(directories)
-    experiments = {
-        directory.name if short else str(directory): collect(**inputs(directory).results) for directory in directories
-    }
+    experiments = {directory.name if short else str(directory): collect(inputs(directory)) for directory in directories}
     tables = compared(experiments)
     if output is None:
         return "\n".join(markdown(table) for table in tables.values())

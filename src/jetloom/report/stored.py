@@ -17,7 +17,21 @@ ROLES = ("metrics", "training", "predictions", "histories", "costs", "manifests"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files and settings of a report."""
+    """Files and settings of a report; each file says itself to which run it belongs, its path does not matter.
+
+    Attributes:
+        metrics: ``metrics.json`` of every evaluation; their order is that of the report.
+        training: ``training.json`` of the same trainings.
+        predictions: ``predictions.parquet`` of the same evaluations.
+        histories: ``history.csv``, each beside its ``training.json``.
+        costs: ``cost.json``, one for each model and data set, or none.
+        manifests: ``manifest.json`` of the data sets.
+        examples: ``examples.json`` of the evaluations, as far as there are any.
+        config: ``config.yaml``, whose titles count and which the page ends with.
+        title: headline.
+        benchmarks: directory of Snakemake's benchmark files, for a table of the resources that jobs asked for and used.
+        measured: experiments and data sets whose benchmark files count.
+    """
 
     metrics: Sequence[Path]
     training: Sequence[Path]
@@ -29,9 +43,7 @@ class Inputs:
     config: Path | None = None
     title: str = "Jet taggers compared"
     benchmarks: Path | None = None
-    """Directory of Snakemake's benchmark files."""
     measured: Sequence[str] = ()
-    """Experiments and data sets whose benchmark files count."""
 
     @property
     def results(self) -> dict[str, Sequence[Path]]:
