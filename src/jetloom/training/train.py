@@ -5,6 +5,7 @@ import logging
 import shutil
 import signal
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -83,49 +84,64 @@ def train(
     if threads:
         # Those of a machine, on which every process has its share.
         torch.set_num_threads(max(1, threads // training.devices))
-    described = Manifest.read(manifest)
+    order = _Order(manifest, Manifest.read(manifest), model, preset, options, training, seed, run, scratch)
     check_launch(training)
     if rank():
-        _fit(manifest, described, model, preset, options, training, seed, run, scratch, None)
+        _fit(order, None)
         return
     with locked(scratch):
-        _train(manifest, described, output, model, preset, options, training, seed, run, scratch, store, threads)
+        _train(order, output, store, threads)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _train(
-    manifest: Path,
-    described: Manifest,
-    output: Path,
-    model: str,
-    preset: str | None,
-    options: dict[str, Any],
-    training: Training,
-    seed: int,
-    run: dict[str, Any],
-    scratch: Path,
-    store: Path | None,
-    threads: int | None,
-) -> None:
+@dataclass(frozen=True)
+class _Order:
+    """What is to be trained, on what, how and where; as :func:`train` was told."""
+
+    manifest: Path
+    described: Manifest
+    model: str
+    preset: str | None
+    options: dict[str, Any]
+    training: Training
+    seed: int
+    run: dict[str, Any]
+    scratch: Path
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Options of the preset and over it."""
+        preset = model_card(self.model).presets[self.preset].options if self.preset else {}
+        return check_options(self.model, preset | self.options, self.model)
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """All options of the architecture as built, but for a length that is the data's."""
+        known = {name: option.default for name, option in options_of(self.model).items() if name != "max_particles"}
+        return known | self.chosen
+
+
+def _train(order: _Order, output: Path, store: Path | None, threads: int | None) -> None:
     """The training on rank 0, with its MLflow run and its files."""
+    described, training, run, scratch = order.described, order.training, order.run, order.scratch
     tracker = None
     if store is not None:
         opened = open_store(store, f"{run['experiment']}/{run['dataset']}")
         description = describe(
             run,
-            architecture=model,
-            preset=preset,
-            options=_resolved(model, preset, options),
+            architecture=order.model,
+            preset=order.preset,
+            options=order.resolved,
             training=training.model_dump(mode="json"),
             data={"digest": described.digest, "feature_set": described.feature_set},
             jets={name: split.jets for name, split in described.splits.items()},
-            manifest=str(manifest),
+            manifest=str(order.manifest),
             threads=threads,
         )
         tracker = Tracker(opened, description, scratch)
     try:
         with gpu_use() as used:
-            tagger = _fit(manifest, described, model, preset, options, training, seed, run, scratch, tracker)
+            tagger = _fit(order, tracker)
     except (SystemExit, KeyboardInterrupt) as error:
         if tracker is not None:
             tracker.close("KILLED")
@@ -145,9 +161,9 @@ def _train(
     summary = {
         "schema_version": 1,
         "run": run,
-        "architecture": model,
-        "preset": preset,
-        "options": _chosen(model, preset, options),
+        "architecture": order.model,
+        "preset": order.preset,
+        "options": order.chosen,
         "training": training.model_dump(mode="json"),
         "parameters": sum(parameter.numel() for parameter in tagger.model.parameters()),
         "epochs_done": len(progress.history),
@@ -175,26 +191,16 @@ def _train(
         _move(scratch / name, output / name)
 
 
-def _fit(
-    manifest: Path,
-    described: Manifest,
-    model: str,
-    preset: str | None,
-    options: dict[str, Any],
-    training: Training,
-    seed: int,
-    run: dict[str, Any],
-    scratch: Path,
-    tracker: Tracker | None,
-) -> Tagger:
+def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     """Train, or go on with what lies in ``scratch``, to the end of the recipe."""
+    described, training, seed, scratch = order.described, order.training, order.seed, order.scratch
     seed_everything(seed, verbose=False)
     sizes = {
         "n_features": len(described.features),
         "n_classes": len(described.classes),
         "max_particles": described.max_particles,
     }
-    network = build(model, preset=preset, **sizes, **options)
+    network = build(order.model, preset=order.preset, **sizes, **order.options)
     if training.initial_weights:
         _start_from(network, len(described.classes), Path(training.initial_weights))
     progress = Progress(training)
@@ -206,16 +212,16 @@ def _fit(
         if rank() == 0:
             print(f"Going on at epoch {progress.epoch + 1}, batch {progress.position}", flush=True)
     content = {
-        "model": model,
-        "options": _resolved(model, preset, options),
+        "model": order.model,
+        "options": order.resolved,
         **sizes,
         "manifest": described.model_dump(mode="json", include=DESCRIBED),
         "training": training.model_dump(mode="json"),
         "seed": seed,
-        "run": run,
+        "run": order.run,
     }
     tagger = Tagger(network, len(described.classes), progress, seed, state and state["optimiser"])
-    callbacks = [Keeper(scratch, content, training.checkpoint_minutes), Narrator(run["title"])]
+    callbacks = [Keeper(scratch, content, training.checkpoint_minutes), Narrator(order.run["title"])]
     if tracker is not None:
         callbacks.append(Reporter(tracker))
     trainer = build_trainer(training, callbacks)
@@ -224,7 +230,7 @@ def _fit(
     if not progress.finished:
         before = signal.getsignal(signal.SIGTERM)
         try:
-            trainer.fit(tagger, datamodule=Tensors(manifest, progress, seed))
+            trainer.fit(tagger, datamodule=Tensors(order.manifest, progress, seed))
         finally:
             signal.signal(signal.SIGTERM, before)
     if not progress.finished:
@@ -254,16 +260,6 @@ def _start_from(network: nn.Module, n_classes: int, path: Path) -> None:
     )
     if rank() == 0:
         print(f"Started from {path}; new: {', '.join(other) or 'nothing'}")
-
-
-def _chosen(model: str, preset: str | None, options: dict[str, Any]) -> dict[str, Any]:
-    return check_options(model, (model_card(model).presets[preset].options if preset else {}) | options, model)
-
-
-def _resolved(model: str, preset: str | None, options: dict[str, Any]) -> dict[str, Any]:
-    """All options of the architecture as built, but for a length that is the data's."""
-    known = {name: option.default for name, option in options_of(model).items() if name != "max_particles"}
-    return known | _chosen(model, preset, options)
 
 
 def _csv(history: list[dict[str, float]]) -> str:
