@@ -23,6 +23,15 @@ COPY_BYTES = 2**28
 ROUNDS = 5
 
 
+def session(path: Path, threads: int) -> Any:
+    """An exported model, ready to run on so many threads: an ``onnxruntime.InferenceSession``."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 class Timing(NamedTuple):
     """Seconds of one contender over the rounds."""
 

@@ -2,8 +2,8 @@
 
     python benchmarks/one_jet.py
 
-jetloom and weaver-core, each as trained and through the ONNX file that it writes itself, in onnxruntime. No jet is
-padded: what trimming leaves is what all four get.
+jetloom and weaver-core, each as trained and through the ONNX file that it writes itself, in onnxruntime. All four get
+the same jets without padding.
 """
 
 import argparse
@@ -11,11 +11,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import onnxruntime
 import torch
-from measure import RESULTS, ROUNDS, interleaved, machine, print_table, ratio, write
-from taggers import DEMO, WEAVER, jets_of, ours
-from torch import nn
+from measure import RESULTS, ROUNDS, interleaved, machine, print_table, ratio, session, write
+from taggers import DEMO, WEAVER, Weaver, jets_of, ours, transposed
+from torch import Tensor, nn
 
 from jetloom.batch import Batch
 from jetloom.data.manifest import Manifest
@@ -24,64 +23,54 @@ from jetloom.evaluation.export import export_onnx
 NAMES = ["features", "vectors", "mask"]
 
 
-def weavers(n_features: int, n_classes: int, exported: bool) -> nn.Module:
-    """ParT of weaver-core; ``exported``: in the form that its ``--export-onnx`` asks for."""
-    from weaver.nn.model.ParticleTransformer import ParticleTransformer
-
-    options = WEAVER["part"] | {"num_classes": n_classes, "trim": False, "for_inference": exported}
-    return ParticleTransformer(input_dim=n_features, **options).eval()
-
-
 def write_weavers(path: Path, n_features: int, n_classes: int) -> None:
     """With the exporter and the options of weaver-core's own command."""
+    from weaver.nn.model.ParticleTransformer import ParticleTransformer
+
+    options = WEAVER["part"] | {"num_classes": n_classes, "for_inference": True}
+    model = ParticleTransformer(input_dim=n_features, **options).eval()
     example = (torch.ones(2, n_features, 128), torch.ones(2, 4, 128), torch.ones(2, 1, 128))
     torch.onnx.export(
-        weavers(n_features, n_classes, exported=True), example, path, dynamo=False, opset_version=17,
+        model, example, path, dynamo=False, opset_version=17,
         input_names=NAMES, output_names=["softmax"], dynamic_axes={name: {0: "N", 2: "particles"} for name in NAMES},
     )  # fmt: skip
 
 
-def runner(path: Path, feeds: list[dict[str, torch.Tensor]], threads: int) -> Callable[[], object]:
-    """One pass over all jets through a file."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    wanted = [item.name for item in session.get_inputs()]
-    arrays = [{name: feed[name].numpy() for name in wanted} for feed in feeds]
-    return lambda: [session.run(None, array) for array in arrays]
-
-
-def contenders(arguments: argparse.Namespace, directory: Path) -> dict[str, Callable[[], object]]:
-    """By name, one pass over the same jets, one after another."""
-    described = Manifest.read(arguments.data)
-    sizes = (len(described.features), len(described.classes))
-    jets = [cut(jet) for jet in jets_of(arguments.data, 1, arguments.jets, static=False)]
-    transposed = [
-        {"features": jet.features.mT.contiguous(), "vectors": jet.vectors.mT.contiguous(), "mask": jet.mask[:, None]}
-        for jet in jets
-    ]
-    torch.manual_seed(0)
-    model, peer = ours("part", *sizes, compiled=False).eval(), weavers(*sizes, exported=False)
-    export_onnx(model, directory / "jetloom.onnx", n_features=sizes[0], kind="jets", longest=described.max_particles)
-    write_weavers(directory / "weaver.onnx", *sizes)
+def eager(model: nn.Module, jets: list[Batch]) -> Callable[[], object]:
+    """One pass over all jets, one after another, in PyTorch."""
 
     @torch.inference_mode()
-    def eager() -> None:
+    def run() -> None:
         for jet in jets:
             model(jet)
 
-    @torch.inference_mode()
-    def eager_peer() -> None:
-        for jet in transposed:
-            peer(jet["features"], v=jet["vectors"], mask=jet["mask"])
+    return run
 
-    threads = arguments.threads
-    numbers = [{**feed, "mask": feed["mask"].float()} for feed in transposed]
+
+def exported(path: Path, jets: list[dict[str, Tensor]], threads: int) -> Callable[[], object]:
+    """The same through a file."""
+    opened = session(path, threads)
+    wanted = [item.name for item in opened.get_inputs()]
+    arrays = [{name: jet[name].numpy() for name in wanted} for jet in jets]
+    return lambda: [opened.run(None, array) for array in arrays]
+
+
+def contenders(arguments: argparse.Namespace, directory: Path) -> dict[str, Callable[[], object]]:
+    """By name, one pass over the same jets."""
+    described = Manifest.read(arguments.data)
+    sizes = (len(described.features), len(described.classes))
+    jets = [cut(jet) for jet in jets_of(arguments.data, 1, arguments.jets, static=False)]
+    turned = [transposed(jet) for jet in jets]
+    torch.manual_seed(0)
+    model, peer = (make("part", *sizes, compiled=False).eval() for make in (ours, Weaver))
+    export_onnx(model, directory / "jetloom.onnx", n_features=sizes[0], kind="jets", longest=described.max_particles)
+    write_weavers(directory / "weaver.onnx", *sizes)
+    numbers = [jet._replace(mask=jet.mask.float())._asdict() for jet in turned]
     return {
-        "weaver-core": eager_peer,
-        "jetloom": eager,
-        "weaver-core, exported": runner(directory / "weaver.onnx", numbers, threads),
-        "jetloom, exported": runner(directory / "jetloom.onnx", [jet._asdict() for jet in jets], threads),
+        "weaver-core": eager(peer, turned),
+        "jetloom": eager(model, jets),
+        "weaver-core, exported": exported(directory / "weaver.onnx", numbers, arguments.threads),
+        "jetloom, exported": exported(directory / "jetloom.onnx", [jet._asdict() for jet in jets], arguments.threads),
     }
 
 

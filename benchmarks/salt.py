@@ -28,6 +28,7 @@ from measure import (
     machine_rates,
     print_table,
     ratio,
+    session,
     write,
 )
 from salt_peer import Encoder, Plain
@@ -132,8 +133,6 @@ def contest(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def latency(arguments: argparse.Namespace) -> dict[str, Any]:
     """Microseconds for one jet through onnxruntime, and through the model itself."""
-    import onnxruntime
-
     described = Manifest.read(arguments.data)
     n, pool = arguments.particles, read_pool(arguments.data, described)
     batch = pool.batch(1, n)
@@ -145,11 +144,9 @@ def latency(arguments: argparse.Namespace) -> dict[str, Any]:
             model = build(name, n_features=features, n_classes=len(described.classes), max_particles=n).eval()
             file = Path(temporary) / f"{name}.onnx"
             export_onnx(model, file, n_features=features, kind="jets", longest=n)
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = 1
-            session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-            feed = {item.name: getattr(batch, item.name).numpy() for item in session.get_inputs()}
-            works[f"{name}, exported"] = lambda session=session, feed=feed: session.run(None, feed)
+            exported = session(file, threads=1)
+            feed = {item.name: getattr(batch, item.name).numpy() for item in exported.get_inputs()}
+            works[f"{name}, exported"] = lambda exported=exported, feed=feed: exported.run(None, feed)
             works[f"{name}, torch"] = lambda model=model: model(batch)
     clock = CLOCKS[arguments.clock]
     found, rows = {}, []

@@ -70,7 +70,7 @@ def test_jobs_on_this_machine(project, capsys) -> None:
         assert job.log == "logs/serve.log"
         number = int(re.search(r"process (\d+)$", job.where)[1])
         assert shell in (number, psutil.Process(number).ppid())
-        assert time.time() - time.mktime(time.strptime(job.since, "%Y-%m-%d %H:%M:%S")) < 300
+        assert time.time() - time.mktime(time.strptime(job.since, "%Y-%m-%d %H:%M:%S")) < 60
         with pytest.raises(SystemExit) as ended:
             main(["status", str(project)])
         assert not ended.value.code

@@ -62,10 +62,10 @@ def test_left_by_a_dead_process_or_half_written(tmp_path) -> None:
     # The number belongs to another, living process by now.
     leave(tmp_path, pid=os.getppid(), started=psutil.Process(os.getppid()).create_time() - 100)
     with locked(tmp_path):
-        pass
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
     (tmp_path / "lock").write_text('{"host": "x')
     with locked(tmp_path):
-        pass
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
 
 
 def test_living_owner_where_the_kernel_knows_no_lock(tmp_path) -> None:

@@ -22,7 +22,7 @@ from jetloom.tracking.spool import Left
 from jetloom.tracking.store import Store, choose_uri, open_client, open_store, prepare, unmasked
 from jetloom.tracking.tracker import Tracker
 from jetloom.training.callbacks import Keeper, Reporter
-from tests.tracking.conftest import wait_until
+from tests.tracking.conftest import free_port, wait_until
 from tests.training.outcome import assert_same
 from tests.training.test_resume import OFTEN, Killed, die_after
 
@@ -184,12 +184,6 @@ def test_sigterm_shows_as_killed(run_training, results, tmp_path, monkeypatch) -
     assert client.get_run(run_id_in(tmp_path / "a-scratch")).info.status == "KILLED"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_no_server(run_training, tmp_path, monkeypatch, capsys) -> None:
     uri = f"http://someone:geheim@127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -219,9 +213,9 @@ def test_server_that_never_answers(tmp_path, monkeypatch, capsys) -> None:
         began = time.monotonic()
         for step in range(1000):
             tracker.log({"loss": 1.0}, step)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 0.5
         tracker.close("FINISHED")
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 5
     assert tracker.lost >= 1000
     assert [point.step for point in Left.read(tmp_path / "unsent.jsonl").points[:1000]] == list(range(1000))
     assert capsys.readouterr().err.count("MLflow at") == 1

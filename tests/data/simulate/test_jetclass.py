@@ -184,7 +184,7 @@ def test_a_killed_worker_is_one_clear_error(tmp_path):
     thread.start()
     _wait(lambda: len(list(tmp_path.glob(".*.partial"))) == 2)
     (set(multiprocessing.active_children()) - others).pop().kill()
-    thread.join(timeout=120)
+    thread.join(timeout=30)
     assert caught == ["a simulating process was killed (out of memory?); use fewer --processes"]
     assert not set(multiprocessing.active_children()) - others
     assert not list(tmp_path.glob("*.root"))
