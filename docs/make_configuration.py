@@ -55,7 +55,7 @@ def default(name: str, schema: dict, required: list[str]) -> str:
 
 def render() -> str:
     """The whole page."""
-    lines = ["# Configuration", "", "Made by `make docs` from the schema in `src/jetloom/config.py`.", ""]
+    lines = ["# Configuration", "", "Made by `make docs` from the schema in `src/jetloom/config/`.", ""]
     for title, model, text in SECTIONS:
         lines += [f"## {title}", "", text, "", "| key | type | default | meaning |", "|---|---|---|---|"]
         schema = model.model_json_schema()

@@ -1,9 +1,23 @@
 """The schema: a mistake in the configuration is one line that names the key and what is allowed."""
 
+from typing import get_args
+
 import pytest
 
 from jetloom import presets
-from jetloom.config import expand_braces, merge, parse_assignments, parse_experiment, resolve_training
+from jetloom.config import (
+    Dataset,
+    Effect,
+    Evaluation,
+    Reweighting,
+    Training,
+    expand_braces,
+    merge,
+    parse_assignments,
+    parse_experiment,
+    read_by,
+    resolve_training,
+)
 from jetloom.errors import JetloomError
 
 DEMO = {
@@ -71,6 +85,15 @@ def test_the_last_section_wins():
     assert (part.epochs, part.batch_size, part.weight_decay) == (4, 11, 0.5)
 
 
+def test_a_recipe_is_laid_over_another_section_by_section():
+    """What is checked is what `jetloom train` makes of the same settings."""
+    bins = {"observer": "jet_pt", "edges": [600.0]}
+    changes = {"salt": {"training": {"reweighting": {"least": 0.5}}}}
+    experiment = parse_experiment(DEMO | {"training": {"reweighting": bins}, "per_model": changes})
+    assert experiment.training_of("jetclass-sim", "salt").reweighting == Reweighting(**bins, least=0.5)
+    assert experiment.training_of("jetclass-sim", "part").reweighting == Reweighting(**bins)
+
+
 def test_a_variant_is_a_model_of_its_own():
     changes = {"wide": {"based_on": "salt", "options": {"d_model": 64}, "title": "SAL-T (wide)", "seeds": [7]}}
     experiment = parse_experiment(DEMO | {"models": ["salt", "wide"], "per_model": changes})
@@ -123,3 +146,26 @@ def test_assignments_are_yaml():
 
 def test_merge_goes_section_by_section():
     assert merge({"a": {"b": 1, "c": 2}, "d": [1]}, {"a": {"b": 3}, "d": [2]}) == {"a": {"b": 3, "c": 2}, "d": [2]}
+
+
+@pytest.mark.parametrize("section", [Dataset, Training, Evaluation])
+@pytest.mark.parametrize("kind", ["jets", "points"])
+def test_every_setting_says_what_is_made_again(section, kind):
+    stages = [read_by(section, effect, kind=kind) for effect in get_args(Effect)]
+    assert sum(map(len, stages)) == len(section.model_fields)
+    assert set().union(*stages) == set(section.model_fields)
+
+
+def test_points_are_sampled_in_the_skim():
+    assert read_by(Dataset, "skims") == {"kind", "source", "classes", "selection"}
+    assert read_by(Dataset, "skims", kind="points") - read_by(Dataset, "skims") == {"max_particles", "buckets", "seed"}
+    assert read_by(Dataset, "tensors", kind="points") == {"feature_set", "shards", "splits"}
+
+
+def test_what_a_report_shows_makes_no_tensors_again():
+    assert {"background", "working_points"} == read_by(Dataset, "evaluation")
+    assert {"title", "citation", "mirrors"} <= read_by(Dataset, "nothing")
+
+
+def test_handling_changes_nothing_in_what_is_learnt():
+    assert read_by(Training, "nothing") == {"workers", "checkpoint_minutes"}

@@ -13,7 +13,7 @@ from jetloom.presets import model_card
 
 # What these say reaches a result as a value, which the rules hash, or not at all.
 NEUTRAL = {
-    *("jetloom.config", "jetloom.presets", "jetloom.options", "jetloom.fingerprint", "jetloom.errors"),
+    *("jetloom.presets", "jetloom.options", "jetloom.fingerprint", "jetloom.errors"),
     *("jetloom.environment", "jetloom.files", "jetloom.masking", "jetloom.gpus"),
     *("jetloom.gpu_use", "jetloom.training.lock"),
 }
@@ -31,7 +31,7 @@ def fingerprint(*modules: str, without: str = "") -> str:
     queue = list(modules)
     while queue:
         name = queue.pop()
-        if name in found or name in NEUTRAL or name.startswith("jetloom.tracking"):
+        if name in found or name in NEUTRAL or name.startswith(("jetloom.config", "jetloom.tracking")):
             continue
         if without and name.startswith(without):
             continue

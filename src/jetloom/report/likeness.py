@@ -7,7 +7,7 @@ their number, the inputs, the architecture or the recipe, is no reproduction, wh
 from typing import Any
 
 from jetloom import presets
-from jetloom.config import resolve_training
+from jetloom.config import Training, read_by, resolve_training
 from jetloom.options import check_options
 from jetloom.options import options as options_of
 from jetloom.report.collect import Entry
@@ -18,16 +18,10 @@ TOLERANCE = 0.1
 ways."""
 SAME_SIZE = 0.02
 """Parameters that differ by less count as equal: papers round them, and with two classes some have one output."""
-INDIFFERENT = {
-    "devices",
-    "nodes",
-    "workers",
-    "checkpoint_minutes",
-    "precision",
-    "validation_samples",
-    "initial_weights",
-}
-"""Settings of a training that change how it runs and not what it aims at."""
+APART = {"devices", "nodes", "initial_weights"}
+"""Settings of a training that are judged in sentences of their own."""
+UNTOLD = {"precision", "validation_samples"}
+"""Settings that papers do not tell, and that change how a training runs, not what it aims at."""
 
 
 def differences(table: PublishedTable, row: Row, entry: Entry, manifest: dict[str, Any]) -> list[str]:
@@ -97,14 +91,14 @@ def _recipe(table: PublishedTable, row: Row, training: dict[str, Any]) -> list[s
     card = presets.model_card(row.model)
     recipe = resolve_training(card.presets[table.preset].training | row.training).model_dump(mode="json")
     ours = resolve_training(training["training"]).model_dump(mode="json")
-    found = []
-    for name, value in recipe.items():
-        if name in INDIFFERENT or (
-            name in ("epochs", "batch_size") and recipe["batch_phases"] and ours["batch_phases"]
-        ):
-            continue
-        if ours[name] != value:
-            found.append(f"{name.replace('_', ' ')} {_short(ours[name])}, published {_short(value)}")
+    passed = read_by(Training, "nothing") | APART | UNTOLD
+    if recipe["batch_phases"] and ours["batch_phases"]:
+        passed |= {"epochs", "batch_size"}
+    found = [
+        f"{name.replace('_', ' ')} {_short(ours[name])}, published {_short(value)}"
+        for name, value in recipe.items()
+        if name not in passed and ours[name] != value
+    ]
     devices = ours["devices"] * ours["nodes"]
     if devices > 1:
         found.append(f"{devices} devices of {ours['batch_size']} jets a step")

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from jetloom.config import Training, read_by
 from jetloom.environment import git, hardware
 
 DIGEST_LENGTH = 36
 """Longest digest that MLflow takes."""
 VALUE_LENGTH = 250
 """Characters of a parameter; the whole value is in config.yaml."""
-ELSEWHERE = {"workers", "checkpoint_minutes", "devices", "nodes"}
-"""Parts of the recipe that say where and how it runs, not what is learnt."""
 
 
 class DataInput(NamedTuple):
@@ -86,7 +85,8 @@ def describe(
         threads: CPU threads.
     """
     what = {"architecture": architecture, "preset": preset, "model": options, "training": training, "data": data}
-    learning = {key: value for key, value in training.items() if key not in ELSEWHERE}
+    handling = read_by(Training, "nothing")
+    learning = {key: value for key, value in training.items() if key not in handling}
     hashed = json.dumps([run["dataset"], run["model"], architecture, options, learning, data], sort_keys=True)
     config = hashlib.sha256(hashed.encode()).hexdigest()[:12]
     parent = f"{run['model']}-{data['feature_set']}"

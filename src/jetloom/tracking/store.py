@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jetloom.errors import JetloomError
-from jetloom.masking import masked
+from jetloom.masking import masked, without_password
 
 # Seconds and tries; MLflow's own patience with a dead server is many minutes.
 TIMEOUTS = {
@@ -57,12 +57,7 @@ def choose_uri(uri: str | None, directory: Path, *, must_exist: bool = False) ->
         JetloomError: a file store, which MLflow no longer writes, a password in the configuration, or no SQLite store
             where one must exist.
     """
-    if uri is not None and masked(uri) != uri:
-        raise JetloomError(
-            f"tracking.uri: {masked(uri)} holds a password; leave the key out and set the variable "
-            "MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        )
-    chosen = uri or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(directory)
+    chosen = without_password(uri or "") or os.environ.get("MLFLOW_TRACKING_URI") or default_uri(directory)
     if not re.match(r"(sqlite|postgresql|mysql|mssql)[+\w]*:|https?:|databricks", chosen):
         raise JetloomError(
             f"tracking.uri: {masked(chosen)} is a file store, which MLflow no longer writes; "

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jetloom.config import Training, read_by
 from jetloom.errors import JetloomError
 from jetloom.report.collect import Collection, DataSet, Entry
 from jetloom.report.names import in_text
@@ -21,9 +22,6 @@ from jetloom.report.statistics import (
     rejection_at,
 )
 from jetloom.report.tables.cells import Cell, Table, changed_footnote, changed_mark, figure_cell, rejection_cell
-
-HANDLING = {"devices", "nodes", "workers", "checkpoint_minutes"}
-"""Settings of a training that change how it runs and not what it learns from."""
 
 
 class Finished(NamedTuple):
@@ -203,7 +201,8 @@ def _difference_line(
 def _described(item: Finished) -> dict[str, Any]:
     """Everything that decides on a result, by name."""
     training, manifest = item.entry.results[0].training, item.dataset.manifest
-    recipe = {key: value for key, value in training["training"].items() if key not in HANDLING}
+    handling = read_by(Training, "nothing")
+    recipe = {key: value for key, value in training["training"].items() if key not in handling}
     splits = {f"{split} jets": facts["jets"] for split, facts in manifest["splits"].items()}
     data = {key: manifest[key] for key in ("feature_set", "max_particles", "classes", "selection", "seed", "simulated")}
     return {

@@ -1,0 +1,52 @@
+"""The schema of ``config.yaml``, of the data-set presets and of the training recipes.
+
+Snakemake and the command line parse with the same models, so a mistake is one line before any job starts.
+"""
+
+from jetloom.config.dataset import Dataset, RemoteFile, Simulation
+from jetloom.config.effects import Effect, read_by
+from jetloom.config.evaluation import Cost, Evaluation
+from jetloom.config.experiment import (
+    DatasetChanges,
+    Experiment,
+    ModelChanges,
+    ModelChoice,
+    Report,
+    Run,
+    Start,
+    Tracking,
+    parse_experiment,
+)
+from jetloom.config.mistakes import validate
+from jetloom.config.resolve import resolve_dataset, resolve_training
+from jetloom.config.section import Strict
+from jetloom.config.training import Reweighting, Training
+from jetloom.config.values import expand_braces, merge, parse_assignments
+
+__all__ = [
+    "Cost",
+    "Dataset",
+    "DatasetChanges",
+    "Effect",
+    "Evaluation",
+    "Experiment",
+    "ModelChanges",
+    "ModelChoice",
+    "RemoteFile",
+    "Report",
+    "Reweighting",
+    "Run",
+    "Simulation",
+    "Start",
+    "Strict",
+    "Tracking",
+    "Training",
+    "expand_braces",
+    "merge",
+    "parse_assignments",
+    "parse_experiment",
+    "read_by",
+    "resolve_dataset",
+    "resolve_training",
+    "validate",
+]

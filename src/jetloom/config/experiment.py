@@ -1,0 +1,247 @@
+"""``config.yaml``: what is trained on what, with which changes, and where it goes."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from jetloom import presets
+from jetloom.config.dataset import Dataset
+from jetloom.config.evaluation import Cost, Evaluation
+from jetloom.config.mistakes import unknown, validate
+from jetloom.config.resolve import resolve_dataset, resolve_training
+from jetloom.config.section import Name, Strict
+from jetloom.config.training import Training
+from jetloom.config.values import merge
+from jetloom.errors import JetloomError
+from jetloom.masking import without_password
+from jetloom.options import check_options
+
+
+class DatasetChanges(BaseModel):
+    """``per_dataset.<name>``: any key of the data-set preset, and what this experiment trains on it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    based_on: str | None = Field(None, description="preset, if this name is not one itself")
+    raw: str | None = Field(None, description="directory that holds the raw files already; default: in data_directory")
+    models: list[Name] | None = Field(None, description="default: the models of the top level")
+    seeds: list[int] | None = Field(None, min_length=1, description="default: the seeds of the top level")
+    training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the top level")
+
+
+class Start(Strict):
+    """A training of the same experiment from whose weights another one starts."""
+
+    dataset: str = Field(description="one of `datasets`")
+    model: str = Field(description="one of its models, of the same architecture and options")
+    seed: int = Field(description="one of its seeds")
+
+
+class ModelChanges(Strict):
+    """``per_model.<name>``: preset, options and recipe of one architecture, or of a variant of one."""
+
+    based_on: str | None = Field(None, description="architecture, if this name is a variant")
+    preset: str | None = Field(None, description="default: the preset of the top level")
+    options: dict[str, Any] = Field(default_factory=dict, description="of the architecture: `jetloom models NAME`")
+    training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the data set")
+    seeds: list[int] | None = Field(None, min_length=1, description="default: those of the data set")
+    starts_from: Start | None = Field(
+        None, description="training of this experiment to start from (fine-tuning): `dataset`, `model`, `seed`"
+    )
+    title: str | None = Field(None, description="name in tables and figures")
+
+
+class Report(Strict):
+    """What the page shows."""
+
+    title: str = Field("Jet taggers compared", description="headline")
+
+
+class Tracking(Strict):
+    """Where MLflow runs go."""
+
+    uri: Annotated[str, AfterValidator(without_password)] | None = Field(
+        None, description="default: MLFLOW_TRACKING_URI, else SQLite in the results directory"
+    )
+    offline: bool = Field(False, description="trainings ask no server; the last rule or `jetloom mlflow sync` sends")
+    onnx: bool = Field(True, description="register the best models as ONNX, seconds for each; else as checkpoints")
+
+
+class Run(NamedTuple):
+    """One training."""
+
+    dataset: str
+    model: str
+    seed: int
+
+
+class ModelChoice(NamedTuple):
+    """An architecture with its preset and the options that differ from it."""
+
+    architecture: str
+    preset: str
+    options: dict[str, Any]
+    title: str
+
+
+def _unique(values: Any) -> Any:
+    if isinstance(values, list) and len(set(map(str, values))) != len(values):
+        raise ValueError("the same entry twice")
+    return values
+
+
+class Experiment(Strict):
+    """``config.yaml``."""
+
+    experiment: Name = Field(description="names the directory of the results and the MLflow experiments")
+    datasets: Annotated[list[Name], BeforeValidator(_unique)] = Field(min_length=1, description="`jetloom datasets`")
+    models: Annotated[list[Name], BeforeValidator(_unique)] = Field(min_length=1, description="`jetloom models`")
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_unique)] = Field(
+        min_length=1, description="one training for each"
+    )
+    preset: str | None = Field(None, description="model preset; default: the one named by the data set")
+    training: dict[str, Any] = Field(default_factory=dict, description="recipe, over the model preset's own")
+    evaluation: Evaluation = Field(Evaluation(), description="what is computed on the test split")
+    cost: Cost = Field(Cost(), description="what is measured on this machine")
+    report: Report = Field(Report(), description="what the page shows")
+    tracking: Tracking = Field(Tracking(), description="where MLflow runs go")
+    per_dataset: dict[str, DatasetChanges] = Field(default_factory=dict, description="changes of single data sets")
+    per_model: dict[str, ModelChanges] = Field(default_factory=dict, description="changes of single models")
+    paper: bool = Field(
+        False, description="for publication: refuses to start from a working tree with uncommitted changes"
+    )
+    scale: str | None = Field(None, description="one of `scales`: run the experiment with these changes")
+    scales: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="named changes of the whole file, for example a tiny form of the experiment"
+    )
+    data_directory: str = Field("data", description="raw files, skims and tensors, shared by experiments")
+    results_directory: str = Field("results", description="one directory per experiment, and the MLflow store")
+    scratch_directory: str = Field("scratch", description="checkpoints of running trainings")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _scaled(cls, values: Any) -> Any:
+        """The experiment at its scale; results go to a directory of their own."""
+        if not isinstance(values, dict) or values.get("scale") is None:
+            return values
+        scale, scales = values["scale"], values.get("scales") or {}
+        if scale not in scales:
+            raise JetloomError(unknown("scale", str(scale), list(scales)))
+        scaled = merge({key: value for key, value in values.items() if key not in ("scale", "scales")}, scales[scale])
+        scaled["experiment"] = f"{values.get('experiment')}-{scale}"
+        # A trial is not what is published.
+        scaled["paper"] = scales[scale].get("paper", False)
+        # What a smaller form leaves out is no mistake there.
+        of_datasets = {key: value for key, value in (scaled.get("per_dataset") or {}).items()
+                       if key in scaled.get("datasets", [])}  # fmt: skip
+        listed = set(scaled.get("models", [])).union(
+            *((value or {}).get("models") or [] for value in of_datasets.values())
+        )
+        of_models = {key: value for key, value in (scaled.get("per_model") or {}).items() if key in listed}
+        return scaled | {"per_dataset": of_datasets, "per_model": of_models}
+
+    def dataset(self, name: str) -> Dataset:
+        """The data set with this experiment's changes."""
+        return self._datasets[name]
+
+    @cached_property
+    def _datasets(self) -> dict[str, Dataset]:
+        return {name: self._resolve_dataset(name) for name in self.datasets}
+
+    def _resolve_dataset(self, name: str) -> Dataset:
+        changes = self.per_dataset.get(name, DatasetChanges())
+        based_on = changes.based_on or name
+        where = f"per_dataset.{name}.based_on" if changes.based_on else "datasets"
+        if based_on not in presets.names("datasets"):
+            raise JetloomError(unknown(where, based_on, presets.names("datasets")))
+        return resolve_dataset(based_on, changes.model_extra or {}, f"per_dataset.{name}")
+
+    def models_of(self, dataset: str) -> list[str]:
+        """Models trained on a data set, in the order of the configuration."""
+        changes = self.per_dataset.get(dataset)
+        return changes.models if changes and changes.models is not None else self.models
+
+    def model(self, dataset: str, model: str) -> ModelChoice:
+        """Which architecture a model name stands for on a data set, in which preset, with which options."""
+        changes = self.per_model.get(model, ModelChanges())
+        architecture = changes.based_on or model
+        card = presets.model_card(architecture)
+        preset = changes.preset or self.preset or self.dataset(dataset).preset or "tiny"
+        return ModelChoice(architecture, preset, changes.options, changes.title or card.title)
+
+    def training_of(self, dataset: str, model: str) -> Training:
+        """The recipe: preset of the model, then ``training``, ``per_dataset``, ``per_model``, the last one wins."""
+        choice = self.model(dataset, model)
+        recipe = merge(
+            presets.model_card(choice.architecture).presets[choice.preset].training,
+            self.training,
+            self.per_dataset.get(dataset, DatasetChanges()).training,
+            self.per_model.get(model, ModelChanges()).training,
+        )
+        return resolve_training(recipe, f"training of {model} on {dataset}")
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every training of the experiment."""
+        return [
+            Run(dataset, model, seed)
+            for dataset in self.datasets
+            for model in self.models_of(dataset)
+            for seed in self._seeds(dataset, model)
+        ]
+
+    def _seeds(self, dataset: str, model: str) -> list[int]:
+        changes = self.per_model.get(model), self.per_dataset.get(dataset)
+        return next((item.seeds for item in changes if item and item.seeds), self.seeds)
+
+    @model_validator(mode="after")
+    def _known_names(self) -> "Experiment":
+        architectures = presets.names("models")
+        resolve_training(self.training, "training")
+        for kind in ("per_dataset", "per_model"):
+            for name, changes in getattr(self, kind).items():
+                resolve_training(changes.training, f"{kind}.{name}.training")
+        for name in self.per_dataset:
+            if name not in self.datasets:
+                raise JetloomError(unknown("per_dataset", name, self.datasets))
+        listed = set(self.models).union(*(self.models_of(name) for name in self.datasets))
+        for name in self.per_model:
+            if name not in listed:
+                raise JetloomError(unknown("per_model", name, sorted(listed)))
+        for dataset in self.datasets:
+            resolved = self.dataset(dataset)
+            for model in self.models_of(dataset):
+                changes = self.per_model.get(model, ModelChanges())
+                architecture = changes.based_on or model
+                if architecture not in architectures:
+                    where = f"per_model.{model}.based_on" if changes.based_on else "models"
+                    raise JetloomError(unknown(where, architecture, architectures))
+                choice = self.model(dataset, model)
+                card = presets.model_card(architecture)
+                if resolved.kind not in card.inputs:
+                    raise JetloomError(
+                        f"models: {model} reads {' or '.join(card.inputs)}, {dataset} holds {resolved.kind}; "
+                        f"name the models of {dataset} in per_dataset.{dataset}.models"
+                    )
+                if choice.preset not in card.presets:
+                    raise JetloomError(unknown(f"preset of {model}", choice.preset, list(card.presets)))
+                check_options(architecture, choice.options, f"per_model.{model}.options")
+                self.training_of(dataset, model)
+                start = changes.starts_from
+                if start and Run(start.dataset, start.model, start.seed) not in self.runs:
+                    raise JetloomError(
+                        f"per_model.{model}.starts_from: no training of {start.model} on {start.dataset} with seed "
+                        f"{start.seed} in this experiment"
+                    )
+        return self
+
+
+def parse_experiment(values: Mapping[str, Any]) -> Experiment:
+    """The experiment described by the content of ``config.yaml``.
+
+    Raises:
+        JetloomError: the first mistake, with the key and what is allowed; all of them if the keys themselves are wrong.
+    """
+    return validate(Experiment, values, "")

@@ -1,0 +1,71 @@
+"""``training``: how a model learns, and on what it runs meanwhile."""
+
+from itertools import pairwise
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from jetloom.config.effects import remakes
+from jetloom.config.section import Strict
+
+
+class Reweighting(Strict):
+    """Equally many jets of each class in each bin, by leaving jets out of a pass."""
+
+    observer: str | None = Field(None, description="jet column of the bins, such as jet_pt; default: classes only")
+    edges: list[float] = Field([], description="rising edges between the bins; what lies outside is two bins more")
+    least: float = Field(0.01, gt=0, le=1, description="smallest part of the jets of a bin that a pass has")
+
+    @model_validator(mode="after")
+    def _bins(self) -> "Reweighting":
+        if (self.observer is None) != (not self.edges):
+            raise ValueError("observer and edges belong together; give both or none")
+        if any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError("edges must rise")
+        return self
+
+
+class Training(Strict, json_schema_extra=remakes("training")):
+    """The recipe of one training."""
+
+    epochs: int = Field(20, ge=1, description="passes over samples_per_epoch jets")
+    batch_size: int = Field(128, ge=1, description="jets per step and device")
+    samples_per_epoch: int | None = Field(None, ge=1, description="jets per epoch; default: the whole training split")
+    validation_samples: int | None = Field(None, ge=1, description="jets per validation; default: the whole split")
+    optimizer: Literal["adamw", "adam", "ranger"] = Field("adamw", description="ranger: Lookahead around RAdam")
+    learning_rate: float = Field(1e-3, gt=0, description="the highest one of the schedule")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled; not on biases, norms, 1-d parameters and tokens")
+    schedule: Literal["constant", "flat_decay", "cosine", "restarts", "steps"] = Field(
+        "cosine",
+        description="flat_decay: the last 30 % of epochs fall to 1 % of the rate (ParT); restarts: cosines of 4, 8, "
+        "16 ... epochs, then four epochs of halving (LorentzNet); steps: 0.7 times the rate after each 5M jets (PCT)",
+    )
+    warmup_fraction: float = Field(0.0, ge=0, lt=1, description="part of all steps with linearly rising rate")
+    gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    # YAML reads 32 as a number.
+    precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(str)] = Field(
+        "auto", description="auto: bf16 where the GPU has it, 16 on older GPUs, 32 on CPU"
+    )
+    monitor: Literal["accuracy", "loss"] = Field(
+        "accuracy", description="validation figure that chooses the best epoch"
+    )
+    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better one")
+    batch_phases: list[tuple[int, int]] | None = Field(
+        None, description="[batch size, epochs] in turn (SAL-T recipe); replaces batch_size and epochs"
+    )
+    head_learning_rate_factor: float = Field(
+        1.0, gt=0, description="the last layer learns so much faster (fine-tuning)"
+    )
+    initial_weights: str | None = Field(None, description="checkpoint to start from (fine-tuning)")
+    reweighting: Reweighting | None = Field(None, description="flat classes and spectra by sampling; default: all jets")
+    devices: int = Field(1, ge=1, description="GPUs per node; 1 also means the CPU")
+    nodes: int = Field(1, ge=1, description="machines of one training")
+    workers: int = Field(
+        0,
+        ge=0,
+        description="threads that gather batches ahead; useful with a GPU",
+        json_schema_extra=remakes("nothing"),
+    )
+    checkpoint_minutes: float = Field(
+        10.0, gt=0, description="longest training time that a kill may lose", json_schema_extra=remakes("nothing")
+    )
