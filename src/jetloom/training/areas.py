@@ -34,10 +34,11 @@ def count_(counts: Tensor, logits: Tensor, label: Tensor) -> None:
 
 def macro_auc(counts: Tensor) -> float:
     """Macro one-vs-one AUC of the counts, as in :mod:`jetloom.evaluation.metrics`; NaN without a pair of classes."""
-    counts = counts.double()
+    # Not on the device: an Apple GPU has no float64.
+    counts = counts.cpu().double()
     own = counts.diagonal().t()[:, None]
     below = counts.cumsum(2) - counts / 2
     pairs = own.sum(2) * counts.sum(2)
     areas = (own * below).sum(2) / pairs
-    counted = (pairs > 0) & ~torch.eye(len(counts), dtype=torch.bool, device=counts.device)
+    counted = (pairs > 0) & ~torch.eye(len(counts), dtype=torch.bool)
     return areas[counted].mean().item()
