@@ -12,7 +12,9 @@ from jetloom import presets
 from jetloom.config import Training
 from jetloom.models import build
 from jetloom.training.optimisers import build_optimiser, head_of, parameter_groups, rate_factor, set_rate
+from jetloom.training.module import Tagger
 from tests.models.jets import random_jets
+from tests.training.outcome import history
 
 
 def ranger_by_hand(start: np.ndarray, gradient, steps: int, rate: float, decay: float) -> np.ndarray:
@@ -182,3 +184,58 @@ def test_rates_of_the_head() -> None:
     rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
     assert rates[id(model[0].weight)] == pytest.approx(5e-5)
     assert rates[id(model[2].bias)] == pytest.approx(2.5e-3)
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+@pytest.mark.parametrize("name", ["ranger", "adam", "adamw"])
+def test_two_steps_of_every_optimiser_precision_and_clip(run_training, name, precision, clip) -> None:
+    output = run_training(optimizer=name, precision=precision, gradient_clip=clip, batch_size=300, epochs=1)
+    (row,) = history(output)
+    assert row["step"] == "2"
+    assert math.isfinite(float(row["train_loss"]))
+
+
+def test_lookahead_goes_on_from_the_restored_weights(run_training, monkeypatch) -> None:
+    """After the best weights of a phase were restored nothing pulls back to the later, worse ones."""
+    accuracies, begun = iter([0.9, 0.1, 0.1, 0.9]), []
+    start, finish = Tagger.on_train_epoch_start, Tagger.finish_epoch
+
+    def on_train_epoch_start(self: Tagger) -> None:
+        start(self)
+        state = self.optimizers().optimizer.state
+        parameters = [p for p in self.model.parameters() if p in state]
+        begun.append([torch.cat([x.detach().flatten() for x in part]) for part in (
+            parameters, [state[p]["slow"] for p in parameters],
+        ) if part])  # fmt: skip
+
+    monkeypatch.setattr(Tagger, "on_train_epoch_start", on_train_epoch_start)
+    monkeypatch.setattr(Tagger, "finish_epoch", lambda self: finish(self) | {"val_accuracy": next(accuracies)})
+    run_training(optimizer="ranger", batch_phases=[(64, 10), (64, 1)], patience=2)
+    _, after_best, after_worse, restored = begun
+    assert torch.equal(restored[0], after_best[0])
+    assert not torch.equal(restored[0], after_worse[0])
+    assert torch.equal(restored[1], restored[0])
+
+
+def test_lookahead_from_new_weights_follows_its_definition() -> None:
+    """Slow weights taken anew: the next Lookahead step ends half-way between them and where RAdam has come to."""
+    torch.manual_seed(1)
+    model = nn.Linear(3, 2, bias=False)
+    optimiser = build_optimiser(model, Training(optimizer="ranger", learning_rate=0.01), 2)
+    twin, model_of_twin = None, None
+    for step in range(6):
+        if step == 3:
+            model.weight.data.fill_(5.0)
+            optimiser.take_weights()
+            model_of_twin = copy.deepcopy(model)
+            twin = build_optimiser(model_of_twin, Training(optimizer="ranger", learning_rate=0.01), 2)
+            twin.load_state_dict(copy.deepcopy(optimiser.state_dict()))
+            # Never looks ahead: it tells how far RAdam alone would come.
+            twin.every = 1000
+        for net, of in ((model, optimiser), (model_of_twin, twin)):
+            if net is not None:
+                of.zero_grad()
+                net.weight.square().sum().backward()
+                of.step()
+    np.testing.assert_allclose(model.weight.detach(), (5.0 + model_of_twin.weight.detach()) / 2, rtol=1e-6)

@@ -89,7 +89,7 @@ class Keeper(Callback):
         if ended.phase_over and restores:
             # As Keras' EarlyStopping with restore_best_weights, which the recipe of SAL-T starts anew in each phase.
             trainer.strategy.barrier()
-            pl_module.model.load_state_dict(load(self.scratch / "phase.ckpt")["state_dict"])
+            pl_module.restore(load(self.scratch / "phase.ckpt")["state_dict"])
         self.save(trainer, pl_module)
         terminated = self._terminated
         if trainer.world_size > 1:

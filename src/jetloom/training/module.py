@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.training.areas import count_, empty_counts, macro_auc
-from jetloom.training.optimisers import build_optimiser, rate_factor, set_rate
+from jetloom.training.optimisers import Ranger, build_optimiser, rate_factor, set_rate
 from jetloom.training.progress import Progress
 
 SEED_STRIDE = 1_000_003
@@ -52,6 +52,13 @@ class Tagger(LightningModule):
         if self._optimiser_state is not None:
             optimiser.load_state_dict(self._optimiser_state)
         return optimiser
+
+    def restore(self, weights: dict[str, Tensor]) -> None:
+        """Go on from earlier weights of the model; the moments of the optimiser stay, as in Keras."""
+        self.model.load_state_dict(weights)
+        optimiser = self.optimizers().optimizer
+        if isinstance(optimiser, Ranger):
+            optimiser.take_weights()
 
     def on_train_epoch_start(self) -> None:
         """Start the sums of this epoch where they stood."""

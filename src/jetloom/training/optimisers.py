@@ -64,6 +64,12 @@ class Ranger(optim.RAdam):
             torch._foreach_copy_(fast, slow)
         return result
 
+    @torch.no_grad()
+    def take_weights(self) -> None:
+        """Make the slow weights those that the model has now; to be called when other weights were put into it."""
+        for p, state in self.state.items():
+            state["slow"].copy_(p)
+
 
 def head_of(model: nn.Module, n_classes: int) -> str:
     """Name of the layer that makes the logits: the last linear one with an output for each class.
@@ -111,8 +117,8 @@ def build_optimiser(model: nn.Module, training: Training, n_classes: int) -> opt
     """The optimiser of a recipe."""
     groups = parameter_groups(model, training, n_classes)
     rate, decay = training.learning_rate, training.weight_decay
-    # On a GPU a fused step unscales 16-bit gradients itself, after they would have been clipped.
-    fused = training.gradient_clip is None or not torch.cuda.is_available()
+    # A fused step unscales 16-bit gradients itself, after they would have been clipped.
+    fused = training.gradient_clip is None
     match training.optimizer:
         case "ranger":
             return Ranger(groups, lr=rate, weight_decay=decay)
