@@ -19,30 +19,33 @@ PATIENCE = 120.0
 """Seconds in which a job that was told to end has to be gone; a training saves its state first."""
 
 
-def enter(directory: Path) -> list[str]:
+def enter(directory: Path, results: str = "") -> list[str]:
     """Take down that this process runs the workflow in a directory, and clear up after those that were killed.
 
     Their jobs on this machine are ended: they would write beside the ones that start now. Snakemake's lock is removed
-    if nobody is left who could hold it. Snakemake's own refusal names the workflow that does.
+    if nobody is left who could hold it.
 
     Args:
         directory: the project's.
+        results: directory of the results that this workflow makes; another living one must not make the same.
 
     Returns:
         What was done, a line each.
 
     Raises:
-        JetloomError: a job of a killed workflow does not end.
+        JetloomError: a living workflow makes the same results, or a job of a killed one does not end.
     """
     notes = directory / ".snakemake" / "workflows"
     notes.mkdir(parents=True, exist_ok=True)
-    own = identity()
+    if results and any(owner.get("results") == results for owner in others(directory)):
+        raise JetloomError(refusal(directory))
+    own = identity() | {"results": results}
     note = notes / f"{own['host']}-{own['pid']}.json"
-    others = [path for path in notes.glob("*.json") if path != note]
+    earlier = [path for path in notes.glob("*.json") if path != note]
     note.write_text(json.dumps(own))
     os.environ[VARIABLE] = name_of(own)
     _keep(note)
-    dead = [(path, owner) for path in others if (owner := _dead(path)) is not None]
+    dead = [(path, owner) for path in earlier if (owner := _dead(path)) is not None]
     said = []
     for path, owner in dead:
         who = f"process {owner.get('pid')} on {owner.get('host')}"
@@ -89,7 +92,7 @@ def others(directory: Path) -> list[dict[str, Any]]:
 
 
 def refusal(directory: Path) -> str:
-    """Why this workflow cannot start: the words for Snakemake's lock."""
+    """Why this workflow cannot start."""
     at_work = [
         f"process {owner['pid']} on {owner['host']} (since {datetime.fromtimestamp(owner['started']):%d %B, %H:%M})"
         for owner in others(directory)

@@ -15,7 +15,8 @@ from jetloom.presets import model_card
 NEUTRAL = {
     *("jetloom.presets", "jetloom.options", "jetloom.fingerprint", "jetloom.errors"),
     *("jetloom.environment", "jetloom.files", "jetloom.masking", "jetloom.gpus"),
-    *("jetloom.gpu_use", "jetloom.training.lock"),
+    *("jetloom.gpu_use", "jetloom.identity", "jetloom.data.about"),
+    *("jetloom.training.lock", "jetloom.training.telling"),
 }
 
 

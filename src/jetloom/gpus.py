@@ -12,6 +12,8 @@ from typing import NoReturn
 
 from jetloom.errors import JetloomError
 
+SHARED = "JETLOOM_SHARED_GPUS"
+"""Variable that the workflow sets for its jobs on this machine: the GPUs at which they take turns."""
 PATIENCE = 0.5
 """Seconds between two looks for a free GPU."""
 
@@ -33,6 +35,23 @@ def visible(environment: Mapping[str, str] = os.environ) -> list[str]:
     return asked.stdout.split() if asked.returncode == 0 else []
 
 
+def share() -> list[str]:
+    """Tell the jobs that this process starts to take turns at its GPUs; their names."""
+    names = visible()
+    os.environ[SHARED] = ",".join(names)
+    return names
+
+
+def take_shared(count: int) -> None:
+    """Lock GPUs of those that jobs share and see no others; nothing where there are none.
+
+    Raises:
+        JetloomError: there are fewer.
+    """
+    if names := visible():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_take(_enough(count, names), names))
+
+
 def run_with_gpus(count: int, command: Sequence[str]) -> NoReturn:
     """Become ``command``, which sees ``count`` GPUs that no other command started in this way has.
 
@@ -47,13 +66,18 @@ def run_with_gpus(count: int, command: Sequence[str]) -> NoReturn:
         JetloomError: the machine does not have so many, or there is no such program.
     """
     names = visible()
-    if count > len(names):
-        raise JetloomError(f"{count} GPUs asked for, but this machine shows {len(names)}; lower training.devices")
+    _enough(count, names)
     if shutil.which(command[0]) is None:
         raise JetloomError(f"{command[0]}: no such program")
     taken = _take(count, names)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
     os.execvp(command[0], list(command))
+
+
+def _enough(count: int, names: Sequence[str]) -> int:
+    if count > len(names):
+        raise JetloomError(f"{count} GPUs asked for, but this machine shows {len(names)}; lower training.devices")
+    return count
 
 
 def _take(count: int, names: Sequence[str]) -> list[str]:

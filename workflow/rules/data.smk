@@ -1,33 +1,40 @@
-"""Raw files, skims and tensors."""
+"""Raw files, skims and tensors. The directories carry a digest of what they are made from: see jetloom.workflow.data."""
 
-RAW_OF = {
-    skim_path(dataset, name): raw_path(dataset, name)
-    for dataset in EXPERIMENT.datasets
-    for split in EXPERIMENT.dataset(dataset).splits
-    for name in EXPERIMENT.dataset(dataset).raw_files(split)
-}
-SIMULATED_JETS = [
-    name
-    for name in EXPERIMENT.datasets
-    if EXPERIMENT.dataset(name).simulation and EXPERIMENT.dataset(name).kind == "jets"
-]
-SIMULATED_SHAPES = [
-    name
-    for name in EXPERIMENT.datasets
-    if EXPERIMENT.dataset(name).simulation and EXPERIMENT.dataset(name).kind == "points"
-]
+
+# What a directory of data holds and what that is made from.
+rule describe_data:
+    output:
+        f"{DATA}/{{family}}/{{place}}/about.json",
+    log:
+        f"{DATA}/{{family}}/logs/{{place}}/describe_data.log",
+    benchmark:
+        f"{DATA}/{{family}}/benchmarks/{{place}}/describe_data/about.tsv"
+    wildcard_constraints:
+        place="[a-z]+-[0-9a-f]+",
+    localrule: True
+    conda:
+        "../../envs/jetloom.yaml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=10,
+    params:
+        text=lambda wildcards: json.dumps(PLAN.about[f"{DATA}/{wildcards.family}/{wildcards.place}"], indent=1),
+    shell:
+        "printf '%s\\n' {params.text:q} > {output:q} 2> {log:q}"
 
 
 # Jets of one class in one file, JetClass format.
 rule simulate_jets:
+    input:
+        about=f"{DATA}/{{family}}/raw-{{key}}/about.json",
     output:
-        f"{DATA}/{{dataset}}/raw/{{process}}_{{number}}.root",
+        f"{DATA}/{{family}}/raw-{{key}}/{{process}}_{{number}}.root",
     log:
-        "logs/simulate_jets/{dataset}/{process}_{number}.log",
+        f"{DATA}/{{family}}/logs/raw-{{key}}/simulate_jets/{{process}}_{{number}}.log",
     benchmark:
-        "logs/benchmarks/simulate_jets/{dataset}/{process}_{number}.tsv"
+        f"{DATA}/{{family}}/benchmarks/raw-{{key}}/simulate_jets/{{process}}_{{number}}.tsv"
     wildcard_constraints:
-        dataset="|".join(SIMULATED_JETS) or "none",
         process="|".join(LABEL_OF),
         number=r"\d{3}",
     # Longest first: a simulation started last would keep one core waiting.
@@ -42,25 +49,22 @@ rule simulate_jets:
         directory=subpath(output[0], parent=True),
         label=lambda wildcards: LABEL_OF[wildcards.process],
         number=lambda wildcards: int(wildcards.number),
-        jets=simulated_jets,
-        seed=lambda wildcards: simulation(wildcards).seed,
-        flags=simulation_flags,
-        code=fingerprint("jetloom.data.simulate.jetclass"),
     shell:
-        "jetloom simulate jetclass-sim --class {params.label} --number {params.number} --jets {params.jets}"
-        " --seed {params.seed} {params.flags} --processes 1 --output {params.directory} &> {log}"
+        "jetloom simulate jetclass-sim --about {input.about:q} --class {params.label} --number {params.number}"
+        " --processes 1 --output {params.directory:q} &> {log:q}"
 
 
 # Meshes of one class and split, ModelNet10 layout.
 rule simulate_shapes:
+    input:
+        about=f"{DATA}/{{family}}/raw-{{key}}/about.json",
     output:
-        directory(f"{DATA}/{{dataset}}/raw/{{shape}}/{{split}}"),
+        directory(f"{DATA}/{{family}}/raw-{{key}}/{{shape}}/{{split}}"),
     log:
-        "logs/simulate_shapes/{dataset}/{shape}_{split}.log",
+        f"{DATA}/{{family}}/logs/raw-{{key}}/simulate_shapes/{{shape}}_{{split}}.log",
     benchmark:
-        "logs/benchmarks/simulate_shapes/{dataset}/{shape}_{split}.tsv"
+        f"{DATA}/{{family}}/benchmarks/raw-{{key}}/simulate_shapes/{{shape}}_{{split}}.tsv"
     wildcard_constraints:
-        dataset="|".join(SIMULATED_SHAPES) or "none",
         shape="[a-z_]+",
     conda:
         "../../envs/jetloom.yaml"
@@ -69,76 +73,66 @@ rule simulate_shapes:
         mem_mb=1000,
         runtime=30,
     params:
-        directory=f"{DATA}/{{dataset}}/raw",
-        meshes=lambda wildcards: simulation(wildcards).jets[wildcards.split],
-        seed=lambda wildcards: simulation(wildcards).seed,
-        code=fingerprint("jetloom.data.simulate.shapes"),
+        directory=f"{DATA}/{{family}}/raw-{{key}}",
     shell:
-        "jetloom simulate shapes-sim --class {wildcards.shape} --split {wildcards.split} --meshes {params.meshes}"
-        " --seed {params.seed} --output {params.directory} &> {log}"
+        "jetloom simulate shapes-sim --about {input.about:q} --class {wildcards.shape} --split {wildcards.split}"
+        " --output {params.directory:q} &> {log:q}"
 
 
 # The map step: one Parquet file per raw file.
 rule skim:
     input:
-        lambda wildcards: RAW_OF[f"{DATA}/{wildcards.dataset}/skim/{wildcards.raw}.parquet"],
+        raw=lambda wildcards: PLAN.raw_of[f"{DATA}/{wildcards.family}/skim-{wildcards.key}/{wildcards.raw}.parquet"],
+        about=f"{DATA}/{{family}}/skim-{{key}}/about.json",
     output:
-        f"{DATA}/{{dataset}}/skim/{{raw}}.parquet",
+        f"{DATA}/{{family}}/skim-{{key}}/{{raw}}.parquet",
     log:
-        "logs/skim/{dataset}/{raw}.log",
+        f"{DATA}/{{family}}/logs/skim-{{key}}/skim/{{raw}}.log",
     benchmark:
-        "logs/benchmarks/skim/{dataset}/{raw}.tsv"
+        f"{DATA}/{{family}}/benchmarks/skim-{{key}}/skim/{{raw}}.tsv"
     conda:
         "../../envs/jetloom.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    params:
-        preset=preset_of,
-        settings=lambda wildcards: dataset_settings(wildcards, skim_keys(wildcards)),
-        code=lambda wildcards: dataset_digest(
-            wildcards,
-            skim_keys(wildcards),
-            "jetloom.data.skim",
-            f"jetloom.data.sources.{EXPERIMENT.dataset(wildcards.dataset).source}",
-        ),
     shell:
-        "jetloom skim {input} {output} --dataset {params.preset} {params.settings} &> {log}"
+        "jetloom skim {input.raw:q} {output:q} --dataset {wildcards.family} --about {input.about:q} &> {log:q}"
 
 
-# The skims of a split as one file: with thousands of them, each a direct input of every shard, planning takes minutes.
+# The skims of a split, with digests of their content, as one file: with thousands of them, each a direct input of every
+# shard, planning takes minutes.
 rule list_skims:
     input:
-        skims_of,
+        lambda wildcards: PLAN.tensors[f"{DATA}/{wildcards.family}/tensors-{wildcards.key}"].skims(wildcards.split),
     output:
-        f"{DATA}/{{dataset}}/skim/{{split}}.txt",
+        f"{DATA}/{{family}}/tensors-{{key}}/skims/{{split}}.json",
     log:
-        "logs/list_skims/{dataset}/{split}.log",
+        f"{DATA}/{{family}}/logs/tensors-{{key}}/list_skims/{{split}}.log",
     benchmark:
-        "logs/benchmarks/list_skims/{dataset}/{split}.tsv"
+        f"{DATA}/{{family}}/benchmarks/tensors-{{key}}/list_skims/{{split}}.tsv"
     localrule: True
     conda:
         "../../envs/jetloom.yaml"
     threads: 1
     resources:
-        mem_mb=100,
+        mem_mb=200,
         runtime=10,
-    # Not as Python code (run:), for which Snakemake would start another Snakemake.
     shell:
-        "printf '%s\\n' {input} > {output} 2> {log}"
+        "jetloom tensors list {input:q} --output {output:q} &> {log:q}"
 
 
 # Slice s of every skim: classes and files are mixed without a global shuffle.
 rule tensors_shard:
     input:
-        f"{DATA}/{{dataset}}/skim/{{split}}.txt",
+        skims=f"{DATA}/{{family}}/tensors-{{key}}/skims/{{split}}.json",
+        about=f"{DATA}/{{family}}/tensors-{{key}}/about.json",
     output:
-        f"{DATA}/{{dataset}}/tensors/{{split}}_{{shard}}.safetensors",
+        f"{DATA}/{{family}}/tensors-{{key}}/{{split}}_{{shard}}.safetensors",
     log:
-        "logs/tensors_shard/{dataset}/{split}_{shard}.log",
+        f"{DATA}/{{family}}/logs/tensors-{{key}}/tensors_shard/{{split}}_{{shard}}.log",
     benchmark:
-        "logs/benchmarks/tensors_shard/{dataset}/{split}_{shard}.tsv"
+        f"{DATA}/{{family}}/benchmarks/tensors-{{key}}/tensors_shard/{{split}}_{{shard}}.tsv"
     conda:
         "../../envs/jetloom.yaml"
     threads: 1
@@ -146,25 +140,23 @@ rule tensors_shard:
         mem_mb=2000,
         runtime=60,
     params:
-        preset=preset_of,
         number=lambda wildcards: int(wildcards.shard),
-        settings=lambda wildcards: dataset_settings(wildcards, TENSOR_KEYS),
-        code=lambda wildcards: dataset_digest(wildcards, TENSOR_KEYS, "jetloom.data.tensors"),
     shell:
-        "jetloom tensors shard $(cat {input}) --dataset {params.preset} --split {wildcards.split} --shard {params.number}"
-        " {params.settings} --output {output} &> {log}"
+        "jetloom tensors shard --list {input.skims:q} --about {input.about:q} --split {wildcards.split}"
+        " --shard {params.number} --output {output:q} &> {log:q}"
 
 
 # What the shards hold, checked.
 rule tensors_manifest:
     input:
-        shards_of,
+        shards=lambda wildcards: PLAN.tensors[f"{DATA}/{wildcards.family}/tensors-{wildcards.key}"].shards(),
+        about=f"{DATA}/{{family}}/tensors-{{key}}/about.json",
     output:
-        f"{DATA}/{{dataset}}/tensors/manifest.json",
+        f"{DATA}/{{family}}/tensors-{{key}}/manifest.json",
     log:
-        "logs/tensors_manifest/{dataset}.log",
+        f"{DATA}/{{family}}/logs/tensors-{{key}}/tensors_manifest.log",
     benchmark:
-        "logs/benchmarks/tensors_manifest/{dataset}.tsv"
+        f"{DATA}/{{family}}/benchmarks/tensors-{{key}}/tensors_manifest/manifest.tsv"
     localrule: True
     conda:
         "../../envs/jetloom.yaml"
@@ -172,14 +164,10 @@ rule tensors_manifest:
     resources:
         mem_mb=500,
         runtime=10,
-    params:
-        preset=preset_of,
-        settings=lambda wildcards: dataset_settings(wildcards, TENSOR_KEYS),
-        code=lambda wildcards: dataset_digest(wildcards, TENSOR_KEYS, "jetloom.data.tensors"),
     shell:
-        "jetloom tensors manifest {input} --dataset {params.preset} {params.settings} --output {output} &> {log}"
+        "jetloom tensors manifest {input.shards:q} --about {input.about:q} --output {output:q} &> {log:q}"
 
 
 rule data:
     input:
-        expand(f"{DATA}/{{dataset}}/tensors/manifest.json", dataset=EXPERIMENT.datasets),
+        [plan.manifest for plan in PLAN.data.values()],

@@ -1,30 +1,21 @@
-"""Raw files of public data sets. One job for each set: it fetches several files at once and goes on after a kill."""
+"""Raw files of public data sets. One job for each directory: it fetches several files at once and resumes after a kill."""
 
-# A data set whose files are there already says so with `raw`.
-PUBLIC = [
-    name
-    for name in EXPERIMENT.datasets
-    if EXPERIMENT.dataset(name).files
-    and not EXPERIMENT.dataset(name).simulation
-    and not (name in EXPERIMENT.per_dataset and EXPERIMENT.per_dataset[name].raw)
-]
+# Where the files come from changes no result: the command names this variable, so that Snakemake does not compare it.
+MIRRORS = {
+    fetch.name: " ".join(f"--mirror {shlex.quote(mirror)}" for mirror in fetch.mirrors) for fetch in PLAN.downloads
+}
 
-for public in PUBLIC:
-    preset, settings, mirrors = download_facts(public)
+for fetch in PLAN.downloads:
 
     rule:
         name:
-            f"download_{public}"
+            fetch.name
         output:
-            [
-                raw_output(public, raw)
-                for split in EXPERIMENT.dataset(public).splits
-                for raw in EXPERIMENT.dataset(public).raw_files(split)
-            ],
+            [path if "." in path.rpartition("/")[2] else directory(path) for path in fetch.raw],
         log:
-            f"logs/download/{public}.log",
+            f"{DATA}/{fetch.family}/logs/{fetch.place}/{fetch.name}.log",
         benchmark:
-            f"logs/benchmarks/download/{public}.tsv"
+            f"{DATA}/{fetch.family}/benchmarks/{fetch.place}/download/{fetch.name}.tsv"
         # Compute nodes often see no internet.
         localrule: True
         conda:
@@ -34,14 +25,12 @@ for public in PUBLIC:
         resources:
             mem_mb=1000,
             runtime=2880,
-            # Where the files come from changes no result: as a parameter, another mirror would run everything again.
-            mirrors=mirrors,
         params:
-            preset=preset,
+            preset=fetch.settings[0],
             # A function, so that braces are not taken for wildcards; bound here, because the loop goes on.
-            settings=lambda wildcards, text=settings: text,
-            directory=raw_directory,
-            checksums=f"{DATA}/{public}/checksums.json",
+            settings=lambda wildcards, words=arguments(fetch.settings[1]): words,
+            directory=fetch.directory,
+            checksums=fetch.checksums,
         shell:
-            "jetloom download {params.preset} --output {params.directory} --checksums {params.checksums}"
-            " --jobs {threads} {params.settings} {resources.mirrors} &> {log}"
+            "jetloom download {params.preset} --output {params.directory:q} --checksums {params.checksums:q}"
+            f" --jobs {{threads}} {{params.settings:q}} {{MIRRORS[{fetch.name}]}} &> {{log:q}}"

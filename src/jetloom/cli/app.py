@@ -24,4 +24,5 @@ Set = Annotated[
 Option = Annotated[
     tuple[str, ...], Parameter(name="--option", help="KEY=VALUE of the architecture, repeatable", negative="")
 ]
+Of = Annotated[Path | None, Parameter(name="--about")]
 Files = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from jetloom.cli.app import Files, Set, app, datasets, simulate, tensors
+from jetloom.cli.app import Files, Of, Set, app, datasets, simulate, tensors
 
 if TYPE_CHECKING:
     from jetloom.config import Dataset
@@ -22,6 +22,7 @@ def simulate_jetclass(
     detector: Literal["jetclass", "ideal"] = "jetclass",
     mpi: bool = True,
     processes: int | None = None,
+    about: Of = None,
 ) -> None:
     """JetClass-like jets: Pythia 8 collisions, a parametric detector, anti-kT R = 0.8 jets, as ROOT files.
 
@@ -43,10 +44,14 @@ def simulate_jetclass(
         Multiparton interactions; without them three times faster and less real.
     processes
         Simulating processes; default: one per core.
+    about
+        about.json of a directory of the workflow, whose settings count instead of those given here.
     """
+    from jetloom.data.about import settings
     from jetloom.data.simulate.jetclass import simulate_set
 
-    simulate_set(class_, jets, seed, output, number=number, detector=detector, mpi=mpi, processes=processes)
+    chosen = {"jets": jets, "seed": seed, "detector": detector, "mpi": mpi} | settings(about)
+    simulate_set(class_, output=output, number=number, processes=processes, **chosen)
 
 
 @simulate.command(name="shapes-sim")
@@ -57,6 +62,7 @@ def simulate_shapes(
     output: Path,
     class_: Annotated[tuple[str, ...], Parameter(name="--class", negative="")] = (),
     split: Annotated[tuple[str, ...], Parameter(negative="")] = ("train", "val", "test"),
+    about: Of = None,
 ) -> None:
     """Furniture meshes in the layout of ModelNet10: <class>/<split>/<class>_0001.off.
 
@@ -72,10 +78,14 @@ def simulate_shapes(
         Class to make (repeatable); default: all ten.
     split
         Split to make (repeatable).
+    about
+        about.json of a directory of the workflow, whose settings count instead of those given here.
     """
+    from jetloom.data.about import settings
     from jetloom.data.simulate.shapes import simulate_set
 
-    simulate_set(class_, split, meshes, seed, output)
+    chosen = {"jets": meshes, "seed": seed} | settings(about)
+    simulate_set(class_, split, chosen["jets"], chosen["seed"], output)
 
 
 @app.command
@@ -112,7 +122,7 @@ def download(
 
 
 @app.command
-def skim(raw: Path, output: Path, *, dataset: str, set_: Set = ()) -> None:
+def skim(raw: Path, output: Path, *, dataset: str, about: Of = None, set_: Set = ()) -> None:
     """Select jets of one raw file and write them, canonical and jagged, as one Parquet file.
 
     Parameters
@@ -123,20 +133,40 @@ def skim(raw: Path, output: Path, *, dataset: str, set_: Set = ()) -> None:
         Parquet file to write.
     dataset
         Data-set preset (`jetloom datasets` lists them).
+    about
+        about.json of a directory of the workflow, whose settings are laid over the preset.
     """
     from jetloom.data.skim import skim as run
 
-    run(dataset, _dataset(dataset, set_), raw, output)
+    run(dataset, _dataset(dataset, set_, about), raw, output)
+
+
+@tensors.command(name="list")
+def tensors_list(skims: Files, *, output: Path) -> None:
+    """List the skims of a split with digests of their content, for `tensors shard --list`.
+
+    Parameters
+    ----------
+    skims
+        All Parquet files of the split.
+    output
+        JSON file to write.
+    """
+    from jetloom.data.skimlist import write
+
+    write(skims, output)
 
 
 @tensors.command(name="shard")
 def tensors_shard(
-    skims: Files,
+    skims: Files | None = None,
     *,
-    dataset: str,
+    dataset: str | None = None,
     split: str,
     shard: int = 0,
     output: Path,
+    list_: Annotated[Path | None, Parameter(name="--list")] = None,
+    about: Of = None,
     set_: Set = (),
 ) -> None:
     """One shard of a split: slice SHARD of every skim file, mixed, in length buckets.
@@ -146,21 +176,29 @@ def tensors_shard(
     skims
         All Parquet files of the split, in the same order for every shard.
     dataset
-        Data-set preset.
+        Data-set preset; default: the one that ABOUT names.
     split
         Name of the split.
     shard
         Number of this shard, from 0; the preset's `shards` (--set shards.train=8) says how many there are.
     output
         Safetensors file to write.
+    list_
+        File of `tensors list` instead of SKIMS; a skim whose content is not the listed one is refused.
+    about
+        about.json of a directory of the workflow, whose settings are laid over the preset.
     """
+    from jetloom.data import skimlist
     from jetloom.data.tensors import write_shard
 
-    write_shard(dataset, _dataset(dataset, set_), split, shard, skims, output)
+    name, settings = _named(dataset, set_, about)
+    write_shard(name, settings, split, shard, skimlist.read(list_) if list_ else skims or [], output)
 
 
 @tensors.command(name="manifest")
-def tensors_manifest(shards: Files, *, dataset: str, output: Path, set_: Set = ()) -> None:
+def tensors_manifest(
+    shards: Files, *, dataset: str | None = None, output: Path, about: Of = None, set_: Set = ()
+) -> None:
     """Check the shards of all splits and describe them in one JSON file.
 
     Parameters
@@ -168,13 +206,16 @@ def tensors_manifest(shards: Files, *, dataset: str, output: Path, set_: Set = (
     shards
         All shards of all splits; each knows its split and number.
     dataset
-        Data-set preset.
+        Data-set preset; default: the one that ABOUT names.
     output
         manifest.json to write, in the directory of the shards or above it.
+    about
+        about.json of a directory of the workflow, whose settings are laid over the preset.
     """
     from jetloom.data.tensors import write_manifest
 
-    write_manifest(dataset, _dataset(dataset, set_), shards, output)
+    name, settings = _named(dataset, set_, about)
+    write_manifest(name, settings, shards, output)
 
 
 @datasets.default
@@ -203,28 +244,50 @@ def cite(name: str) -> None:
 
 @datasets.command(name="plot")
 def plot_dataset(
-    name: str, skims: Files | None = None, *, data: Path = Path("data"), output: Path | None = None
+    name: str, skims: Files | None = None, *, config: Path = Path("config.yaml"), output: Path | None = None
 ) -> None:
     """Draw the main distributions of each class from skims: multiplicity, jet mass, pT, deltaR.
 
     Parameters
     ----------
     name
-        Data-set preset.
+        Data set of the configuration, or preset if SKIMS are given.
     skims
-        Parquet files; default: all that the workflow has made.
-    data
-        `data_directory` of the workflow.
+        Parquet files; default: those that the workflow has made for CONFIG.
+    config
+        Configuration of an experiment.
     output
         Path without suffix; .pdf, .png and .csv are written; default: NAME.
     """
     from jetloom.report.distributions import plot
 
-    found = skims or sorted((data / name / "skim").rglob("*.parquet"))
-    plot(_dataset(name, ()).title, found, output or Path(name))
+    if skims:
+        plot(_dataset(name, ()).title, skims, output or Path(name))
+        return
+    from jetloom.config import read_experiment
+    from jetloom.errors import JetloomError
+    from jetloom.workflow.plan import Plan
+
+    plans = Plan(read_experiment(config)).data
+    if name not in plans:
+        raise JetloomError(f"{config}: no data set {name!r}; allowed: {', '.join(plans)}")
+    found = [Path(plans[name].skim(raw)) for raw in plans[name].raw]
+    plot(plans[name].dataset.title, found, output or Path(name))
 
 
-def _dataset(name: str, assignments: tuple[str, ...]) -> "Dataset":
-    from jetloom.config import parse_assignments, resolve_dataset
+def _dataset(name: str, assignments: tuple[str, ...], about: Path | None = None) -> "Dataset":
+    from jetloom.config import merge, parse_assignments, resolve_dataset
+    from jetloom.data.about import settings
 
-    return resolve_dataset(name, parse_assignments(assignments), name)
+    return resolve_dataset(name, merge(settings(about), parse_assignments(assignments)), name)
+
+
+def _named(name: str | None, assignments: tuple[str, ...], about: Path | None) -> tuple[str, "Dataset"]:
+    """The preset and its settings, either of which a file of the workflow may give."""
+    from jetloom.data.about import preset
+    from jetloom.errors import JetloomError
+
+    chosen = name or preset(about)
+    if chosen is None:
+        raise JetloomError("--dataset: missing; give a preset, or --about with the about.json of a directory of tensors")
+    return chosen, _dataset(chosen, assignments, about)

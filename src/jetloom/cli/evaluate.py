@@ -15,6 +15,8 @@ def evaluate(
     *,
     training: Path | None = None,
     output: Path,
+    config: Path | None = None,
+    run: str | None = None,
     split: str = "test",
     set_: Set = (),
     threads: int | None = None,
@@ -30,17 +32,37 @@ def evaluate(
     training
         training.json of the same training; the figures go into its MLflow run.
     output
-        Directory of the two files.
+        Directory of the files.
+    config
+        Configuration of an experiment, whose settings count; with RUN.
+    run
+        Training of CONFIG: <data set>/<model>/seed<seed>. It must have been trained on the tensors of MANIFEST.
     split
         Split to score.
+    set_
+        KEY=VALUE of `evaluation`, `background=CLASS` or `working_points.CLASS=EFFICIENCY`, over the data set's preset.
     threads
         CPU threads.
     """
-    from jetloom.config import Evaluation, parse_assignments, validate
-    from jetloom.evaluation.evaluate import evaluate as run
+    from jetloom.cli.choice import evaluation_by_hand, evaluation_of
+    from jetloom.workflow.machines import place
 
-    settings = validate(Evaluation, parse_assignments(set_), "evaluation")
-    run(checkpoint, manifest, output, split=split, settings=settings, training=training, threads=threads)
+    place(1, 1, threads)
+    settings, dataset = evaluation_of(config, run) if config and run else evaluation_by_hand(manifest, set_)
+    from jetloom.evaluation.evaluate import evaluate as evaluate_
+
+    evaluate_(
+        checkpoint,
+        manifest,
+        output,
+        split=split,
+        settings=settings,
+        background=dataset.background,
+        working_points=dataset.working_points,
+        training=training,
+        same_data=config is not None,
+        threads=threads,
+    )
 
 
 @app.command
@@ -98,8 +120,10 @@ def predict(
 def cost(
     manifest: Path,
     *,
-    model: str,
+    model: str | None = None,
     output: Path,
+    config: Path | None = None,
+    run: str | None = None,
     preset: str | None = None,
     option: Option = (),
     set_: Set = (),
@@ -118,6 +142,10 @@ def cost(
         Architecture.
     output
         cost.json to write.
+    config
+        Configuration of an experiment, whose settings count; with RUN.
+    run
+        Model of CONFIG: <data set>/<model>.
     preset
         Named size of the architecture.
     dataset
@@ -129,19 +157,29 @@ def cost(
     threads
         CPU threads.
     """
-    from jetloom.config import Cost, parse_assignments, validate
-    from jetloom.data.manifest import Manifest
-    from jetloom.evaluation.cost import cost as run
-    from jetloom.presets import model_card
+    from jetloom.cli.choice import cost_by_hand, cost_of
+    from jetloom.errors import JetloomError
+    from jetloom.workflow.machines import place
 
-    identity = {
-        "dataset": dataset or Manifest.read(manifest).dataset,
-        "model": name or model,
-        "title": title or model_card(model).title,
-    }
-    settings = validate(Cost, parse_assignments(set_), "cost")
-    options = parse_assignments(option)
-    run(model, preset, options, manifest, output, settings=settings, run=identity, threads=threads)
+    place(1, 1, threads)
+    if config and run:
+        chosen = cost_of(config, run)
+    elif model is None:
+        raise JetloomError("cost: give --config and --run, or --model")
+    else:
+        chosen = cost_by_hand(manifest, model, preset, option, set_, dataset, name, title)
+    from jetloom.evaluation.cost import cost as cost_
+
+    cost_(
+        chosen.architecture,
+        chosen.preset,
+        chosen.options,
+        manifest,
+        output,
+        settings=chosen.settings,
+        run=chosen.run,
+        threads=threads,
+    )
 
 
 @app.command

@@ -10,9 +10,11 @@ from jetloom.errors import JetloomError
 def train(
     manifest: Path,
     *,
-    model: str,
+    model: str | None = None,
     output: Path,
     scratch: Path,
+    config: Path | None = None,
+    run: str | None = None,
     preset: str | None = None,
     option: Option = (),
     set_: Set = (),
@@ -24,7 +26,9 @@ def train(
     store: Path | None = None,
     threads: int | None = None,
 ) -> None:
-    """Train one architecture on prepared tensors; a killed training goes on when the command is given again.
+    """Train one architecture on prepared tensors; a killed training resumes when the command is given again.
+
+    What is trained is said by CONFIG and RUN together, or by MODEL and the settings after it.
 
     Parameters
     ----------
@@ -36,6 +40,10 @@ def train(
         Directory for best.ckpt, history.csv and training.json, written when the training has ended.
     scratch
         Directory for the checkpoints of the running training; removed at the end.
+    config
+        Configuration of an experiment, as the workflow leaves it in its results.
+    run
+        Training of CONFIG: <data set>/<model>/seed<seed>.
     preset
         Named size and recipe of the architecture.
     seed
@@ -53,31 +61,27 @@ def train(
     threads
         CPU threads.
     """
-    from jetloom.config import merge, parse_assignments, resolve_training
-    from jetloom.data.manifest import Manifest
-    from jetloom.presets import model_card
-    from jetloom.training.train import train as run
+    from jetloom.cli.choice import chosen_training, training_by_hand
+    from jetloom.workflow.machines import place
 
-    card = model_card(model)
-    if preset is not None and preset not in card.presets:
-        raise JetloomError(f"{model} has no preset {preset!r}; allowed: {', '.join(card.presets)}")
-    recipe = card.presets[preset].training if preset else {}
-    identity = {
-        "experiment": experiment,
-        "dataset": dataset or Manifest.read(manifest).dataset,
-        "model": name or model,
-        "seed": seed,
-        "title": title or card.title,
-    }
-    run(
+    if config and run:
+        choice = chosen_training(config, run)
+    elif model is None:
+        raise JetloomError("train: give --config and --run, or --model")
+    else:
+        choice = training_by_hand(manifest, model, preset, option, set_, seed, experiment, dataset, name, title)
+    place(choice.recipe.devices, choice.recipe.nodes, threads)
+    from jetloom.training.train import train as train_
+
+    train_(
         manifest,
         output,
-        model=model,
-        preset=preset,
-        options=parse_assignments(option),
-        training=resolve_training(merge(recipe, parse_assignments(set_))),
-        seed=seed,
-        run=identity,
+        model=choice.architecture,
+        preset=choice.preset,
+        options=choice.options,
+        training=choice.recipe,
+        seed=choice.run["seed"],
+        run=choice.run,
         scratch=scratch,
         store=store,
         threads=threads,

@@ -16,6 +16,7 @@ from jetloom.config.experiment import (
     Start,
     Tracking,
     parse_experiment,
+    read_experiment,
 )
 from jetloom.config.mistakes import validate
 from jetloom.config.resolve import resolve_dataset, resolve_training
@@ -45,6 +46,7 @@ __all__ = [
     "merge",
     "parse_assignments",
     "parse_experiment",
+    "read_experiment",
     "read_by",
     "resolve_dataset",
     "resolve_training",

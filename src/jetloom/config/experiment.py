@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from jetloom import presets
@@ -236,6 +238,23 @@ class Experiment(Strict):
                         f"{start.seed} in this experiment"
                     )
         return self
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The experiment of a configuration file.
+
+    Raises:
+        JetloomError: no such file, no YAML, or a mistake in it.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise JetloomError(f"{path}: no such configuration") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise JetloomError(f"{path}: not a configuration (no YAML)") from None
+    if not isinstance(values, dict):
+        raise JetloomError(f"{path}: not a configuration (expected keys and values)")
+    return parse_experiment(values)
 
 
 def parse_experiment(values: Mapping[str, Any]) -> Experiment:

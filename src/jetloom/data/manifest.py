@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jetloom.errors import JetloomError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Entry(BaseModel):
@@ -47,7 +47,6 @@ class Manifest(Entry):
 
     schema_version: int
     dataset: str
-    title: str
     kind: str
     simulated: bool
     source: str
@@ -55,8 +54,6 @@ class Manifest(Entry):
     features: list[str]
     standardisation: list[tuple[str, float | None, float | None, float | None, float | None]]
     classes: list[str]
-    background: str | None
-    working_points: dict[str, float]
     observers: list[str]
     max_particles: int
     buckets: list[int]

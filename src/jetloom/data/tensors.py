@@ -132,7 +132,6 @@ def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         dataset=name,
-        title=dataset.title,
         kind=dataset.kind,
         simulated=dataset.simulated,
         source=dataset.source,
@@ -140,8 +139,6 @@ def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path
         features=[item.name for item in FEATURE_SETS[dataset.feature_set]],
         standardisation=[tuple(item) for item in FEATURE_SETS[dataset.feature_set]],
         classes=dataset.classes,
-        background=dataset.background,
-        working_points=dataset.working_points,
         observers=observers,
         max_particles=dataset.max_particles,
         buckets=dataset.buckets or [dataset.max_particles],

@@ -1,6 +1,5 @@
 """Score a split with a trained model: ``metrics.json``, ``predictions.parquet`` and ``examples.json``."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,15 @@ from jetloom.environment import versions
 from jetloom.errors import JetloomError
 from jetloom.evaluation.examples import examples
 from jetloom.evaluation.figures_of_merit import figures_of_merit
+from jetloom.evaluation.made_from import CODE, setting_part
 from jetloom.files import appearing
+from jetloom.fingerprint import fingerprint
 from jetloom.gpu_use import gpu_use
+from jetloom.identity import Identity, checksum
 from jetloom.training.checkpoint import load_model
 
 SCHEMA_VERSION = 1
+FILES = ("metrics.json", "predictions.parquet", "examples.json")
 
 
 def evaluate(
@@ -32,7 +35,10 @@ def evaluate(
     *,
     split: str = "test",
     settings: Evaluation,
+    background: str | None,
+    working_points: dict[str, float],
     training: Path | None = None,
+    same_data: bool = False,
     threads: int | None = None,
 ) -> None:
     """Score every jet of a split, write predictions and figures of merit.
@@ -44,11 +50,16 @@ def evaluate(
             model looks at in them, for the report).
         split: split to score.
         settings: batch size, bootstrap samples and coverage.
+        background: class against which rejections are quoted; None: all the others.
+        working_points: signal efficiency for each signal class that has one.
         training: ``training.json`` of the same training; names its MLflow run.
+        same_data: refuse a model that was trained on other data than ``manifest`` describes.
         threads: CPU threads; None: as torch chooses.
 
+    An output that was made from the same stays as it is.
+
     Raises:
-        JetloomError: the checkpoint was trained on other classes or features, the split does not exist or has an empty
+        JetloomError: the checkpoint was trained on other classes or features, is not the one of ``training``, the split does not exist or has an empty
             class, the model's scores are not finite.
     """
     if threads:
@@ -58,6 +69,20 @@ def evaluate(
     _check_fit(checkpoint, saved["manifest"], manifest, described, split)
     facts = _read_training(training) if training else {}
     run = facts.get("run") or saved["run"]
+    _check_origin(checkpoint, saved, facts, manifest, described if same_data else None)
+    identity = Identity(
+        {
+            "training": saved["identity"]["digest"],
+            "checkpoint": checksum(checkpoint),
+            "data": described.digest,
+            "split": split,
+            "settings": setting_part(settings, background, working_points),
+            "code of the evaluation": fingerprint(CODE, without="jetloom.models"),
+        }
+    )
+    if _is_made(identity, output):
+        print(f"{output}: evaluated from the same model, data, settings and code already; it stays as it is", flush=True)
+        return
 
     with gpu_use() as used:
         scores, label, observers = score(model, manifest, split, settings.batch_size)
@@ -65,8 +90,8 @@ def evaluate(
         scores,
         label,
         classes=described.classes,
-        background=described.background,
-        working_points=described.working_points,
+        background=background,
+        working_points=working_points,
         resamplings=settings.bootstrap,
         confidence=settings.confidence,
         efficiencies=settings.efficiencies,
@@ -79,17 +104,18 @@ def evaluate(
         "run": run,
         "split": split,
         "classes": described.classes,
-        "background": described.background,
+        "background": background,
         **content,
         "data_digest": described.digest,
-        "checkpoint_sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        "identity": identity.record(),
+        "checkpoint_sha256": identity.parts["checkpoint"],
         "mlflow": tracked,
         "gpu_use": used.summary(),
         "versions": versions(),
     }
     output.mkdir(parents=True, exist_ok=True)
-    write_predictions(output / "predictions.parquet", scores, label, observers, described, run, split)
-    shown = {key: content[key] for key in ("schema_version", "run", "split", "data_digest")}
+    write_predictions(output / "predictions.parquet", scores, label, observers, described, run, split, identity)
+    shown = {key: content[key] for key in ("schema_version", "run", "split", "data_digest", "identity")}
     write_json(output / "examples.json", shown | examples(model, manifest, split), indent=None)
     write_json(output / "metrics.json", content)
 
@@ -118,6 +144,7 @@ def write_predictions(
     manifest: Manifest,
     run: dict[str, Any],
     split: str,
+    identity: Identity,
 ) -> None:
     """Columns ``score_<class>``, ``label`` and the observers; who made them is in the schema's metadata."""
     columns = {f"score_{name}": scores[:, index] for index, name in enumerate(manifest.classes)}
@@ -127,8 +154,8 @@ def write_predictions(
         "run": run,
         "split": split,
         "classes": manifest.classes,
-        "background": manifest.background,
         "data_digest": manifest.digest,
+        "identity": identity.record(),
     }
     table = pa.table(columns).replace_schema_metadata({"jetloom": json.dumps(facts)})
     with appearing(path) as partial:
@@ -146,6 +173,35 @@ def _read_training(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise JetloomError(f"{path}: not the training.json of `jetloom train` ({error})") from None
+
+
+def _is_made(identity: Identity, output: Path) -> bool:
+    """Whether a directory holds this evaluation, all of it."""
+    if not all((output / name).is_file() for name in FILES):
+        return False
+    try:
+        records = [json.loads((output / name).read_text()).get("identity") for name in ("metrics.json", "examples.json")]
+        described = pq.read_schema(output / "predictions.parquet").metadata or {}
+        records.append(json.loads(described[b"jetloom"]).get("identity"))
+    except (ValueError, KeyError, OSError, pa.ArrowException):
+        return False
+    return not any(identity.other_parts(record) for record in records)
+
+
+def _check_origin(
+    checkpoint: Path, saved: dict[str, Any], training: dict[str, Any], manifest: Path, described: Manifest | None
+) -> None:
+    """A checkpoint, what is said of it, and the data belong together."""
+    own = saved.get("identity")
+    if own is None:
+        raise JetloomError(f"{checkpoint}: does not say what it was made from (an earlier version); train it again")
+    if training and (training.get("identity") or {}).get("digest") != own["digest"]:
+        raise JetloomError(f"{checkpoint}: training.json is of another training than this checkpoint; train it again")
+    if described and saved["manifest"]["digest"] != described.digest:
+        raise JetloomError(
+            f"{checkpoint}: trained on data {saved['manifest']['digest'][:12]}, but {manifest} describes "
+            f"{described.digest[:12]}; train it again on these"
+        )
 
 
 def _check_fit(checkpoint: Path, trained: dict[str, Any], path: Path, manifest: Manifest, split: str) -> None:

@@ -60,6 +60,13 @@ def read(kind: Kind, name: str) -> dict[str, Any]:
 
 
 @cache
+def family(dataset: str) -> str:
+    """The data set that a preset takes its files from: the last one that ``based_on`` leads to."""
+    base = yaml.safe_load((DIRECTORY / "datasets" / f"{dataset}.yaml").read_text()).get("based_on")
+    return dataset if base is None else family(base)
+
+
+@cache
 def model_card(name: str) -> ModelCard:
     """The card of one architecture.
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +20,26 @@ from jetloom.environment import git, hardware, versions
 from jetloom.errors import JetloomError
 from jetloom.files import appearing
 from jetloom.gpu_use import gpu_use
+from jetloom.identity import Identity, checksum
 from jetloom.models import build, load_published
-from jetloom.options import check_options
-from jetloom.options import options as options_of
-from jetloom.presets import model_card
 from jetloom.tracking.description import describe
 from jetloom.tracking.spool import UNSENT
 from jetloom.tracking.store import open_store
 from jetloom.tracking.tracker import Tracker
-from jetloom.training.callbacks import SIGTERM_STATUS, Keeper, Narrator, Reporter
+from jetloom.training.callbacks import SIGTERM_STATUS, Keeper
 from jetloom.training.checkpoint import load
 from jetloom.training.datamodule import Tensors
 from jetloom.training.launch import build_trainer, check_launch, rank
 from jetloom.training.lock import locked
+from jetloom.training.made_from import all_options, chosen_options, training_identity
 from jetloom.training.module import Tagger
 from jetloom.training.optimisers import head_of
 from jetloom.training.progress import COLUMNS, Progress
+from jetloom.training.telling import Narrator, Reporter
 
 # What a checkpoint says of the data: enough to feed the model other jets.
 DESCRIBED = {
-    *("dataset", "kind", "source", "selection", "classes", "background", "feature_set", "features", "standardisation"),
+    *("dataset", "kind", "source", "selection", "classes", "feature_set", "features", "standardisation"),
     *("max_particles", "buckets", "seed", "digest"),
 }
 
@@ -65,15 +66,16 @@ def train(
 
     Args:
         manifest: ``manifest.json`` of the tensors.
-        output: directory of the three files. They appear last; until then it is not touched.
+        output: directory of the three files. They appear last; until then it is not touched. If it holds a training
+            that was made from the same, that one stays and nothing is trained.
         model: row of the registry.
         preset: named size.
         options: over the preset's.
         training: recipe.
         seed: of weights, order and dropout.
         run: ``experiment``, ``dataset``, ``model`` (its name there), ``seed``, ``title``.
-        scratch: directory of the running training. If it holds one, that one goes on; the caller keys it by whatever
-            makes a training another one. Removed at the end.
+        scratch: directory of the running training. If it holds one that is made from the same, that one resumes; one
+            of other data, settings, code or starting weights is given up, with a line that says so. Removed at the end.
         store: file of ``jetloom mlflow init``; None tracks nothing.
         threads: CPU threads; None leaves it to torch.
 
@@ -86,10 +88,15 @@ def train(
         torch.set_num_threads(max(1, threads // training.devices))
     order = _Order(manifest, Manifest.read(manifest), model, preset, options, training, seed, run, scratch)
     check_launch(training)
+    if _is_made(order, output):
+        if not rank():
+            print(f"{output}: made from the same data, settings and code already; it stays as it is", flush=True)
+        return
     if rank():
         _fit(order, None)
         return
     with locked(scratch):
+        _claim(order)
         _train(order, output, store, threads)
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -108,17 +115,56 @@ class _Order:
     run: dict[str, Any]
     scratch: Path
 
-    @property
+    @cached_property
     def chosen(self) -> dict[str, Any]:
         """Options of the preset and over it."""
-        preset = model_card(self.model).presets[self.preset].options if self.preset else {}
-        return check_options(self.model, preset | self.options, self.model)
+        return chosen_options(self.model, self.preset, self.options)
 
-    @property
+    @cached_property
     def resolved(self) -> dict[str, Any]:
         """All options of the architecture as built, but for a length that is the data's."""
-        known = {name: option.default for name, option in options_of(self.model).items() if name != "max_particles"}
-        return known | self.chosen
+        return all_options(self.model, self.chosen)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """What the training is made from."""
+        return training_identity(self.described.digest, self.model, self.resolved, self.training, self.seed)
+
+
+def _is_made(order: _Order, output: Path) -> bool:
+    """Whether a directory holds this training, all of it."""
+    checkpoint, summary = output / "best.ckpt", output / "training.json"
+    if not (checkpoint.is_file() and summary.is_file() and (output / "history.csv").is_file()):
+        return False
+    try:
+        facts = json.loads(summary.read_text())
+    except ValueError:
+        return False
+    return not order.identity.other_parts(facts.get("identity")) and facts["checkpoint_sha256"] == checksum(checkpoint)
+
+
+def _claim(order: _Order) -> None:
+    """Note whose scratch directory it is; what a training that was made from something else has left goes."""
+    note = order.scratch / "identity.json"
+    left = [path for path in order.scratch.iterdir() if path.name != "lock"]
+    if left:
+        try:
+            record = json.loads(note.read_text())
+        except (FileNotFoundError, ValueError):
+            record = None
+        if other := order.identity.other_parts(record):
+            print(f"Starting afresh: {order.scratch} holds a training with another {', '.join(other)}", flush=True)
+            for path in left:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with appearing(note) as partial:
+        partial.write_text(json.dumps(order.identity.record(), indent=1))
+
+
+def _state(order: _Order) -> dict[str, Any] | None:
+    """What an earlier try of this very training has left."""
+    last = order.scratch / "last.ckpt"
+    state = load(last) if last.is_file() else None
+    return None if state is None or order.identity.other_parts(state.get("identity")) else state
 
 
 def _train(order: _Order, output: Path, store: Path | None, threads: int | None) -> None:
@@ -178,6 +224,8 @@ def _train(order: _Order, output: Path, store: Path | None, threads: int | None)
         "versions": versions(),
         "git": git(),
         "data_digest": described.digest,
+        "identity": order.identity.record(),
+        "checkpoint_sha256": checksum(scratch / "best.ckpt"),
         "mlflow": mlflow,
     }
     with appearing(scratch / "training.json") as partial:
@@ -195,6 +243,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     """Train, or go on with what lies in ``scratch``, to the end of the recipe."""
     described, training, seed, scratch = order.described, order.training, order.seed, order.scratch
     seed_everything(seed, verbose=False)
+    state = _state(order)
     sizes = {
         "n_features": len(described.features),
         "n_classes": len(described.classes),
@@ -204,7 +253,6 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     if training.initial_weights:
         _start_from(network, len(described.classes), Path(training.initial_weights))
     progress = Progress(training)
-    state = load(scratch / "last.ckpt") if (scratch / "last.ckpt").is_file() else None
     if state is not None:
         progress.load_state_dict(state["progress"])
         progress.resumed += 1
@@ -219,6 +267,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
         "training": training.model_dump(mode="json"),
         "seed": seed,
         "run": order.run,
+        "identity": order.identity.record(),
     }
     tagger = Tagger(network, len(described.classes), progress, seed, state and state["optimiser"])
     callbacks = [Keeper(scratch, content, training.checkpoint_minutes), Narrator(order.run["title"])]

@@ -1,0 +1,185 @@
+"""What a verb works on: a training or a model of an experiment's configuration, or one that is given by hand."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jetloom.config import (
+    Cost,
+    Dataset,
+    Evaluation,
+    Experiment,
+    Run,
+    Training,
+    merge,
+    parse_assignments,
+    read_experiment,
+    resolve_dataset,
+    resolve_training,
+    validate,
+)
+from jetloom.data.manifest import Manifest
+from jetloom.errors import JetloomError
+from jetloom.presets import model_card
+from jetloom.workflow.plan import Plan
+
+
+@dataclass(frozen=True)
+class TrainingChoice:
+    """A training.
+
+    Attributes:
+        architecture: row of the registry.
+        preset: named size.
+        options: over the preset's.
+        recipe: all of it.
+        run: ``experiment``, ``dataset``, ``model``, ``seed``, ``title``.
+    """
+
+    architecture: str
+    preset: str | None
+    options: dict[str, Any]
+    recipe: Training
+    run: dict[str, Any]
+
+
+def find_run(config: Path, name: str) -> tuple[Experiment, Run]:
+    """A configuration, and one of its trainings.
+
+    Raises:
+        JetloomError: a mistake in the configuration, or it has no such training.
+    """
+    experiment = read_experiment(config)
+    runs = {f"{run.dataset}/{run.model}/seed{run.seed}": run for run in experiment.runs}
+    if name not in runs:
+        raise JetloomError(f"--run {name}: {config} has no such training; allowed: {', '.join(runs)}")
+    return experiment, runs[name]
+
+
+def chosen_training(config: Path, name: str) -> TrainingChoice:
+    """A training of a configuration, its starting weights filled in.
+
+    Raises:
+        JetloomError: as :func:`find_run`.
+    """
+    experiment, run = find_run(config, name)
+    choice = experiment.model(run.dataset, run.model)
+    planned = Plan(experiment).trainings[run]
+    recipe = planned.recipe.model_copy(update={"initial_weights": planned.weights})
+    names = {"experiment": experiment.experiment, **run._asdict(), "title": choice.title}
+    return TrainingChoice(choice.architecture, choice.preset, choice.options, recipe, names)
+
+
+def training_by_hand(
+    manifest: Path,
+    model: str,
+    preset: str | None,
+    options: Sequence[str],
+    settings: Sequence[str],
+    seed: int,
+    experiment: str,
+    dataset: str | None,
+    name: str | None,
+    title: str | None,
+) -> TrainingChoice:
+    """A training as the flags of the verb say it.
+
+    Raises:
+        JetloomError: no such architecture or preset, or a mistake in the settings.
+    """
+    card = model_card(model)
+    if preset is not None and preset not in card.presets:
+        raise JetloomError(f"{model} has no preset {preset!r}; allowed: {', '.join(card.presets)}")
+    recipe = card.presets[preset].training if preset else {}
+    run = {
+        "experiment": experiment,
+        "dataset": dataset or Manifest.read(manifest).dataset,
+        "model": name or model,
+        "seed": seed,
+        "title": title or card.title,
+    }
+    resolved = resolve_training(merge(recipe, parse_assignments(settings)))
+    return TrainingChoice(model, preset, parse_assignments(options), resolved, run)
+
+
+def evaluation_of(config: Path, name: str) -> tuple[Evaluation, Dataset]:
+    """Settings of the evaluation of a training of a configuration, and its data set.
+
+    Raises:
+        JetloomError: as :func:`find_run`.
+    """
+    experiment, run = find_run(config, name)
+    return experiment.evaluation, experiment.dataset(run.dataset)
+
+
+def evaluation_by_hand(manifest: Path, assignments: Sequence[str]) -> tuple[Evaluation, Dataset]:
+    """Settings of an evaluation as the flags of the verb say them; background and working points are the preset's.
+
+    Raises:
+        JetloomError: a mistake in the settings.
+    """
+    described = Manifest.read(manifest)
+    values = parse_assignments(assignments)
+    words = {key: values.pop(key) for key in ("background", "working_points") if key in values}
+    dataset = resolve_dataset(described.dataset, {"classes": described.classes, **words}, "evaluation")
+    return validate(Evaluation, values, "evaluation"), dataset
+
+
+@dataclass(frozen=True)
+class CostChoice:
+    """A measurement of cost.
+
+    Attributes:
+        architecture: row of the registry.
+        preset: named size.
+        options: over the preset's.
+        settings: what is measured.
+        run: ``dataset``, ``model``, ``title``.
+    """
+
+    architecture: str
+    preset: str | None
+    options: dict[str, Any]
+    settings: Cost
+    run: dict[str, Any]
+
+
+def cost_of(config: Path, name: str) -> CostChoice:
+    """A measurement of a configuration.
+
+    Raises:
+        JetloomError: a mistake in the configuration, or it has no such model.
+    """
+    experiment = read_experiment(config)
+    pairs = {f"{run.dataset}/{run.model}": run for run in experiment.runs}
+    if name not in pairs:
+        raise JetloomError(f"--run {name}: {config} has no such model; allowed: {', '.join(pairs)}")
+    run = pairs[name]
+    choice = experiment.model(run.dataset, run.model)
+    names = {"dataset": run.dataset, "model": run.model, "title": choice.title}
+    return CostChoice(choice.architecture, choice.preset, choice.options, experiment.cost, names)
+
+
+def cost_by_hand(
+    manifest: Path,
+    model: str,
+    preset: str | None,
+    options: Sequence[str],
+    settings: Sequence[str],
+    dataset: str | None,
+    name: str | None,
+    title: str | None,
+) -> CostChoice:
+    """A measurement as the flags of the verb say it.
+
+    Raises:
+        JetloomError: no such architecture, or a mistake in the settings.
+    """
+    run = {
+        "dataset": dataset or Manifest.read(manifest).dataset,
+        "model": name or model,
+        "title": title or model_card(model).title,
+    }
+    chosen = validate(Cost, parse_assignments(settings), "cost")
+    return CostChoice(model, preset, parse_assignments(options), chosen, run)

@@ -1,0 +1,85 @@
+"""What a training is made from: its identity, part by part."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jetloom.config import Training, read_by
+from jetloom.errors import JetloomError
+from jetloom.fingerprint import fingerprint, model_fingerprint
+from jetloom.identity import Identity, checksum, digest
+from jetloom.options import check_options
+from jetloom.options import options as options_of
+from jetloom.presets import model_card
+
+CODE = "jetloom.training.train"
+"""Module whose fingerprint is that of the training's code."""
+
+
+def chosen_options(model: str, preset: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the preset and over it.
+
+    Raises:
+        JetloomError: an option that the architecture has not, or a value of another type.
+    """
+    given = model_card(model).presets[preset].options if preset else {}
+    return check_options(model, given | dict(options), model)
+
+
+def all_options(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """All options of the architecture as built, but for a length that is the data's."""
+    known = {name: option.default for name, option in options_of(model).items() if name != "max_particles"}
+    return known | dict(chosen)
+
+
+def setting_parts(model: str, options: Mapping[str, Any], training: Training, seed: int) -> dict[str, str]:
+    """The parts that a configuration decides.
+
+    Args:
+        model: architecture.
+        options: all of them (:func:`all_options`).
+        training: recipe.
+        seed: of the training.
+    """
+    # The content of the weights counts, not their place.
+    learning = read_by(Training, "training") - {"initial_weights"}
+    return {
+        "architecture": model,
+        "options": digest(dict(options)),
+        "recipe": digest(training.model_dump(mode="json", include=learning)),
+        "seed": str(seed),
+    }
+
+
+def training_identity(
+    data: str, model: str, options: Mapping[str, Any], training: Training, seed: int
+) -> Identity:
+    """What a training is made from: data, architecture, options, recipe, seed, starting weights and code.
+
+    Args:
+        data: digest of the manifest.
+        model: architecture.
+        options: all of them.
+        training: recipe; its ``initial_weights`` are read.
+        seed: of the training.
+
+    Raises:
+        JetloomError: there are no such weights.
+    """
+    weights = training.initial_weights
+    return Identity(
+        {
+            "data": data,
+            **setting_parts(model, options, training, seed),
+            "starting weights": _content(Path(weights)) if weights else "none",
+            "code of the model": model_fingerprint(model),
+            "code of the training": fingerprint(CODE),
+        }
+    )
+
+
+def _content(weights: Path) -> str:
+    try:
+        return checksum(weights)
+    except FileNotFoundError:
+        raise JetloomError(f"initial_weights: {weights}: no such checkpoint") from None

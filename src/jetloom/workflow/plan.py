@@ -1,0 +1,194 @@
+"""What an experiment makes: its data, trainings and evaluations, each with its files and a key of what it is made from.
+
+A key is known when the plan is made and decides which jobs Snakemake starts; the identity of an output
+(:mod:`jetloom.identity`) is known when a job has run, and each step compares it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from jetloom.config import (
+    DatasetChanges,
+    Experiment,
+    ModelChanges,
+    Run,
+    Start,
+    Training,
+    read_by,
+)
+from jetloom.evaluation.made_from import CODE as EVALUATION
+from jetloom.evaluation.made_from import setting_part
+from jetloom.fingerprint import fingerprint, model_fingerprint
+from jetloom.identity import short
+from jetloom.training.made_from import CODE, all_options, chosen_options
+from jetloom.workflow.data import DataPlan, Download, merged_downloads
+
+
+class Plan:
+    """Everything that an experiment makes.
+
+    Args:
+        experiment: resolved configuration.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
+        self.results = f"{experiment.results_directory}/{experiment.experiment}"
+        self.data = {
+            name: DataPlan(
+                experiment.data_directory,
+                name,
+                experiment.dataset(name),
+                experiment.per_dataset.get(name, DatasetChanges()),
+            )
+            for name in experiment.datasets
+        }
+
+    @cached_property
+    def tensors(self) -> dict[str, DataPlan]:
+        """Data sets by the directory of their tensors; those that are equal share one."""
+        return {plan.tensors_directory: plan for plan in self.data.values()}
+
+    @cached_property
+    def raw_of(self) -> dict[str, str]:
+        """The raw file of each skim."""
+        return {plan.skim(name): plan.raw[name].path for plan in self.data.values() for name in plan.raw}
+
+    @cached_property
+    def about(self) -> dict[str, dict[str, Any]]:
+        """Directories of the data, with the content of their ``about.json``."""
+        return {place: about for plan in self.data.values() for place, about in plan.places().items()}
+
+    @cached_property
+    def downloads(self) -> list[Download]:
+        """Jobs that fetch public raw files."""
+        return list(merged_downloads(self.data).values())
+
+    @cached_property
+    def trainings(self) -> dict[Run, "TrainingPlan"]:
+        """All trainings."""
+        return {run: TrainingPlan(self, run) for run in self.experiment.runs}
+
+    def directory(self, run: Run) -> str:
+        """Where the files of a training are."""
+        return f"{self.results}/{run.dataset}/{run.model}/seed{run.seed}"
+
+    def files(self, name: str) -> list[str]:
+        """A file of each training, in the order of the configuration."""
+        return [f"{self.directory(run)}/{name}" for run in self.trainings]
+
+    @cached_property
+    def costs(self) -> list[str]:
+        """``cost.json`` of each model on each data set."""
+        return list(dict.fromkeys(f"{self.results}/{run.dataset}/{run.model}/cost.json" for run in self.trainings))
+
+    @cached_property
+    def benchmarks(self) -> list[str]:
+        """Directories of Snakemake's benchmark files of this experiment and of its data."""
+        places = [*self.about, *(download.directory for download in self.downloads)]
+        of_data = [f"{Path(place).parent}/benchmarks/{Path(place).name}" for place in places]
+        return [f"{self.results}/benchmarks", *of_data]
+
+    def check(self) -> None:
+        """Look for what only the plan can know, before any job starts.
+
+        Raises:
+            JetloomError: raw files are missing that the user said are there.
+        """
+        assert self.raw_of and self.about
+
+    def model_key(self, dataset: str, model: str) -> str:
+        """Digest of everything that an untrained model depends on."""
+        choice = self.experiment.model(dataset, model)
+        options = all_options(choice.architecture, chosen_options(*choice[:3]))
+        return short(choice.architecture, options, model_fingerprint(choice.architecture))
+
+    def evaluation_key(self, dataset: str) -> str:
+        """Digest of the settings and the code of an evaluation, which reads the model from the checkpoint."""
+        described = self.experiment.dataset(dataset)
+        settings = setting_part(self.experiment.evaluation, described.background, described.working_points)
+        return short(settings, fingerprint(EVALUATION, without="jetloom.models"))
+
+    def cost_key(self, dataset: str, model: str) -> str:
+        """Digest of the settings and the code of a measurement of cost."""
+        settings = self.experiment.cost.model_dump(mode="json")
+        return short(self.model_key(dataset, model), settings, fingerprint("jetloom.evaluation.cost"))
+
+    def report_key(self) -> str:
+        """Digest of what a report shows besides the results, and of its code."""
+        code = fingerprint("jetloom.report.build", "jetloom.report.provenance")
+        return short(self.experiment.report.model_dump(mode="json"), code)
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """A training, with what it needs.
+
+    Attributes:
+        plan: of its experiment.
+        run: data set, model and seed.
+    """
+
+    plan: Plan
+    run: Run
+
+    @cached_property
+    def recipe(self) -> Training:
+        """The recipe as resolved."""
+        return self.plan.experiment.training_of(self.run.dataset, self.run.model)
+
+    @property
+    def start(self) -> Start | None:
+        """The training of this experiment from whose weights it starts."""
+        return self.plan.experiment.per_model.get(self.run.model, ModelChanges()).starts_from
+
+    @property
+    def weights(self) -> str | None:
+        """Checkpoint from which it starts."""
+        if self.start:
+            return f"{self.plan.directory(Run(self.start.dataset, self.start.model, self.start.seed))}/best.ckpt"
+        return self.recipe.initial_weights
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of everything that is known of it beforehand."""
+        learning = self.recipe.model_dump(mode="json", include=read_by(Training, "training") - {"initial_weights"})
+        data = self.plan.data[self.run.dataset].tensors_directory
+        return short(
+            self.plan.model_key(self.run.dataset, self.run.model),
+            learning,
+            fingerprint(CODE),
+            Path(data).name,
+            self.run.seed,
+            self._start_key(),
+        )
+
+    def _start_key(self) -> Any:
+        if self.start:
+            return self.plan.trainings[Run(self.start.dataset, self.start.model, self.start.seed)].key
+        if self.weights is None:
+            return None
+        path = Path(self.weights)
+        return [self.weights, path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else [self.weights]
+
+    @property
+    def scratch(self) -> str:
+        """Directory of the checkpoints while it runs."""
+        experiment = self.plan.experiment
+        name = f"{experiment.experiment}-{self.run.dataset}-{self.run.model}-seed{self.run.seed}-{self.key}"
+        return f"{experiment.scratch_directory}/{name}"
+
+
+def arguments(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Settings as arguments ``--set KEY=VALUE`` of a verb."""
+    words: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            words += arguments(value, f"{prefix}{key}.")
+        else:
+            words += ["--set", f"{prefix}{key}={json.dumps(value)}"]
+    return words
