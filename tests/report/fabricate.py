@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import string
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jetloom.evaluation.figures_of_merit import figures_of_merit
+from jetloom.report.predictions import Predictions
 from jetloom.report.stored import Inputs
 
 JET_CLASSES = ["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
@@ -132,13 +134,27 @@ def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label:
     _history(home / "history.csv", seed, SKILL[model])
     _write(home / "examples.json", {"run": run, "split": "test", "data_digest": manifest["digest"],
                                     **_examples(model, manifest)})  # fmt: skip
-    table = pa.table(
-        {f"score_{name}": scores[:, index] for index, name in enumerate(manifest["classes"])}
-        | {"label": label.astype(np.int16)}
-        | {name: values.astype(np.float32) for name, values in observers.items()}
-    )
     facts = {"run": run, "split": "test", "classes": manifest["classes"], "data_digest": manifest["digest"]}
-    pq.write_table(table.replace_schema_metadata({"jetloom": json.dumps(facts)}), home / "predictions.parquet")
+    predicted(home / "predictions.parquet", scores, label, observers, manifest["classes"], facts)
+
+
+def predicted(
+    path: Path,
+    scores: np.ndarray,
+    label: np.ndarray,
+    observers: dict[str, np.ndarray] | None = None,
+    classes: list[str] | None = None,
+    facts: dict | None = None,
+) -> Predictions:
+    """Scores as evaluate writes them; without names of classes: a, b and so on."""
+    classes = classes or list(string.ascii_lowercase[: scores.shape[1]])
+    table = pa.table(
+        {f"score_{name}": scores[:, index] for index, name in enumerate(classes)}
+        | {"label": label.astype(np.int16)}
+        | {name: values.astype(np.float32) for name, values in (observers or {}).items()}
+    )
+    pq.write_table(table.replace_schema_metadata({"jetloom": json.dumps(facts)}), path)
+    return Predictions(path, classes)
 
 
 def _examples(model: str, manifest: dict) -> dict:

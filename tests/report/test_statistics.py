@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetloom.report.collect import Entry, Predictions, Result
+from jetloom.report.collect import Entry, Result
 from jetloom.report.numbers import Figure, decimals, duration, scaled, with_uncertainties
 from jetloom.report.statistics import (
     accuracy_difference,
@@ -16,6 +16,8 @@ from jetloom.report.statistics import (
     rejection_over_seeds,
 )
 from jetloom.report.style import looks
+
+from .fabricate import predicted
 
 
 @pytest.mark.parametrize(
@@ -40,7 +42,7 @@ def test_words_for_numbers():
     assert [duration(number) for number in (4.21, 42, 190, 7500)] == ["4.2 s", "42 s", "3 min 10 s", "2 h 05 min"]
 
 
-def result(seed: int, accuracy: float, passing: float, correct: np.ndarray) -> Result:
+def result(seed: int, accuracy: float, passing: float, predictions: Path = Path("none")) -> Result:
     """A result of which only some figures are known."""
     background = 400
     rejection = {
@@ -54,31 +56,24 @@ def result(seed: int, accuracy: float, passing: float, correct: np.ndarray) -> R
         "accuracy": {"value": accuracy, "low": accuracy - 0.01, "high": accuracy + 0.01},
         "rejection": {"Hbb": rejection},
     }
-    item = Result(seed, {"values": values, "classes": ["a", "b"]}, {}, {}, Path("none"))
-    scores = np.stack([~correct, correct], axis=1).astype(np.float32)
-    # A cached property: what would be read from the file.
-    item.__dict__["predictions"] = Predictions(scores, np.ones(len(correct), dtype=int), {})
-    return item
+    return Result(seed, {"values": values, "classes": ["a", "b"]}, {}, {}, predictions)
 
 
 def entry(*results: Result) -> Entry:
     return Entry("d", "m", "M", list(results), None)
 
 
-RIGHT = np.array([True] * 6 + [False] * 4)
-
-
 def test_mean_and_spread_over_seeds():
-    figure = over_seeds(entry(result(1, 0.60, 4, RIGHT), result(2, 0.64, 4, RIGHT)), "accuracy")
+    figure = over_seeds(entry(result(1, 0.60, 4), result(2, 0.64, 4)), "accuracy")
     assert figure.value == pytest.approx(0.62)
     assert figure.spread == pytest.approx(math.sqrt(2) * 0.02)
     assert figure.statistical == pytest.approx(0.01), "the same jets: more seeds do not help"
     assert figure.combined == pytest.approx(math.hypot(0.01, 0.02))
-    assert over_seeds(entry(result(1, 0.6, 4, RIGHT)), "accuracy").spread is None
+    assert over_seeds(entry(result(1, 0.6, 4)), "accuracy").spread is None
 
 
 def test_rejection_is_the_inverse_of_the_mean_efficiency():
-    figure = rejection_over_seeds(entry(result(1, 0.6, 2, RIGHT), result(2, 0.6, 6, RIGHT)), "Hbb")
+    figure = rejection_over_seeds(entry(result(1, 0.6, 2), result(2, 0.6, 6)), "Hbb")
     assert figure.value == pytest.approx(100)
     assert figure.low == pytest.approx(400 / 6)
     assert figure.high == pytest.approx(400 / 3.5)
@@ -89,20 +84,25 @@ def test_rejection_is_the_inverse_of_the_mean_efficiency():
 
 
 def test_one_seed_without_survivor_does_not_make_the_mean_infinite():
-    figure = rejection_over_seeds(entry(result(1, 0.6, 0, RIGHT), result(2, 0.6, 4, RIGHT)), "Hbb")
+    figure = rejection_over_seeds(entry(result(1, 0.6, 0), result(2, 0.6, 4)), "Hbb")
     assert figure.value == pytest.approx(200)
-    nothing = rejection_over_seeds(entry(result(1, 0.6, 0, RIGHT), result(2, 0.6, 0.5, RIGHT)), "Hbb")
+    nothing = rejection_over_seeds(entry(result(1, 0.6, 0), result(2, 0.6, 0.5)), "Hbb")
     assert nothing.value is None
     assert nothing.low == pytest.approx(400 / 2.25)
 
 
-def test_jets_on_which_both_agree_do_not_blur_the_difference():
-    other = RIGHT.copy()
+def test_jets_on_which_both_agree_do_not_blur_the_difference(tmp_path):
+    right = np.array([True] * 6 + [False] * 4)
+    other = right.copy()
     other[0] = False
-    difference = accuracy_difference(entry(result(1, 0.6, 4, RIGHT)), entry(result(1, 0.5, 4, other)))
+    for name, correct in (("right", right), ("other", other)):
+        scores = np.stack([~correct, correct], axis=1).astype(np.float32)
+        predicted(tmp_path / name, scores, np.ones(len(correct), dtype=int))
+    one = entry(result(1, 0.6, 4, tmp_path / "right"))
+    difference = accuracy_difference(one, entry(result(1, 0.5, 4, tmp_path / "other")))
     assert difference.value == pytest.approx(0.1)
     assert difference.uncertainty == pytest.approx(0.3 / math.sqrt(10)), "one jet of ten differs"
-    same = accuracy_difference(entry(result(1, 0.6, 4, RIGHT)), entry(result(1, 0.6, 4, RIGHT)))
+    same = accuracy_difference(one, entry(result(1, 0.6, 4, tmp_path / "right")))
     assert (same.value, same.sigma) == (0, 0)
 
 

@@ -14,24 +14,8 @@ from numpy.typing import NDArray
 
 from jetloom.errors import JetloomError
 from jetloom.presets import model_card
+from jetloom.report.predictions import Predictions
 from jetloom.report.stored import Inputs
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Scores of the test split."""
-
-    scores: NDArray[np.float32]
-    """(N, C) probabilities."""
-    label: NDArray[np.int64]
-    """(N,) class index."""
-    observers: dict[str, NDArray[np.float32]]
-    """(N,) each: jet_pt and jet_mass in GeV, jet_nparticles and so on."""
-
-    @cached_property
-    def correct(self) -> NDArray[np.bool_]:
-        """(N,) whether the highest score is that of the true class."""
-        return self.scores.argmax(axis=1) == self.label
 
 
 @dataclass(frozen=True)
@@ -48,11 +32,8 @@ class Result:
 
     @cached_property
     def predictions(self) -> Predictions:
-        """Read when first used."""
-        table = pq.read_table(self.predictions_file)
-        columns = {name: table.column(name).to_numpy() for name in table.column_names}
-        scores = np.stack([columns.pop(f"score_{name}") for name in self.metrics["classes"]], axis=1)
-        return Predictions(scores, columns.pop("label").astype(np.int64), columns)
+        """Scores of the test split."""
+        return Predictions(self.predictions_file, self.metrics["classes"])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Paired comparisons: two models on the same jets, where what both get right or wrong cancels."""
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,8 @@ from scipy.special import betainc
 
 from jetloom.errors import JetloomError
 from jetloom.evaluation.metrics import discriminant
-from jetloom.report.collect import Entry, Predictions
+from jetloom.report.collect import Entry
+from jetloom.report.predictions import Predictions
 from jetloom.report.statistics import Difference
 
 Array = NDArray[np.float64]
@@ -31,7 +33,9 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Counts:
     return Counts(first_only, second_only, _fair_coin(first_only, second_only))
 
 
-def auc_influence(scores: NDArray[np.floating], label: NDArray[np.integer]) -> tuple[float, Array]:
+# With each model of a table the reference is asked for again.
+@lru_cache(maxsize=2)
+def auc_influence(predictions: Predictions) -> tuple[float, Array]:
     """Macro one-vs-one AUC, and how much each jet contributes to it.
 
     The contribution of a jet is the mean, over the pairs of classes that it takes part in, of the share of jets of the
@@ -39,27 +43,27 @@ def auc_influence(scores: NDArray[np.floating], label: NDArray[np.integer]) -> t
     contribution, divided by two; its variance follows from those inside the classes. For two classes this is the
     estimate of DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988) 837.
 
-    Args:
-        scores: (N, C) probabilities.
-        label: (N,) class index.
-
     Returns:
         AUC, and the contributions (N,): the variance of the AUC is sum_c var(contributions of class c) / n_c.
     """
-    classes = scores.shape[1]
+    classes, label = predictions.classes, predictions.label
+    members = [np.flatnonzero(label == index) for index in range(classes)]
     influence = np.zeros(len(label))
     total = 0.0
     for own in range(classes):
-        value = scores[:, own]
-        mine = np.sort(value[label == own])
+        value = predictions.score(own)
+        # Sorted jets are looked up among sorted ones, which reads memory in order.
+        orders = [np.argsort(value[chosen]) for chosen in members]
+        mine = value[members[own]][orders[own]]
         for other in range(classes):
             if other == own:
                 continue
-            theirs = np.sort(value[label == other])
+            theirs = value[members[other]][orders[other]]
             # The AUC of this ordered pair: jets of `own` should score higher than those of `other`.
-            above = _below(theirs, value[label == own])
-            influence[label == own] += above
-            influence[label == other] += 1 - _below(mine, value[label == other])
+            above = np.empty(len(mine))
+            above[orders[own]] = _below(theirs, mine)
+            influence[members[own]] += above
+            influence[members[other][orders[other]]] += 1 - _below(mine, theirs)
             total += float(above.mean())
     pairs = classes * (classes - 1)
     return total / pairs, influence / pairs
@@ -67,11 +71,11 @@ def auc_influence(scores: NDArray[np.floating], label: NDArray[np.integer]) -> t
 
 def auc_difference(first: Predictions, second: Predictions) -> Difference:
     """Macro AUC of the first model less that of the second, both on the same jets."""
-    values, influences = zip(*(auc_influence(item.scores, item.label) for item in (first, second)), strict=True)
-    change = influences[0] - influences[1]
+    values, influences = zip(*(auc_influence(item) for item in (first, second)), strict=True)
+    change, label = influences[0] - influences[1], first.label
     variance = 0.0
-    for index in range(first.scores.shape[1]):
-        inside = change[first.label == index]
+    for index in range(first.classes):
+        inside = change[label == index]
         variance += float(inside.var(ddof=1)) / len(inside) if len(inside) > 1 else 0.0
     return Difference(values[0] - values[1], math.sqrt(variance))
 
@@ -86,11 +90,14 @@ def survivors_of_one(
     """
     passing = []
     for item in (first, second):
-        value = discriminant(item.scores, signal, background)
-        own = np.sort(value[item.label == signal])[::-1]
-        cut = own[max(math.ceil(efficiency * len(own) - 1e-9), 1) - 1]
-        against = item.label != signal if background is None else item.label == background
-        passing.append(value[against] >= cut)
+        label = item.label
+        scores = np.stack([item.score(signal), item.score(signal if background is None else background)], axis=1)
+        against = label != signal if background is None else label == background
+        own, other = (
+            discriminant(scores[chosen], 0, None if background is None else 1) for chosen in (label == signal, against)
+        )
+        own = np.sort(own)[::-1]
+        passing.append(other >= own[max(math.ceil(efficiency * len(own) - 1e-9), 1) - 1])
     return mcnemar(passing[0], passing[1])
 
 

@@ -112,11 +112,7 @@ def accuracy_difference(first: Entry, second: Entry) -> Difference:
     Jets that both get right or both get wrong cancel: the uncertainty is the standard error of the difference jet by
     jet, and in quadrature those of the two means over seeds.
     """
-    shares = [
-        np.mean([result.predictions.correct for result in entry.results], axis=0, dtype=float)
-        for entry in (first, second)
-    ]
-    difference = shares[0] - shares[1]
+    difference = _share_correct(first) - _share_correct(second)
     variance = difference.var() / len(difference)
     for entry in (first, second):
         spread = over_seeds(entry, "accuracy").spread
@@ -161,6 +157,14 @@ def pareto(points: list[tuple[float, float]]) -> list[int]:
         if not front or points[index][1] > points[front[-1]][1]:
             front.append(index)
     return front
+
+
+def _share_correct(entry: Entry) -> NDArray[np.float64]:
+    """Share of the trainings that get a jet right, for each of the N jets."""
+    share = entry.results[0].predictions.correct.astype(float)
+    for result in entry.results[1:]:
+        share += result.predictions.correct
+    return share / len(entry.results)
 
 
 def _rejection(items: list[dict[str, Any]]) -> Figure:

@@ -25,21 +25,22 @@ def observables(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
     if not names:
         return None
     predictions = dataset.entries[0].results[0].predictions
+    label = predictions.label
     figure, axes = panels(len(names), 3.5, 3.4)
     rows = []
     for axis, name in zip(axes, names, strict=True):
         values = predictions.observers[name].astype(float)
         edges = linear_bins(values, 18, whole=name == "jet_nparticles")
-        for index, label in enumerate(dataset.classes):
-            chosen = values[predictions.label == index]
+        for index, kind in enumerate(dataset.classes):
+            chosen = values[label == index]
             share = np.histogram(chosen, edges)[0] / max(len(chosen), 1)
             # Ten classes: five line styles tell apart what colours alone would not in print.
             axis.stairs(
                 share, edges, color=PALETTE[index % len(PALETTE)], linewidth=1.3,
-                linestyle="-" if index < 5 else (0, (4, 1.2)), label=in_figure(label),
+                linestyle="-" if index < 5 else (0, (4, 1.2)), label=in_figure(kind),
             )  # fmt: skip
             rows += [
-                (name, label, edges[place], edges[place + 1], share[place], len(chosen)) for place in range(len(share))
+                (name, kind, edges[place], edges[place + 1], share[place], len(chosen)) for place in range(len(share))
             ]
         axis.set_xlabel(OBSERVERS[name][0], loc="center")
         axis.set_xlim(edges[0], edges[-1])

@@ -1,9 +1,12 @@
 """How well the classes are told apart: ROC curves, rejections, confusion, score distributions."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from jetloom.evaluation.metrics import discriminant
 from jetloom.report.collect import DataSet, Entry
@@ -143,10 +146,11 @@ def scores(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
     columns = 5 if len(signals) == 10 else 3
     figure, axes = panels(len(signals), 10.5 / columns, 2.5, columns, sharex=True, sharey=True)
     edges = np.linspace(-LARGEST_ODDS, LARGEST_ODDS, 19)
+    histograms = [_score_histograms(entry, signals, background, edges) for entry in dataset.entries]
     rows = []
-    for axis, signal in zip(axes, signals, strict=True):
-        for entry in dataset.entries:
-            own, other = _score_histograms(entry, signal, background, edges)
+    for place, (axis, signal) in enumerate(zip(axes, signals, strict=True)):
+        for entry, of_entry in zip(dataset.entries, histograms, strict=True):
+            own, other = of_entry[place]
             look = looks[entry.model]
             # Bins without jets have no place on a logarithmic axis.
             for share, line in ((own, "-"), (other, (0, (3, 1.5)))):
@@ -172,17 +176,21 @@ def scores(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
 
 
 def _score_histograms(
-    entry: Entry, signal: int, background: int | None, edges: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    histograms = []
+    entry: Entry, signals: Sequence[int], background: int | None, edges: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Share of the jets in each bin, mean over seeds: (signals, the class itself and its background, bins)."""
+    shares = []
     for result in entry.results:
-        predictions = result.predictions
-        odds = discriminant(predictions.scores, signal, background)
-        with np.errstate(divide="ignore"):
-            value = np.clip(np.log(odds) - np.log1p(-odds), edges[0], edges[-1])
-        others = predictions.label != signal if background is None else predictions.label == background
-        histograms.append(
-            [np.histogram(value[chosen], edges)[0] / chosen.sum() for chosen in (predictions.label == signal, others)]
-        )
-    own, other = np.mean(histograms, axis=0)
-    return own, other
+        counts = np.zeros((len(signals), 2, len(edges) - 1))
+        jets = np.zeros((len(signals), 2, 1))
+        for scores, label in result.predictions.parts():
+            for place, signal in enumerate(signals):
+                others = label != signal if background is None else label == background
+                for which, chosen in enumerate((label == signal, others)):
+                    odds = discriminant(scores[chosen], signal, background)
+                    with np.errstate(divide="ignore"):
+                        value = np.clip(np.log(odds) - np.log1p(-odds), edges[0], edges[-1])
+                    counts[place, which] += np.histogram(value, edges)[0]
+                    jets[place, which] += len(odds)
+        shares.append(counts / jets)
+    return np.mean(shares, axis=0)
