@@ -169,3 +169,115 @@ def test_what_a_report_shows_makes_no_tensors_again():
 
 def test_handling_changes_nothing_in_what_is_learnt():
     assert read_by(Training, "nothing") == {"workers", "checkpoint_minutes"}
+
+
+def of_dataset(**changes) -> dict:
+    return {"per_dataset": {"jetclass-sim": changes}}
+
+
+def of_model(**changes) -> dict:
+    return {"per_model": {"salt": changes}}
+
+
+def start(model: str, seed: int = 1) -> dict:
+    return {"starts_from": {"dataset": "jetclass-sim", "model": model, "seed": seed}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (of_model(seeds=[1, 1]), ["per_model.salt.seeds", "twice", "1"]),
+        (of_model(seeds=[1, 1.0]), ["per_model.salt.seeds", "twice"]),
+        (of_model(seeds=[-1]), ["per_model.salt.seeds", "greater than or equal to 0", "-1"]),
+        (of_model(seeds=[]), ["per_model.salt.seeds", "at least 1"]),
+        (of_dataset(seeds=[2, 2]), ["per_dataset.jetclass-sim.seeds", "twice", "2"]),
+        (of_dataset(seeds=[-1]), ["per_dataset.jetclass-sim.seeds", "-1"]),
+        (of_dataset(models=["salt", "salt"]), ["per_dataset.jetclass-sim.models", "twice", "salt"]),
+        (of_dataset(shards={"train": 0}), ["shards.train", "greater than or equal to 1"]),
+        (of_dataset(working_points={"Hbb": 1.5}), ["working_points.Hbb", "less than 1", "1.5"]),
+        (of_dataset(working_points={"Hbb": 0.0}), ["working_points.Hbb", "greater than 0"]),
+        (of_dataset(working_points={"QCD": 0.5}), ["working_points.QCD", "background"]),
+        (of_dataset(classes=["QCD", "QCD", "Hbb"]), ["per_dataset.jetclass-sim.classes", "twice", "QCD"]),
+        (of_dataset(selection={"jet_pt": [1000, 500]}), ["selection.jet_pt", "1000", "500"]),
+        (of_dataset(buckets=[-3, 128]), ["buckets", "greater than or equal to 1", "-3"]),
+        (of_dataset(splits={"val": []}), ["splits.val", "at least 1"]),
+        (of_dataset(simulation={"jets": {"train": 0}}), ["simulation.jets.train", "greater than or equal to 1"]),
+        (of_dataset(simulation={"jets": {"trian": 5}}), ["simulation.jets.trian", "no such split", "train"]),
+        (of_dataset(splits={"test_b": ["b.root"]}), ["simulation.jets", "missing", "test_b"]),
+        ({"cost": {"batch_sizes": [0]}}, ["cost.batch_sizes", "greater than or equal to 1"]),
+        ({"cost": {"particles": [-1]}}, ["cost.particles", "greater than or equal to 1"]),
+        ({"training": {"batch_phases": [[0, 1]]}}, ["training.batch_phases", "greater than or equal to 1"]),
+        ({"training": {"batch_phases": [[1, 0]]}}, ["training.batch_phases", "greater than or equal to 1"]),
+        ({"training": {"batch_phases": []}}, ["training.batch_phases", "at least 1"]),
+        ({"training": {"schedule": "restarts", "epochs": 4}}, ["training", "restarts", "more than 4 epochs", "got 4"]),
+        (
+            {"training": {"schedule": "restarts", "batch_phases": [[8, 1], [16, 3]]}},
+            ["training", "restarts", "more than 4 epochs", "got 4"],
+        ),
+        (
+            {"training": {"schedule": "restarts", "epochs": 9}, **of_model(training={"epochs": 3})},
+            ["per_model.salt.training", "restarts", "got 3"],
+        ),
+        (of_dataset(files=[{"name": "../x"}]), ["files.0.name", "relative path", "../x"]),
+        (of_dataset(files=[{"name": "a/../../x"}]), ["files.0.name", "relative path"]),
+        (of_dataset(files=[{"name": "a", "holds": ["/etc/x"]}]), ["files.0.holds.0", "relative path", "/etc/x"]),
+        (of_dataset(files=[{"name": "a", "holds": ["{a,..}/x"]}]), ["files.0.holds.0", "relative path"]),
+        (of_dataset(files=[{"name": "a", "rename": {"b": "../b"}}]), ["files.0.rename.b", "relative path", "../b"]),
+        (of_dataset(splits={"val": ["../x.root"]}), ["splits.val", "relative path", "../x.root"]),
+        (of_dataset(splits={"val": ["/x.root"]}), ["splits.val", "relative path", "/x.root"]),
+        (of_dataset(raw=""), ["per_dataset.jetclass-sim.raw", "path of a directory"]),
+        ({"data_directory": ""}, ["data_directory", "path of a directory"]),
+        ({"results_directory": "a\nb"}, ["results_directory", "path of a directory"]),
+        ({"scratch_directory": "a\0b"}, ["scratch_directory", "path of a directory"]),
+        (of_model(**start("salt")), ["per_model.salt.starts_from", "salt waits for salt"]),
+        (
+            {"per_model": {"salt": start("part"), "part": start("salt")}},
+            ["starts_from", "salt waits for part waits for salt"],
+        ),
+        (of_model(**start("part", 9)), ["per_model.salt.starts_from", "no training", "part", "seed 9"]),
+        ({"tracking": {"uri": "mysql://me:geheim@host/db"}}, ["tracking.uri", "mysql://me:***@host/db", "password"]),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_before_any_job(changes, expected):
+    message = mistake(**changes)
+    assert "geheim" not in message
+    for word in expected:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        of_dataset(shards={"train": 2000}),
+        of_dataset(selection={"jet_pt": [500, 500], "jet_eta": [None, -2]}),
+        of_dataset(splits={"val": ["sub dir/{00..02}.root"]}),
+        of_dataset(raw="/my data/$(raw)"),
+        {"data_directory": "my data", "results_directory": "it's; results", "scratch_directory": "/tmp/$x"},
+        {"training": {"schedule": "restarts", "epochs": 5}},
+        {"training": {"schedule": "restarts", "epochs": 3}, **of_dataset(training={"epochs": 9})},
+        {"training": {"reweighting": {"observer": "jet_pt", "edges": [600]}},
+         **of_model(training={"reweighting": {"edges": [700]}})},
+        {"tracking": {"uri": "postgresql://user@host/db"}},
+        {"models": ["salt", "part", "pfn"], "per_model": {"salt": start("part"), "part": start("pfn")}},
+    ],
+)  # fmt: skip
+def test_what_makes_sense_is_accepted(changes):
+    parse_experiment(DEMO | changes)
+
+
+def test_shortest_recipe_with_restarts_is_one_epoch_longer_than_its_end():
+    from jetloom.training.optimisers import HALVED
+
+    resolve_training({"schedule": "restarts", "epochs": HALVED + 1})
+    with pytest.raises(JetloomError, match=f"more than {HALVED} epochs"):
+        resolve_training({"schedule": "restarts", "epochs": HALVED})
+
+
+def test_another_background_takes_its_working_point_along():
+    dataset = parse_experiment(DEMO | of_dataset(background="Hbb")).dataset("jetclass-sim")
+    assert dataset.working_points.keys() == set(dataset.classes) - {"QCD", "Hbb"}
+
+
+def test_fewer_classes_with_a_working_point_of_their_own():
+    changes = of_dataset(classes=["QCD", "Hbb", "Hcc"], working_points={"Hbb": 0.6})
+    assert parse_experiment(DEMO | changes).dataset("jetclass-sim").working_points == {"Hbb": 0.6, "Hcc": 0.5}

@@ -70,6 +70,16 @@ def test_what_was_made_otherwise_is_listed(experiments):
     assert "commit" not in differs
 
 
+def test_devices_make_another_result_and_workers_do_not(experiments):
+    """More devices take more jets a step."""
+    for result in experiments["second"].datasets[0].entries[0].results:
+        result.training["training"] |= {"devices": 4, "workers": 7, "checkpoint_minutes": 1.0}
+    table = compare(experiments)["jetclass-sim"]
+    differs = next(cells[column(table, "Differs in")].text for model, cells in table.rows[1:] if model == "part")
+    assert "devices: 1 → 4" in differs or "devices: none → 4" in differs
+    assert "workers" not in differs and "checkpoint_minutes" not in differs
+
+
 def test_other_test_jets_give_no_difference(experiments, tmp_path):
     for entry in experiments["second"].datasets[0].entries:
         for result in entry.results:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jetloom.config import parse_experiment
+from jetloom.config import Training, parse_experiment
 from jetloom.errors import JetloomError
 from jetloom.masking import masked
 from jetloom.tracking import tracker as tracking
-from jetloom.tracking.description import DataInput, Description
+from jetloom.tracking.description import DataInput, Description, describe
 from jetloom.tracking.spool import Left
 from jetloom.tracking.store import Store, choose_uri, open_client, open_store, prepare, unmasked
 from jetloom.tracking.tracker import Tracker
@@ -114,6 +114,18 @@ def test_seeds_share_a_parent(run_training, tmp_path) -> None:
     assert parent.data.tags["config.sha"] == seeds[0].data.tags["config.sha"]
     assert "seed" not in parent.data.tags
     assert len(client.search_runs([parent.info.experiment_id])) == 5
+
+
+def test_a_configuration_is_what_is_learnt() -> None:
+    def config(**training) -> str:
+        run = {"experiment": "x", "dataset": "toy", "model": "pfn", "seed": 1, "title": "PFN"}
+        data = {"digest": "0" * 12, "feature_set": "kin"}
+        recipe = Training(**training).model_dump(mode="json")
+        return describe(run, architecture="pfn", preset=None, options={}, training=recipe, data=data, jets={},
+                        manifest="manifest.json").config  # fmt: skip
+
+    assert config() == config(workers=4, checkpoint_minutes=1)
+    assert len({config(), config(devices=2), config(nodes=2), config(epochs=3)}) == 4
 
 
 def test_a_resumed_training_is_one_run(run_training, results, tmp_path, monkeypatch) -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from jetloom import presets
 from jetloom.config.dataset import Dataset
 from jetloom.config.evaluation import Cost, Evaluation
-from jetloom.config.mistakes import unknown, validate
-from jetloom.config.resolve import resolve_dataset, resolve_training
-from jetloom.config.section import Name, Strict
+from jetloom.config.mistakes import known, validate
+from jetloom.config.resolve import resolve_dataset, resolve_recipe
+from jetloom.config.section import Different, Directory, Name, Seeds, Strict
 from jetloom.config.training import Training
 from jetloom.config.values import merge
 from jetloom.errors import JetloomError
@@ -27,9 +27,11 @@ class DatasetChanges(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     based_on: str | None = Field(None, description="preset, if this name is not one itself")
-    raw: str | None = Field(None, description="directory that holds the raw files already; default: in data_directory")
-    models: list[Name] | None = Field(None, description="default: the models of the top level")
-    seeds: list[int] | None = Field(None, min_length=1, description="default: the seeds of the top level")
+    raw: Directory | None = Field(
+        None, description="directory that holds the raw files already; default: in data_directory"
+    )
+    models: Different[Name] | None = Field(None, description="default: the models of the top level")
+    seeds: Seeds | None = Field(None, description="default: the seeds of the top level")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the top level")
 
 
@@ -48,7 +50,7 @@ class ModelChanges(Strict):
     preset: str | None = Field(None, description="default: the preset of the top level")
     options: dict[str, Any] = Field(default_factory=dict, description="of the architecture: `jetloom models NAME`")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the data set")
-    seeds: list[int] | None = Field(None, min_length=1, description="default: those of the data set")
+    seeds: Seeds | None = Field(None, description="default: those of the data set")
     starts_from: Start | None = Field(
         None, description="training of this experiment to start from (fine-tuning): `dataset`, `model`, `seed`"
     )
@@ -88,21 +90,13 @@ class ModelChoice(NamedTuple):
     title: str
 
 
-def _unique(values: Any) -> Any:
-    if isinstance(values, list) and len(set(map(str, values))) != len(values):
-        raise ValueError("the same entry twice")
-    return values
-
-
 class Experiment(Strict):
     """``config.yaml``."""
 
     experiment: Name = Field(description="names the directory of the results and the MLflow experiments")
-    datasets: Annotated[list[Name], BeforeValidator(_unique)] = Field(min_length=1, description="`jetloom datasets`")
-    models: Annotated[list[Name], BeforeValidator(_unique)] = Field(min_length=1, description="`jetloom models`")
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_unique)] = Field(
-        min_length=1, description="one training for each"
-    )
+    datasets: Different[Name] = Field(min_length=1, description="`jetloom datasets`")
+    models: Different[Name] = Field(min_length=1, description="`jetloom models`")
+    seeds: Seeds = Field(description="one training for each")
     preset: str | None = Field(None, description="model preset; default: the one named by the data set")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over the model preset's own")
     evaluation: Evaluation = Field(Evaluation(), description="what is computed on the test split")
@@ -118,9 +112,9 @@ class Experiment(Strict):
     scales: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="named changes of the whole file, for example a tiny form of the experiment"
     )
-    data_directory: str = Field("data", description="raw files, skims and tensors, shared by experiments")
-    results_directory: str = Field("results", description="one directory per experiment, and the MLflow store")
-    scratch_directory: str = Field("scratch", description="checkpoints of running trainings")
+    data_directory: Directory = Field("data", description="raw files, skims and tensors, shared by experiments")
+    results_directory: Directory = Field("results", description="one directory per experiment, and the MLflow store")
+    scratch_directory: Directory = Field("scratch", description="checkpoints of running trainings")
 
     @model_validator(mode="before")
     @classmethod
@@ -129,8 +123,7 @@ class Experiment(Strict):
         if not isinstance(values, dict) or values.get("scale") is None:
             return values
         scale, scales = values["scale"], values.get("scales") or {}
-        if scale not in scales:
-            raise JetloomError(unknown("scale", str(scale), list(scales)))
+        known("scale", str(scale), scales)
         scaled = merge({key: value for key, value in values.items() if key not in ("scale", "scales")}, scales[scale])
         scaled["experiment"] = f"{values.get('experiment')}-{scale}"
         # A trial is not what is published.
@@ -156,8 +149,7 @@ class Experiment(Strict):
         changes = self.per_dataset.get(name, DatasetChanges())
         based_on = changes.based_on or name
         where = f"per_dataset.{name}.based_on" if changes.based_on else "datasets"
-        if based_on not in presets.names("datasets"):
-            raise JetloomError(unknown(where, based_on, presets.names("datasets")))
+        known(where, based_on, presets.names("datasets"))
         return resolve_dataset(based_on, changes.model_extra or {}, f"per_dataset.{name}")
 
     def models_of(self, dataset: str) -> list[str]:
@@ -176,13 +168,15 @@ class Experiment(Strict):
     def training_of(self, dataset: str, model: str) -> Training:
         """The recipe: preset of the model, then ``training``, ``per_dataset``, ``per_model``, the last one wins."""
         choice = self.model(dataset, model)
-        recipe = merge(
-            presets.model_card(choice.architecture).presets[choice.preset].training,
-            self.training,
-            self.per_dataset.get(dataset, DatasetChanges()).training,
-            self.per_model.get(model, ModelChanges()).training,
+        preset = presets.model_card(choice.architecture).presets[choice.preset]
+        return resolve_recipe(
+            {
+                f"preset {choice.preset} of {choice.architecture}": preset.training,
+                "training": self.training,
+                f"per_dataset.{dataset}.training": self.per_dataset.get(dataset, DatasetChanges()).training,
+                f"per_model.{model}.training": self.per_model.get(model, ModelChanges()).training,
+            }
         )
-        return resolve_training(recipe, f"training of {model} on {dataset}")
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -199,45 +193,47 @@ class Experiment(Strict):
         return next((item.seeds for item in changes if item and item.seeds), self.seeds)
 
     @model_validator(mode="after")
-    def _known_names(self) -> "Experiment":
-        architectures = presets.names("models")
-        resolve_training(self.training, "training")
-        for kind in ("per_dataset", "per_model"):
-            for name, changes in getattr(self, kind).items():
-                resolve_training(changes.training, f"{kind}.{name}.training")
-        for name in self.per_dataset:
-            if name not in self.datasets:
-                raise JetloomError(unknown("per_dataset", name, self.datasets))
+    def _consistent(self) -> "Experiment":
         listed = set(self.models).union(*(self.models_of(name) for name in self.datasets))
-        for name in self.per_model:
-            if name not in listed:
-                raise JetloomError(unknown("per_model", name, sorted(listed)))
+        for kind, allowed in (("per_dataset", self.datasets), ("per_model", sorted(listed))):
+            for name in getattr(self, kind):
+                known(kind, name, allowed)
         for dataset in self.datasets:
-            resolved = self.dataset(dataset)
             for model in self.models_of(dataset):
-                changes = self.per_model.get(model, ModelChanges())
-                architecture = changes.based_on or model
-                if architecture not in architectures:
-                    where = f"per_model.{model}.based_on" if changes.based_on else "models"
-                    raise JetloomError(unknown(where, architecture, architectures))
-                choice = self.model(dataset, model)
-                card = presets.model_card(architecture)
-                if resolved.kind not in card.inputs:
-                    raise JetloomError(
-                        f"models: {model} reads {' or '.join(card.inputs)}, {dataset} holds {resolved.kind}; "
-                        f"name the models of {dataset} in per_dataset.{dataset}.models"
-                    )
-                if choice.preset not in card.presets:
-                    raise JetloomError(unknown(f"preset of {model}", choice.preset, list(card.presets)))
-                check_options(architecture, choice.options, f"per_model.{model}.options")
-                self.training_of(dataset, model)
-                start = changes.starts_from
-                if start and Run(start.dataset, start.model, start.seed) not in self.runs:
-                    raise JetloomError(
-                        f"per_model.{model}.starts_from: no training of {start.model} on {start.dataset} with seed "
-                        f"{start.seed} in this experiment"
-                    )
+                self._check(dataset, model)
+        for model in dict.fromkeys(run.model for run in self.runs):
+            self._check_start(model)
         return self
+
+    def _check(self, dataset: str, model: str) -> None:
+        """Whether a model exists, reads what the data set holds, and has a recipe."""
+        changes = self.per_model.get(model, ModelChanges())
+        where = f"per_model.{model}.based_on" if changes.based_on else "models"
+        known(where, changes.based_on or model, presets.names("models"))
+        choice, kind = self.model(dataset, model), self.dataset(dataset).kind
+        card = presets.model_card(choice.architecture)
+        if kind not in card.inputs:
+            raise JetloomError(
+                f"models: {model} reads {' or '.join(card.inputs)}, {dataset} holds {kind}; "
+                f"name the models of {dataset} in per_dataset.{dataset}.models"
+            )
+        known(f"preset of {model}", choice.preset, card.presets)
+        check_options(choice.architecture, choice.options, f"per_model.{model}.options")
+        self.training_of(dataset, model)
+
+    def _check_start(self, model: str) -> None:
+        """Whether the chain of trainings that a model starts from is there and comes to an end."""
+        chain = [model]
+        while start := self.per_model.get(chain[-1], ModelChanges()).starts_from:
+            where = f"per_model.{chain[-1]}.starts_from"
+            if Run(start.dataset, start.model, start.seed) not in self.runs:
+                raise JetloomError(
+                    f"{where}: no training of {start.model} on {start.dataset} with seed {start.seed} "
+                    "in this experiment"
+                )
+            chain.append(start.model)
+            if start.model in chain[:-1]:
+                raise JetloomError(f"{where}: a training would wait for itself ({' waits for '.join(chain)})")
 
 
 def read_experiment(path: Path) -> Experiment:

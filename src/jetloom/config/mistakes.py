@@ -1,7 +1,7 @@
 """A mistake in the configuration is one line: the key, what is wrong with it, what is allowed."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,12 @@ def validate(model: type[Model], values: Mapping[str, Any], where: str) -> Model
     except ValidationError as error:
         lines = [explain(model, item, where) for item in error.errors()]
         raise JetloomError("\n".join(lines)) from None
+
+
+def known(where: str, name: str, allowed: Collection[str]) -> None:
+    """Raise JetloomError for a name that is not among the allowed ones."""
+    if name not in allowed:
+        raise JetloomError(unknown(where, name, allowed))
 
 
 def explain(model: type[BaseModel], error: Any, where: str) -> str:
@@ -45,7 +51,7 @@ def _allowed(model: Any, path: tuple[Any, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def unknown(where: str, got: str, allowed: list[str], what: str = "unknown name") -> str:
+def unknown(where: str, got: str, allowed: Collection[str], what: str = "unknown name") -> str:
     close = difflib.get_close_matches(got, allowed, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     return f"{where}: {what} {got!r}{hint}; allowed: {', '.join(allowed)}"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from jetloom.config.effects import remakes
-from jetloom.config.section import Strict
+from jetloom.config.section import Count, Strict
 
 
 class Reweighting(Strict):
@@ -50,8 +50,8 @@ class Training(Strict, json_schema_extra=remakes("training")):
         "accuracy", description="validation figure that chooses the best epoch"
     )
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better one")
-    batch_phases: list[tuple[int, int]] | None = Field(
-        None, description="[batch size, epochs] in turn (SAL-T recipe); replaces batch_size and epochs"
+    batch_phases: list[tuple[Count, Count]] | None = Field(
+        None, min_length=1, description="[batch size, epochs] in turn (SAL-T recipe); replaces batch_size and epochs"
     )
     head_learning_rate_factor: float = Field(
         1.0, gt=0, description="the last layer learns so much faster (fine-tuning)"
@@ -69,3 +69,17 @@ class Training(Strict, json_schema_extra=remakes("training")):
     checkpoint_minutes: float = Field(
         10.0, gt=0, description="longest training time that a kill may lose", json_schema_extra=remakes("nothing")
     )
+
+    @property
+    def phases(self) -> list[tuple[int, int]]:
+        """[batch size, epochs] in turn."""
+        return self.batch_phases or [(self.batch_size, self.epochs)]
+
+    @model_validator(mode="after")
+    def _restarts(self) -> "Training":
+        epochs = sum(epochs for _, epochs in self.phases)
+        if self.schedule == "restarts" and epochs <= 4:
+            raise ValueError(
+                f"schedule restarts ends in four epochs of halving: expected more than 4 epochs, got {epochs}"
+            )
+        return self

@@ -48,7 +48,7 @@ class Progress:
     @property
     def phases(self) -> list[tuple[int, int]]:
         """[batch size, epochs] in turn."""
-        return self.training.batch_phases or [(self.training.batch_size, self.training.epochs)]
+        return self.training.phases
 
     @property
     def epochs(self) -> int:
