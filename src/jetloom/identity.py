@@ -55,4 +55,6 @@ class Identity:
         made_from = record.get("made_from") if isinstance(record, Mapping) else None
         if not isinstance(made_from, Mapping):
             return ["no record of what it was made from"]
-        return [name for name in dict.fromkeys([*self.parts, *made_from]) if self.parts.get(name) != made_from.get(name)]
+        return [
+            name for name in dict.fromkeys([*self.parts, *made_from]) if self.parts.get(name) != made_from.get(name)
+        ]

@@ -11,8 +11,8 @@ from torch import nn
 from jetloom import presets
 from jetloom.config import Training
 from jetloom.models import build
-from jetloom.training.optimisers import build_optimiser, head_of, parameter_groups, rate_factor, set_rate
 from jetloom.training.module import Tagger
+from jetloom.training.optimisers import build_optimiser, head_of, parameter_groups, rate_factor, set_rate
 from tests.models.jets import random_jets
 from tests.training.outcome import history
 

@@ -45,7 +45,7 @@ rule freeze_config:
     log:
         f"{HERE}/logs/freeze_config.log",
     benchmark:
-        f"{HERE}/benchmarks/freeze_config.tsv"
+        f"{HERE}/benchmarks/freeze_config/config.tsv"
     localrule: True
     conda:
         "../../envs/jetloom.yaml"

@@ -51,7 +51,7 @@ def simulate_jetclass(
     from jetloom.data.simulate.jetclass import simulate_set
 
     chosen = {"jets": jets, "seed": seed, "detector": detector, "mpi": mpi} | settings(about)
-    simulate_set(class_, output=output, number=number, processes=processes, **chosen)
+    simulate_set(class_, output_directory=output, number=number, processes=processes, **chosen)
 
 
 @simulate.command(name="shapes-sim")
@@ -289,5 +289,5 @@ def _named(name: str | None, assignments: tuple[str, ...], about: Path | None) -
 
     chosen = name or preset(about)
     if chosen is None:
-        raise JetloomError("--dataset: missing; give a preset, or --about with the about.json of a directory of tensors")
+        raise JetloomError("--dataset: missing; give a preset, or the about.json of a directory of tensors")
     return chosen, _dataset(chosen, assignments, about)

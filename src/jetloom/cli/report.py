@@ -1,7 +1,7 @@
 """Verbs that show stored results: report, figure."""
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,32 +16,15 @@ if TYPE_CHECKING:
 Some = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
 
 
-@app.command
-def report(
-    directory: Path | None = None,
-    *,
-    metrics: Some = (),
-    training: Some = (),
-    predictions: Some = (),
-    histories: Some = (),
-    costs: Some = (),
-    manifests: Some = (),
-    examples: Some = (),
-    output: Path,
-    title: str | None = None,
-    config: Path | None = None,
-    benchmarks: Path | None = None,
-    measured: Annotated[tuple[str, ...], Parameter(negative="")] = (),
-    provenance: Path | None = None,
-) -> None:
-    """Write the page with its tables and figures from stored results; trains nothing, reads no MLflow.
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Files:
+    """Files of trainings; each says itself to which it belongs.
 
-    Parameters
+    Attributes
     ----------
-    directory
-        Finished experiment whose provenance.json names the files; or name them yourself:
     metrics
-        metrics.json of all trainings.
+        metrics.json of all trainings; default: those of the configuration.
     training
         training.json of the same trainings.
     predictions
@@ -54,27 +37,56 @@ def report(
         manifest.json of the data sets.
     examples
         examples.json of the same trainings, for the figures of single jets.
+    config
+        Configuration of the experiment: its titles count, results of other settings are refused, the page ends with it.
+    """
+
+    metrics: Some = ()
+    training: Some = ()
+    predictions: Some = ()
+    histories: Some = ()
+    costs: Some = ()
+    manifests: Some = ()
+    examples: Some = ()
+    config: Path | None = None
+
+
+@app.command
+def report(
+    directory: Path | None = None,
+    *,
+    files: Files | None = None,
+    output: Path,
+    title: str | None = None,
+    benchmarks: Some = (),
+    resources: Path | None = None,
+    provenance: Path | None = None,
+) -> None:
+    """Write the page with its tables and figures from stored results; trains nothing, reads no MLflow.
+
+    Parameters
+    ----------
+    directory
+        Finished experiment whose provenance.json names the files; or name them yourself.
     output
         Directory for index.html, figures/ and tables/.
     title
         Headline.
-    config
-        Configuration to print at the end of the page; its titles of the models count.
     benchmarks
-        Directory of Snakemake's benchmark files, for the table of resources asked for and used.
-    measured
-        Experiment or data set whose benchmark files count (repeatable).
+        Directories of Snakemake's benchmark files; default: those of the configuration.
+    resources
+        File of what jobs asked for and used, for the table of it; made from the benchmark files, if there are any.
     provenance
         File for the record that ties each number to runs, files, hashes and commits (provenance.json).
     """
     from jetloom.report.build import report as run
-    from jetloom.report.stored import Inputs
+    from jetloom.report.efficiency import read_jobs, write_jobs
 
-    if directory:
-        given = _stored(directory)
-    else:
-        given = Inputs(metrics, training, predictions, histories, costs, manifests, examples, config,
-                       benchmarks=benchmarks, measured=measured)  # fmt: skip
+    given, measured = _inputs(directory, files or Files())
+    if resources:
+        if measured or benchmarks:
+            write_jobs(read_jobs(benchmarks or measured), resources)
+        given = replace(given, resources=resources)
     given = replace(given, title=title) if title else given
     run(given, output)
     if provenance:
@@ -84,19 +96,7 @@ def report(
 
 
 @app.command
-def figure(
-    name: str,
-    directory: Path | None = None,
-    *,
-    metrics: Some = (),
-    training: Some = (),
-    predictions: Some = (),
-    histories: Some = (),
-    costs: Some = (),
-    manifests: Some = (),
-    examples: Some = (),
-    output: Path,
-) -> None:
+def figure(name: str, directory: Path | None = None, *, files: Files | None = None, output: Path) -> None:
     """Draw one figure, or all, again from stored results: PDF, PNG and the numbers behind it as CSV.
 
     Parameters
@@ -104,35 +104,50 @@ def figure(
     name
         Figure, for example roc (a wrong name lists them), or all.
     directory
-        Finished experiment whose provenance.json names the files; or name them yourself:
-    metrics
-        metrics.json of all trainings.
-    training
-        training.json of the same trainings.
-    predictions
-        predictions.parquet of the same trainings.
-    histories
-        history.csv of the same trainings.
-    costs
-        cost.json of the models.
-    manifests
-        manifest.json of the data sets.
-    examples
-        examples.json of the same trainings, for the figures of single jets.
+        Finished experiment whose provenance.json names the files; or name them yourself.
     output
         Directory of the figures; one figure leaves the others in it as they are, all replace them.
     """
     from jetloom.report import build
-    from jetloom.report.stored import Inputs
 
-    if directory:
-        given = _stored(directory)
-    else:
-        given = Inputs(metrics, training, predictions, histories, costs, manifests, examples)
+    given, _ = _inputs(directory, files or Files())
     if name == "all":
         build.figures(given, output)
     else:
         build.figure(name, given, output)
+
+
+def _inputs(directory: Path | None, files: Files) -> tuple["Inputs", list[Path]]:
+    """Files of a report, and the directories of the benchmark files that belong to them."""
+    from jetloom.report.stored import Inputs
+
+    if directory:
+        return _stored(directory), []
+    if files.metrics or not files.config:
+        return Inputs(**vars(files)), []
+    from jetloom.config import read_experiment
+    from jetloom.workflow.plan import Plan
+
+    experiment = read_experiment(files.config)
+    plan = Plan(experiment)
+    of_runs = {
+        role: [Path(path) for path in plan.files(name)]
+        for role, name in (
+            ("metrics", "metrics.json"),
+            ("training", "training.json"),
+            ("predictions", "predictions.parquet"),
+            ("histories", "history.csv"),
+            ("examples", "examples.json"),
+        )
+    }
+    given = Inputs(
+        **of_runs,
+        costs=[Path(path) for path in plan.costs],
+        manifests=files.manifests or [Path(data.manifest) for data in plan.data.values()],
+        config=files.config,
+        title=experiment.report.title,
+    )
+    return given, [Path(place) for place in plan.benchmarks]
 
 
 def _stored(directory: Path) -> "Inputs":

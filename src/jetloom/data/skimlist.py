@@ -40,6 +40,6 @@ def read(path: Path) -> list[Path]:
     for skim, content in listed:
         if read_facts(skim)["content_sha256"] != content:
             raise JetloomError(
-                f"{skim}: holds other jets than when {path} was written; make the list again with `jetloom tensors list`"
+                f"{skim}: holds other jets than when {path} was written; make it again with `jetloom tensors list`"
             )
     return [skim for skim, _ in listed]

@@ -59,8 +59,8 @@ def evaluate(
     An output that was made from the same stays as it is.
 
     Raises:
-        JetloomError: the checkpoint was trained on other classes or features, is not the one of ``training``, the split does not exist or has an empty
-            class, the model's scores are not finite.
+        JetloomError: the checkpoint was trained on other classes or features, or is not the one of ``training``; the
+            split does not exist or has an empty class; the model's scores are not finite.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -81,7 +81,7 @@ def evaluate(
         }
     )
     if _is_made(identity, output):
-        print(f"{output}: evaluated from the same model, data, settings and code already; it stays as it is", flush=True)
+        print(f"{output}: made from the same model, data, settings and code already; it stays as it is", flush=True)
         return
 
     with gpu_use() as used:
@@ -180,12 +180,14 @@ def _is_made(identity: Identity, output: Path) -> bool:
     if not all((output / name).is_file() for name in FILES):
         return False
     try:
-        records = [json.loads((output / name).read_text()).get("identity") for name in ("metrics.json", "examples.json")]
+        records = [
+            json.loads((output / name).read_text()).get("identity") for name in ("metrics.json", "examples.json")
+        ]
         described = pq.read_schema(output / "predictions.parquet").metadata or {}
-        records.append(json.loads(described[b"jetloom"]).get("identity"))
+        contents.append(json.loads(described[b"jetloom"]))
     except (ValueError, KeyError, OSError, pa.ArrowException):
         return False
-    return not any(identity.other_parts(record) for record in records)
+    return not any(identity.other_parts(content.get("identity")) for content in contents)
 
 
 def _check_origin(

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import yaml
 
+from jetloom.config import read_experiment
 from jetloom.errors import JetloomError
 from jetloom.files import appearing
 from jetloom.report import tables
+from jetloom.report.belonging import check
 from jetloom.report.collect import Collection, collect, titled
-from jetloom.report.efficiency import read_jobs, summarise
+from jetloom.report.efficiency import stored_jobs, summarise
 from jetloom.report.efficiency import table as table_of_efficiency
 from jetloom.report.figures import FIGURES
 from jetloom.report.page import render
@@ -28,7 +30,7 @@ def report(given: Inputs, output: Path) -> None:
         JetloomError: results that do not belong together, or files that are not results.
     """
     collection = _collect(given)
-    efficiency = _efficiency(collection, given.benchmarks, given.measured) if given.benchmarks else None
+    efficiency = _efficiency(collection, given.resources) if given.resources else None
     with appearing(output / "figures") as directory:
         directory.mkdir()
         _draw(collection, directory, list(FIGURES))
@@ -73,17 +75,18 @@ def figure(name: str, given: Inputs, output: Path) -> None:
 
 
 def _collect(given: Inputs) -> Collection:
-    """The results, under the titles of the configuration."""
+    """The results, which belong together and to the configuration, under its titles."""
     collection = collect(given)
+    check(collection, read_experiment(given.config) if given.config else None)
     return titled(collection, yaml.safe_load(given.config.read_text())) if given.config else collection
 
 
-def _efficiency(collection: Collection, benchmarks: Path, measured: Sequence[str]) -> Table | None:
+def _efficiency(collection: Collection, resources: Path) -> Table | None:
     used = {
         "train_model": [use for _, result in collection.results if (use := result.training.get("gpu_use"))],
         "evaluate": [use for _, result in collection.results if (use := result.metrics.get("gpu_use"))],
     }
-    rows = summarise(read_jobs(benchmarks, measured), used)
+    rows = summarise(stored_jobs(resources), used)
     return table_of_efficiency(rows) if rows else None
 
 

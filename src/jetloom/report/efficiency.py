@@ -2,12 +2,15 @@
 
 import ast
 import csv
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jetloom.errors import JetloomError
+from jetloom.files import appearing
 from jetloom.report.numbers import duration, significant
 from jetloom.report.tables.cells import Cell, Table
 
@@ -50,23 +53,37 @@ class Job:
     asked: Mapping[str, Any]
 
 
-def read_jobs(directory: Path, names: Iterable[str]) -> list[Job]:
-    """Jobs of some experiments and data sets.
+def read_jobs(directories: Iterable[Path]) -> list[Job]:
+    """Jobs of some experiments and data sets, but for those of the report and of what follows it.
 
     Args:
-        directory: of benchmark files, ``<rule>/<experiment or data set>/....tsv``.
-        names: experiments and data sets that count.
+        directories: of benchmark files, ``<rule>/....tsv``; one that is not there has none.
     """
     return [
-        job for path in benchmark_files(directory, names) for job in _read(path, path.relative_to(directory).parts[0])
+        job
+        for directory in directories
+        for path in sorted(directory.glob("*/**/*.tsv"))
+        if (rule := path.relative_to(directory).parts[0]) not in LATER
+        for job in _read(path, rule)
     ]
 
 
-def benchmark_files(directory: Path, names: Iterable[str]) -> list[Path]:
-    """Benchmark files of some experiments and data sets, but for those of the report and of what follows it."""
-    wanted = set(names)
-    found = [(path, path.relative_to(directory).parts[:2]) for path in sorted(directory.glob("*/**/*.tsv"))]
-    return [path for path, (rule, name) in found if name.removesuffix(".tsv") in wanted and rule not in LATER]
+def write_jobs(jobs: Iterable[Job], path: Path) -> None:
+    """Keep what jobs asked for and used, so that a result has it whatever runs later under the same names."""
+    with appearing(path) as partial:
+        partial.write_text(json.dumps([asdict(job) for job in jobs], indent=1, default=str) + "\n")
+
+
+def stored_jobs(path: Path) -> list[Job]:
+    """What :func:`write_jobs` kept.
+
+    Raises:
+        JetloomError: not such a file.
+    """
+    try:
+        return [Job(**row) for row in json.loads(path.read_text())]
+    except (ValueError, TypeError) as error:
+        raise JetloomError(f"{path}: not the resources of jobs ({error}); make the report again") from None
 
 
 def _read(path: Path, rule: str) -> list[Job]:

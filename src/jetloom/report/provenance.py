@@ -15,8 +15,8 @@ from prov.model import ProvActivity, ProvDocument, ProvEntity
 
 from jetloom import __version__
 from jetloom.files import appearing
-from jetloom.report.efficiency import benchmark_files
-from jetloom.report.stored import Inputs, checksum, identity
+from jetloom.identity import checksum
+from jetloom.report.stored import Inputs, identity
 
 DRAWING = ("matplotlib", "mplhep", "mplhep_data", "numpy", "pillow", "jinja2", "jetloom")
 """Packages on which the bytes of the page depend."""
@@ -45,8 +45,8 @@ def write(path: Path, given: Inputs, report: Path) -> None:
             record.file(item, role)
     if given.config:
         record.file(given.config, "config")
-    for item in benchmark_files(given.benchmarks, given.measured) if given.benchmarks else ():
-        record.file(item, "benchmark")
+    if given.resources:
+        record.file(given.resources, "resources")
     record.data(given.manifests)
     record.trainings(given)
     record.costs(given)
@@ -182,8 +182,7 @@ class Record:
     def report(self, given: Inputs, used: Iterable[ProvEntity], made: Iterable[ProvEntity]) -> None:
         """The report itself, with what is needed to make it again."""
         facts = {
-            "title": given.title, "measured": list(given.measured), "versions": versions(), "jetloom": __version__,
-            "benchmarks": identity(given.benchmarks, self.root) if given.benchmarks else None,
+            "title": given.title, "versions": versions(), "jetloom": __version__,
         }  # fmt: skip
         step = self.activity("report", facts, {})
         for item in used:

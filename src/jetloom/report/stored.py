@@ -1,6 +1,5 @@
 """What a report was made from, as its ``provenance.json`` lists it: to build it again, to check it, to hand it on."""
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -29,8 +28,7 @@ class Inputs:
         examples: ``examples.json`` of the evaluations, as far as there are any.
         config: ``config.yaml``, whose titles count and which the page ends with.
         title: headline.
-        benchmarks: directory of Snakemake's benchmark files, for a table of the resources that jobs asked for and used.
-        measured: experiments and data sets whose benchmark files count.
+        resources: what jobs asked for and used, for the table of them (``jetloom.report.efficiency``).
     """
 
     metrics: Sequence[Path]
@@ -42,8 +40,7 @@ class Inputs:
     examples: Sequence[Path] = ()
     config: Path | None = None
     title: str = "Jet taggers compared"
-    benchmarks: Path | None = None
-    measured: Sequence[str] = ()
+    resources: Path | None = None
 
     @property
     def results(self) -> dict[str, Sequence[Path]]:
@@ -63,12 +60,6 @@ class File(NamedTuple):
 def identity(path: Path, root: Path) -> str:
     """Name of a file in the record of ``root``: its relative path, percent-encoded as in an address."""
     return quote(Path(os.path.relpath(path.absolute(), root.absolute())).as_posix())
-
-
-def checksum(path: Path) -> str:
-    """sha256 of a file, 64 hex digits."""
-    with path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def read(directory: Path) -> dict[str, Any]:
@@ -105,21 +96,19 @@ def inputs(directory: Path) -> Inputs:
     Raises:
         JetloomError: no record, or a file of it is missing.
     """
-    by_role: dict[str, list[Path]] = {role: [] for role in (*ROLES, "config")}
+    by_role: dict[str, list[Path]] = {role: [] for role in (*ROLES, "config", "resources")}
     for file in files(directory):
         if file.role in by_role:
             if not file.path.is_file():
                 raise JetloomError(f"{file.path}: missing, and the report of {directory} is made from it")
             by_role[file.role].append(file.path)
     facts = read(directory)["activity"]["activity:report"]
-    config = by_role.pop("config")
-    benchmarks = facts.get("jetloom:benchmarks")
+    config, resources = by_role.pop("config"), by_role.pop("resources")
     return Inputs(
         **by_role,
         config=config[0] if config else None,
         title=facts["jetloom:title"],
-        benchmarks=Path(os.path.normpath(directory / unquote(benchmarks))) if benchmarks else None,
-        measured=json.loads(facts["jetloom:measured"]),
+        resources=resources[0] if resources else None,
     )
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from jetloom.report.stored import NAME, checksum, files
+from jetloom.identity import checksum
+from jetloom.report.stored import NAME, files
 
 
 class Finding(NamedTuple):

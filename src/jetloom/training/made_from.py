@@ -51,9 +51,7 @@ def setting_parts(model: str, options: Mapping[str, Any], training: Training, se
     }
 
 
-def training_identity(
-    data: str, model: str, options: Mapping[str, Any], training: Training, seed: int
-) -> Identity:
+def training_identity(data: str, model: str, options: Mapping[str, Any], training: Training, seed: int) -> Identity:
     """What a training is made from: data, architecture, options, recipe, seed, starting weights and code.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: one line or a bar of progress, figures for MLflow. Nothing here changes what is learnt."""
+"""What a training tells while it runs: a line or a bar of progress, figures for MLflow. It changes nothing learnt."""
 
 import sys
 import time

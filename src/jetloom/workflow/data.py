@@ -51,9 +51,9 @@ class DataPlan:
         self.family = presets.family(self.preset)
         self.home = f"{root}/{self.family}"
         self.changed: Mapping[str, Any] = changes.model_extra or {}
-        given = changes.raw
         # The directory of the downloads under its own name is no directory of the user's.
-        self.given_raw = None if given is None or os.path.normpath(given) == os.path.normpath(f"{self.home}/raw") else given
+        own = changes.raw is not None and os.path.normpath(changes.raw) == os.path.normpath(f"{self.home}/raw")
+        self.given_raw = None if own else changes.raw
 
     @cached_property
     def raw(self) -> dict[str, RawFile]:
@@ -68,9 +68,7 @@ class DataPlan:
         if self.dataset.simulation:
             return {name: self._simulated(split, name) for split, name in names}
         keys = {name: _published(file) for file in self.dataset.files for name in file.raw_files()}
-        return {
-            name: RawFile(f"{self.downloads}/{name}", short(name, keys.get(name))) for _, name in names
-        }
+        return {name: RawFile(f"{self.downloads}/{name}", short(name, keys.get(name))) for _, name in names}
 
     def _given(self, names: list[str]) -> dict[str, RawFile]:
         files = {name: Path(f"{self.given_raw}/{name}") for name in names}
@@ -97,7 +95,7 @@ class DataPlan:
 
     @property
     def downloads(self) -> str:
-        """Directory of the public raw files: ``raw``, unless this experiment takes other files for the published ones."""
+        """Directory of public raw files: ``raw``, unless this experiment takes other files for the published ones."""
         published = {file.name: _published(file) for file in _published_files(self.family)}
         other = [_published(file) for file in self.dataset.files if published.get(file.name) != _published(file)]
         return f"{self.home}/raw-{short(other)}" if other else f"{self.home}/raw"
@@ -134,7 +132,9 @@ class DataPlan:
         settings = self.dataset.model_dump(mode="json", include=fields)
         settings["shards"] = {split: self.dataset.shards.get(split, 1) for split in self.dataset.splits}
         settings["buckets"] = self.dataset.buckets or [self.dataset.max_particles]
-        skims = {split: [os.path.relpath(path, self.root) for path in self.skims(split)] for split in self.dataset.splits}
+        skims = {
+            split: [os.path.relpath(path, self.root) for path in self.skims(split)] for split in self.dataset.splits
+        }
         code = fingerprint("jetloom.data.tensors")
         return {
             "holds": "tensors", "dataset": self.preset, "settings": settings, "code": code, "skims": short(skims),

@@ -45,8 +45,8 @@ def on_machines(plan: Plan, name: str) -> Callable[[Any, int], Any]:
 def place(devices: int, nodes: int, threads: int | None, environment: Mapping[str, str] = os.environ) -> None:
     """Get this process its GPUs, or start it again on all machines of its job; before torch is imported.
 
-    A job of a workflow on this machine takes its share of the GPUs. The script of a SLURM job with several nodes becomes
-    ``srun``, which starts one process for each GPU.
+    A job of a workflow on this machine takes its share of the GPUs. The script of a SLURM job with several nodes
+    becomes ``srun``, which starts one process for each GPU.
 
     Args:
         devices: GPUs per machine.
