@@ -1,5 +1,6 @@
 """A small prepared data set, written straight as tensors."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,8 @@ def write_tensors(directory: Path, jets: int = 60) -> Path:
 def manifest(tmp_path_factory) -> Path:
     """Manifest of the small data set."""
     return write_tensors(tmp_path_factory.mktemp("tensors"))
+
+
+def together(batches: Iterable[tuple[np.ndarray, ...]]) -> list[np.ndarray]:
+    """Scores, labels and observers of all batches of ``score``."""
+    return [np.concatenate(part) for part in zip(*batches, strict=True)]

@@ -14,11 +14,11 @@ from jetloom.config import Evaluation
 from jetloom.data.manifest import Manifest
 from jetloom.errors import JetloomError
 from jetloom.evaluation import evaluate as module
-from jetloom.evaluation.evaluate import evaluate, score
+from jetloom.evaluation.evaluate import evaluate, score, write_predictions
 from jetloom.models.registry import build
 from jetloom.training.checkpoint import load_model, save_model
 
-from .conftest import CLASSES, OBSERVERS
+from .conftest import CLASSES, OBSERVERS, together
 
 RUN = {"experiment": "e", "dataset": "toy", "model": "transformer", "seed": 3, "title": "Transformer"}
 SETTINGS = Evaluation(batch_size=13, bootstrap=20)
@@ -66,7 +66,7 @@ def test_the_files_say_what_the_model_does(checkpoint, manifest, tmp_path):
 
 def test_scores_do_not_depend_on_the_batch_size(checkpoint, manifest):
     model, _ = load_model(checkpoint)
-    few, many = (score(model, manifest, "test", size) for size in (7, 60))
+    few, many = (together(score(model, manifest, "test", size)) for size in (7, 60))
     np.testing.assert_allclose(few[0], many[0], atol=1e-5)
     np.testing.assert_array_equal(few[1], many[1])
     np.testing.assert_array_equal(few[2], many[2])
@@ -94,6 +94,32 @@ def test_a_diverged_model_is_one_line(checkpoint, manifest, tmp_path, monkeypatc
     monkeypatch.setattr(module, "load_model", broken)
     with pytest.raises(JetloomError, match="not finite"):
         evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_predictions_are_written_in_row_groups_as_they_come(checkpoint, manifest, tmp_path, monkeypatch):
+    evaluate(checkpoint, manifest, tmp_path / "whole", settings=SETTINGS)
+    monkeypatch.setattr(module, "ROW_GROUP", 25)
+    model, _ = load_model(checkpoint)
+    written = []
+
+    def batches():
+        for batch in score(model, manifest, "test", SETTINGS.batch_size):
+            written.append((tmp_path / "parts.parquet").stat().st_size)
+            yield batch
+
+    described = Manifest.read(manifest)
+    scores, label = write_predictions(tmp_path / "parts.parquet", batches(), described, RUN, "test")
+    parts, whole = (pq.ParquetFile(tmp_path / name) for name in ("parts.parquet", "whole/predictions.parquet"))
+    sizes = [parts.metadata.row_group(index).num_rows for index in range(parts.num_row_groups)]
+    assert sum(sizes) == 60
+    assert len(sizes) > 2
+    assert max(sizes) <= 25
+    assert whole.num_row_groups == 1
+    assert parts.read().equals(whole.read(), check_metadata=True)
+    assert written[-1] > written[0], "the first jets are in the file before the last ones are scored"
+    np.testing.assert_array_equal(scores[:, 1], parts.read()["score_Hbb"])
+    np.testing.assert_array_equal(label, parts.read()["label"])
 
 
 def test_evaluation_imports_neither_lightning_nor_mlflow():

@@ -1,7 +1,6 @@
 """Metrics against scikit-learn, hand counts and closed forms."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -38,8 +37,6 @@ def test_accuracy_loss_and_confusion_are_those_of_scikit_learn():
     assert value(metrics.cross_entropy(scores, label), jets) == pytest.approx(log_loss(label, scores))
     expected = confusion_matrix(label, scores.argmax(1))
     np.testing.assert_array_equal(metrics.confusion_counts(scores, label), expected)
-    shares = value(metrics.confusion(scores, label), jets)
-    np.testing.assert_allclose(shares, expected / expected.sum(axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("decimals", [None, 1])
@@ -68,7 +65,6 @@ def test_weights_mean_repeated_jets():
         metrics.accuracy,
         metrics.macro_auc,
         metrics.cross_entropy,
-        metrics.confusion,
         lambda s, y: metrics.background_efficiency(s, y, 1, 0, np.array([0.3, 0.5, 0.77, 1.0])),
         lambda s, y: metrics.background_efficiency(s, y, 1, None, np.array([0.3, 0.5, 0.77, 1.0])),
     ):
@@ -150,17 +146,22 @@ def test_same_value_for_all_monotone_transformations():
     assert len(grid) <= 200
 
 
-def test_bootstrap_of_ten_classes_takes_less_than_three_seconds():
+def test_samples_of_ten_classes_sort_nothing(monkeypatch):
+    """Everything is sorted once, whatever the number of samples: a weight of each jet only adds up."""
     scores, label = sample(jets=3000, classes=10)
-    statistics = {"auc": metrics.macro_auc(scores, label), "accuracy": metrics.accuracy(scores, label)}
+    sorts = []
+    argsort = np.argsort
+    monkeypatch.setattr(np, "argsort", lambda *args, **options: sorts.append(1) or argsort(*args, **options))
     grid = metrics.efficiency_grid()
+    statistics = {"auc": metrics.macro_auc(scores, label), "accuracy": metrics.accuracy(scores, label)}
     for signal in range(1, 10):
         statistics[str(signal)] = metrics.background_efficiency(scores, label, signal, 0, grid)
-    begin = time.process_time()
-    results = bootstrap(statistics, label, 200)
-    assert time.process_time() - begin < 3
-    assert results["auc"][1].shape == (200,)
-    assert results["9"][1].shape == (200, len(grid))
+    assert len(sorts) == 10 + 2 * 9
+    results = bootstrap(statistics, label, 20)
+    # One more for the jets by class, which is how they are drawn.
+    assert len(sorts) == 10 + 2 * 9 + 1
+    assert results["auc"][1].shape == (20,)
+    assert results["9"][1].shape == (20, len(grid))
 
 
 def test_resamples_keep_the_classes_and_do_not_depend_on_chunks(monkeypatch):

@@ -16,6 +16,7 @@ from jetloom.training.checkpoint import load_model
 from jetloom.training.train import train
 
 from ..data.mirrors import _root_file
+from .conftest import together
 
 CHANGES = {
     "classes": ["QCD", "Hbb"],
@@ -67,7 +68,7 @@ def test_a_raw_file_gets_the_scores_of_the_evaluation(trained):
     np.testing.assert_allclose(table["jet_pt"], skimmed["jet_pt"], rtol=1e-6, err_msg="in the order of the file")
 
     model, _ = load_model(trained / "out/best.ckpt")
-    scores, label, observers = score(model, trained / "manifest.json", "test", 16)
+    scores, label, observers = together(score(model, trained / "manifest.json", "test", 16))
     expected = dict(zip(observers[label == 1][:, 0].tolist(), scores[label == 1][:, 1].tolist(), strict=True))
     got = dict(zip(table["jet_pt"].to_pylist(), table["score_Hbb"].to_pylist(), strict=True))
     assert expected.keys() == got.keys()

@@ -1,6 +1,7 @@
 """Score a split with a trained model: ``metrics.json``, ``predictions.parquet`` and ``examples.json``."""
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ from jetloom.training.checkpoint import load_model
 
 SCHEMA_VERSION = 1
 FILES = ("metrics.json", "predictions.parquet", "examples.json")
+ROW_GROUP = 2**18
+"""Jets in a row group of predictions.parquet."""
+Scored = tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.float32]]
+"""Scores (B, C), labels (B,) and observers (B, O) of some jets."""
 
 
 def evaluate(
@@ -84,20 +89,23 @@ def evaluate(
         print(f"{output}: made from the same model, data, settings and code already; it stays as it is", flush=True)
         return
 
-    with gpu_use() as used:
-        scores, label, observers = score(model, manifest, split, settings.batch_size)
-    content = figures_of_merit(
-        scores,
-        label,
-        classes=described.classes,
-        background=background,
-        working_points=working_points,
-        resamplings=settings.bootstrap,
-        confidence=settings.confidence,
-        efficiencies=settings.efficiencies,
-        mean_rejection=settings.mean_rejection,
-        seed=described.seed,
-    )
+    # The predictions appear only when figures could be computed from them.
+    with appearing(output / "predictions.parquet") as partial:
+        with gpu_use() as used:
+            batches = score(model, manifest, split, settings.batch_size)
+            scores, label = write_predictions(partial, batches, described, run, split, identity)
+        content = figures_of_merit(
+            scores,
+            label,
+            classes=described.classes,
+            background=background,
+            working_points=working_points,
+            resamplings=settings.bootstrap,
+            confidence=settings.confidence,
+            efficiencies=settings.efficiencies,
+            mean_rejection=settings.mean_rejection,
+            seed=described.seed,
+        )
     tracked = facts.get("mlflow") or {}
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -113,43 +121,38 @@ def evaluate(
         "gpu_use": used.summary(),
         "versions": versions(),
     }
-    output.mkdir(parents=True, exist_ok=True)
-    write_predictions(output / "predictions.parquet", scores, label, observers, described, run, split, identity)
     shown = {key: content[key] for key in ("schema_version", "run", "split", "data_digest", "identity")}
     write_json(output / "examples.json", shown | examples(model, manifest, split), indent=None)
     write_json(output / "metrics.json", content)
 
 
 @torch.inference_mode()
-def score(
-    model: torch.nn.Module, manifest: Path, split: str, batch_size: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
-    """Softmax scores (N, C), labels (N,) and observers (N, O) of a split, in the loader's fixed order."""
+def score(model: torch.nn.Module, manifest: Path, split: str, batch_size: int) -> Iterator[Scored]:
+    """Softmax scores, labels and observers of a split, batch by batch in the loader's fixed order."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
-    scores, labels, observed = [], [], []
     for batch, observers in Loader(manifest, split, batch_size=batch_size, shuffle=False, observers=True):
         on_device = type(batch)(*(part.to(device) if part is not None else None for part in batch))
-        scores.append(model(on_device).float().softmax(dim=1).cpu().numpy())
-        labels.append(batch.label.numpy())
-        observed.append(observers.numpy())
-    return np.concatenate(scores), np.concatenate(labels), np.concatenate(observed)
+        scores = model(on_device).float().softmax(dim=1).cpu().numpy()
+        yield scores, batch.label.numpy().astype(np.int16), observers.numpy()
 
 
 def write_predictions(
-    path: Path,
-    scores: NDArray[np.float32],
-    label: NDArray[np.int64],
-    observers: NDArray[np.float32],
-    manifest: Manifest,
-    run: dict[str, Any],
-    split: str,
-    identity: Identity,
-) -> None:
-    """Columns ``score_<class>``, ``label`` and the observers; who made them is in the schema's metadata."""
-    columns = {f"score_{name}": scores[:, index] for index, name in enumerate(manifest.classes)}
-    columns["label"] = label.astype(np.int16)
-    columns |= {name: observers[:, index] for index, name in enumerate(manifest.observers)}
+    path: Path, batches: Iterable[Scored], manifest: Manifest, run: dict[str, Any], split: str, identity: Identity
+) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+    """Write jets as they come: ``score_<class>``, ``label`` and the observers; the schema's metadata say who made them.
+
+    Args:
+        path: file to write.
+        batches: all jets of the split.
+        manifest: of the tensors.
+        run: who made the scores.
+        split: what was scored.
+        identity: what the evaluation is made from.
+
+    Returns:
+        scores (N, C) and labels (N,); the observers are in the file only.
+    """
     facts = {
         "run": run,
         "split": split,
@@ -157,9 +160,35 @@ def write_predictions(
         "data_digest": manifest.digest,
         "identity": identity.record(),
     }
-    table = pa.table(columns).replace_schema_metadata({"jetloom": json.dumps(facts)})
-    with appearing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+    schema = pa.schema(
+        [
+            *((f"score_{name}", pa.float32()) for name in manifest.classes),
+            ("label", pa.int16()),
+            *((name, pa.float32()) for name in manifest.observers),
+        ],
+        metadata={"jetloom": json.dumps(facts)},
+    )
+    jets = manifest.splits[split].jets
+    scores, label = np.empty((jets, len(manifest.classes)), np.float32), np.empty(jets, np.int16)
+    begin = end = 0
+    waiting: list[NDArray[np.float32]] = []
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+
+        def write_group() -> None:
+            observers = np.concatenate(waiting)
+            columns = [*scores[begin:end].T, label[begin:end], *observers.T]
+            writer.write_table(pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema))
+
+        for some_scores, some_label, observers in batches:
+            if len(waiting) and end - begin + len(some_label) > ROW_GROUP:
+                write_group()
+                begin, waiting = end, []
+            part = slice(end, end + len(some_label))
+            scores[part], label[part] = some_scores, some_label
+            waiting.append(observers)
+            end = part.stop
+        write_group()
+    return scores[:end], label[:end]
 
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:
@@ -180,9 +209,7 @@ def _is_made(identity: Identity, output: Path) -> bool:
     if not all((output / name).is_file() for name in FILES):
         return False
     try:
-        records = [
-            json.loads((output / name).read_text()).get("identity") for name in ("metrics.json", "examples.json")
-        ]
+        contents = [json.loads((output / name).read_text()) for name in ("metrics.json", "examples.json")]
         described = pq.read_schema(output / "predictions.parquet").metadata or {}
         contents.append(json.loads(described[b"jetloom"]))
     except (ValueError, KeyError, OSError, pa.ArrowException):

@@ -8,7 +8,11 @@ from numpy.typing import NDArray
 
 from jetloom.evaluation import metrics
 from jetloom.evaluation.bootstrap import FEW, binomial_interval, bootstrap, interval
+from jetloom.evaluation.grouped import Grouped
 from jetloom.evaluation.metrics import Array
+
+LARGE = 500_000
+"""Jets from which on bootstrap samples are drawn in groups: a weight for each jet takes minutes and gigabytes."""
 
 
 def figures_of_merit(
@@ -40,8 +44,10 @@ def figures_of_merit(
 
     Returns:
         ``jets``, ``per_class``, ``values`` (accuracy, auc, loss, rejection; rejection_at: by class and efficiency;
-        rejection_mean, where it was asked for), ``confusion`` (counts, rows = true),
-        ``confusion_interval`` (shares of a row) and ``roc``; a figure that the jets cannot measure is None.
+        rejection_mean, where it was asked for), ``confusion`` (counts, rows = true) and ``roc``; a figure that the
+        jets cannot measure is None.
+
+    Above ``LARGE`` jets the samples are those of :mod:`jetloom.evaluation.grouped`.
 
     Raises:
         JetloomError: a class without jets, scores that are not finite.
@@ -50,21 +56,9 @@ def figures_of_merit(
     against = classes.index(background) if background else None
     signals = [name for name in working_points if name != background]
     grid = metrics.efficiency_grid()
-    statistics = {
-        "accuracy": metrics.accuracy(scores, label),
-        "auc": metrics.macro_auc(scores, label),
-        "loss": metrics.cross_entropy(scores, label),
-        "confusion": metrics.confusion(scores, label),
-    }
-    for name in signals:
-        statistics[f"roc {name}"] = metrics.background_efficiency(
-            scores, label, classes.index(name), against, np.concatenate([grid, [working_points[name]], efficiencies])
-        )
-    if mean_rejection is not None:
-        statistics["mean rejection"] = metrics.mean_rejection(
-            scores, label, [classes.index(name) for name in signals], mean_rejection
-        )
-    results = bootstrap(statistics, label, resamplings, seed)
+    points = {classes.index(name): np.array([*grid, working_points[name], *efficiencies]) for name in signals}
+    compute = _resampled_by_jet if len(label) <= LARGE else _resampled_in_groups
+    results = compute(scores, label, against, points, mean_rejection, resamplings, seed)
 
     counts = np.bincount(label, minlength=len(classes))
     values: dict[str, Any] = {}
@@ -75,7 +69,7 @@ def figures_of_merit(
     values["rejection"], values["rejection_at"] = {}, {}
     curves = {}
     for name in signals:
-        value, samples = results[f"roc {name}"]
+        value, samples = results[f"roc {classes.index(name)}"]
         jets = int(counts[against] if against is not None else len(label) - counts[classes.index(name)])
         rejections = [
             {"efficiency": efficiency} | rejection(float(value[place]), samples[:, place], jets, confidence)
@@ -100,7 +94,6 @@ def figures_of_merit(
             "low": float(low) if np.isfinite(low) else None,
             "high": float(high) if measured and np.isfinite(high) else None,
         }
-    low, high = interval(results["confusion"][1], confidence)
     return {
         "jets": len(label),
         "per_class": dict(zip(classes, counts.tolist(), strict=True)),
@@ -108,9 +101,49 @@ def figures_of_merit(
         "resamplings": resamplings,
         "values": values,
         "confusion": metrics.confusion_counts(scores, label).tolist(),
-        "confusion_interval": {"low": [_short(row) for row in low], "high": [_short(row) for row in high]},
         "roc": curves,
     }
+
+
+def _resampled_by_jet(
+    scores: NDArray[np.floating],
+    label: NDArray[np.integer],
+    against: int | None,
+    points: dict[int, Array],
+    mean_rejection: float | None,
+    resamplings: int,
+    seed: int,
+) -> dict[str, tuple[Array, Array]]:
+    """Value and samples of each figure; all figures see the same samples."""
+    statistics = {
+        "accuracy": metrics.accuracy(scores, label),
+        "auc": metrics.macro_auc(scores, label),
+        "loss": metrics.cross_entropy(scores, label),
+    }
+    for signal, efficiencies in points.items():
+        statistics[f"roc {signal}"] = metrics.background_efficiency(scores, label, signal, against, efficiencies)
+    if mean_rejection is not None:
+        statistics["mean rejection"] = metrics.mean_rejection(scores, label, list(points), mean_rejection)
+    return bootstrap(statistics, label, resamplings, seed)
+
+
+def _resampled_in_groups(
+    scores: NDArray[np.floating],
+    label: NDArray[np.integer],
+    against: int | None,
+    points: dict[int, Array],
+    mean_rejection: float | None,
+    resamplings: int,
+    seed: int,
+) -> dict[str, tuple[Array, Array]]:
+    """The same, each figure with samples of its own."""
+    grouped = Grouped(scores, label, resamplings, seed)
+    results = {"accuracy": grouped.accuracy(), "auc": grouped.macro_auc(), "loss": grouped.cross_entropy()}
+    for signal, efficiencies in points.items():
+        results[f"roc {signal}"] = grouped.background_efficiency(signal, against, efficiencies)
+    if mean_rejection is not None:
+        results["mean rejection"] = grouped.mean_rejection(list(points), mean_rejection)
+    return results
 
 
 def rejection(efficiency: float, samples: Array, jets: int, confidence: float) -> dict[str, Any]:

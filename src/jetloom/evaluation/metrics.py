@@ -2,7 +2,8 @@
 
 Every figure is a *statistic*: prepared once from scores and labels, then called with weights ``(R, N)`` of R samples of
 the same N jets. With weights of one it is the measured value, with bootstrap weights it is R resampled values, so value
-and interval come from the same code. Definitions are those of the JetClass paper (arXiv:2202.03772, section 4):
+and interval come from the same code. For large test sets a weight for each jet is too much: their samples are those of
+:mod:`jetloom.evaluation.grouped`. Definitions are those of the JetClass paper (arXiv:2202.03772, section 4):
 
 - accuracy: argmax over the classes;
 - AUC: one-vs-one, macro average, ``sklearn.metrics.roc_auc_score(multi_class="ovo", average="macro")``;
@@ -15,6 +16,7 @@ exact k (50 % of an even number) it is the tightest cut that keeps k signal jets
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,16 +52,52 @@ def check(scores: NDArray[np.floating], label: NDArray[np.integer], classes: lis
         raise JetloomError(f"the split holds no jets of {empty}: figures over all classes are not defined")
 
 
+def correct(scores: NDArray[np.floating], label: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Whether the highest score of a jet is that of its class; (N,)."""
+    return scores.argmax(axis=1) == label
+
+
+def surprise(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Array:
+    """-ln(score of the true class) of each jet, in nats; (N,)."""
+    return -np.log(np.maximum(scores[np.arange(len(label)), label], np.finfo(np.float32).tiny)).astype(float)
+
+
 def accuracy(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Statistic:
     """Share of jets whose highest score is that of their class; values (R,)."""
-    correct = (scores.argmax(axis=1) == label).astype(float)
-    return lambda weights: weights @ correct / weights.sum(axis=1)
+    return _mean(correct(scores, label).astype(float))
 
 
 def cross_entropy(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Statistic:
-    """Mean of -ln(score of the true class), in nats; values (R,)."""
-    surprise = -np.log(np.maximum(scores[np.arange(len(label)), label], np.finfo(np.float32).tiny))
-    return lambda weights: weights @ surprise.astype(float) / weights.sum(axis=1)
+    """Mean of :func:`surprise`; values (R,)."""
+    return _mean(surprise(scores, label))
+
+
+def _mean(values: Array) -> Statistic:
+    return lambda weights: weights @ values / weights.sum(axis=1)
+
+
+class Ranking(NamedTuple):
+    """Jets by the score of one class, from low to high."""
+
+    order: NDArray[np.intp]
+    """(N,) jets."""
+    own: NDArray[np.bool_]
+    """(N,) whether they are of the class."""
+    ties: NDArray[np.intp]
+    """(T + 1,) where each group of equal scores begins, and N."""
+
+    def around(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Jets below each jet of the class, and those up to the end of its ties, it included."""
+        group = np.searchsorted(self.ties, np.flatnonzero(self.own), side="right")
+        return self.ties[group - 1], self.ties[group]
+
+
+def ranking(scores: NDArray[np.floating], label: NDArray[np.integer], index: int) -> Ranking:
+    """All jets, ranked by the score of class ``index``."""
+    order = np.argsort(scores[:, index], kind="stable")
+    value = scores[order, index]
+    steps = np.flatnonzero(value[1:] != value[:-1]) + 1
+    return Ranking(order, label[order] == index, np.concatenate([[0], steps, [len(label)]]))
 
 
 def macro_auc(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Statistic:
@@ -70,43 +108,29 @@ def macro_auc(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Stati
     cumulative sum over the sorted jets: O(C N log N) once and O(C N) for each sample, not O(C^2 N).
     """
     n_classes = scores.shape[1]
-    member = np.eye(n_classes)[label]
     prepared = []
     for index in range(n_classes):
-        order = np.argsort(scores[:, index], kind="stable")
-        own = label[order] == index
-        _, first, size = np.unique(scores[order, index], return_index=True, return_counts=True)
-        # Cumulative weight of others below and up to the ties of each own jet.
-        below, upto = np.repeat(first, size)[own], np.repeat(first + size, size)[own]
-        prepared.append((order, own, below, upto))
+        ranked = ranking(scores, label, index)
+        prepared.append((ranked.order, ranked.own, *ranked.around()))
 
     def values(weights: Array) -> Array:
-        shares = weights / (weights @ member)[:, label]
+        totals = np.stack([weights[:, label == index].sum(axis=1) for index in range(n_classes)], axis=1)
+        shares = weights / totals[:, label]
         total = np.zeros(len(weights))
         for order, own, below, upto in prepared:
             ordered = shares[:, order]
-            others = np.zeros((len(weights), len(label) + 1))
-            np.cumsum(np.where(own, 0.0, ordered), axis=1, out=others[:, 1:])
+            others = cumulative(np.where(own, 0.0, ordered))
             total += (ordered[:, own] * (others[:, below] + others[:, upto])).sum(axis=1) / 2
         return total / (n_classes * (n_classes - 1))
 
     return values
 
 
-def confusion(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Statistic:
-    """Share of the jets of each true class (rows) that go to each class (columns); values (R, C, C)."""
-    n_classes = scores.shape[1]
-    cell = label.astype(np.int64) * n_classes + scores.argmax(axis=1)
-    order = np.argsort(cell, kind="stable")
-    present, starts = np.unique(cell[order], return_index=True)
-
-    def values(weights: Array) -> Array:
-        counts = np.zeros((len(weights), n_classes * n_classes))
-        counts[:, present] = np.add.reduceat(weights[:, order], starts, axis=1)
-        counts = counts.reshape(-1, n_classes, n_classes)
-        return counts / counts.sum(axis=2, keepdims=True)
-
-    return values
+def cumulative(values: NDArray) -> NDArray:
+    """Sums of the first 0, 1, ... N of (R, N) values; (R, N + 1)."""
+    sums = np.zeros((len(values), values.shape[1] + 1), dtype=values.dtype)
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    return sums
 
 
 def confusion_counts(scores: NDArray[np.floating], label: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -116,17 +140,58 @@ def confusion_counts(scores: NDArray[np.floating], label: NDArray[np.integer]) -
     return np.bincount(cell, minlength=n_classes * n_classes).reshape(n_classes, n_classes)
 
 
-def discriminant(scores: NDArray[np.floating], signal: int, background: int | None) -> Array:
-    """s_S / (s_S + s_B) of every jet, or s_S without a background class; (N,).
+def discriminant(
+    scores: NDArray[np.floating], signal: int, background: int | None, jets: slice | NDArray[np.intp] = slice(None)
+) -> Array:
+    """s_S / (s_S + s_B) of some jets, or s_S without a background class; (N,).
 
     Computed as 1 / (1 + s_B / s_S), which keeps what distinguishes scores close to one.
     """
-    own = scores[:, signal].astype(float)
+    own = scores[jets, signal].astype(float)
     if background is None:
         return own
-    other = scores[:, background].astype(float)
+    other = scores[jets, background].astype(float)
     # Both underflow only if a third class takes everything: no evidence either way.
     return np.where(own > 0, 1 / (1 + other / np.where(own > 0, own, 1)), np.where(other > 0, 0.0, 0.5))
+
+
+class Cuts(NamedTuple):
+    """Cuts on a discriminant from tight to loose, one after each group of signal jets of equal value."""
+
+    signal: NDArray[np.intp]
+    """(S,) signal jets, the highest value first."""
+    background: NDArray[np.intp]
+    """(B,) background jets, likewise."""
+    kept: NDArray[np.intp]
+    """(K,) how many of ``signal`` pass; the last cut keeps all."""
+    passing: NDArray[np.intp]
+    """(K,) how many of ``background`` pass: those that score as high as the last signal jet kept."""
+
+
+def cuts(value: Callable[[NDArray[np.intp]], Array], signal: NDArray[np.intp], background: NDArray[np.intp]) -> Cuts:
+    """All cuts that keep another part of the signal.
+
+    Args:
+        value: discriminant of jets.
+        signal: (S,) signal jets.
+        background: (B,) background jets.
+    """
+    own, other = -value(signal), -value(background)
+    best, worst = np.argsort(own, kind="stable"), np.argsort(other, kind="stable")
+    own = own[best]
+    # Jets of equal score pass or fail together.
+    kept = np.append(np.flatnonzero(own[1:] != own[:-1]), len(own) - 1) + 1
+    passing = np.searchsorted(other[worst], own[kept - 1], side="right")
+    return Cuts(signal[best], background[worst], kept, passing)
+
+
+def class_cuts(scores: NDArray[np.floating], label: NDArray[np.integer], signal: int, background: int | None) -> Cuts:
+    """Cuts on :func:`discriminant` that separate a signal class from the background class, or from all the others."""
+    return cuts(
+        lambda jets: discriminant(scores, signal, background, jets),
+        np.flatnonzero(label == signal),
+        np.flatnonzero(label != signal if background is None else label == background),
+    )
 
 
 def background_efficiency(
@@ -140,31 +205,33 @@ def background_efficiency(
 
     Interpolation as stated in the module's description.
     """
-    value = discriminant(scores, signal, background)
-    is_signal = np.flatnonzero(label == signal)
-    is_background = np.flatnonzero(label != signal if background is None else label == background)
-    is_signal = is_signal[np.argsort(-value[is_signal], kind="stable")]
-    is_background = is_background[np.argsort(-value[is_background], kind="stable")]
-    # Jets of equal score pass or fail together.
-    last_tie = np.searchsorted(-value[is_signal], -value[is_signal], side="right") - 1
-    passing = np.searchsorted(-value[is_background], -value[is_signal], side="right")
+    found = class_cuts(scores, label, signal, background)
 
     def values(weights: Array) -> Array:
-        kept = np.cumsum(weights[:, is_signal], axis=1)[:, last_tie]
-        kept /= kept[:, -1:]
-        leaked = np.zeros((len(weights), len(is_background) + 1))
-        np.cumsum(weights[:, is_background], axis=1, out=leaked[:, 1:])
-        leaked /= leaked[:, -1:]
-        result = np.empty((len(weights), len(efficiencies)))
-        for row, (signal_row, background_row) in enumerate(zip(kept, leaked, strict=True)):
-            # The first of equal steps is the tightest cut: later ones are jets that this sample does not hold.
-            first = np.flatnonzero(np.diff(signal_row, prepend=0.0) > 0)
-            steps = np.concatenate([[0.0], signal_row[first]])
-            height = np.concatenate([[0.0], background_row[passing[first]]])
-            result[row] = np.interp(efficiencies - 1e-12, steps, height)
-        return result
+        kept = cumulative(weights[:, found.signal])
+        leaked = cumulative(weights[:, found.background])
+        steps, heights = kept[:, found.kept] / kept[:, -1:], leaked[:, found.passing] / leaked[:, -1:]
+        return read_curve(steps, heights, efficiencies)
 
     return values
+
+
+def read_curve(steps: Array, heights: Array, efficiencies: NDArray[np.floating]) -> Array:
+    """Background efficiencies (R, len(efficiencies)) of R curves.
+
+    Args:
+        steps: (R, K) signal efficiencies of the cuts, tight to loose.
+        heights: (R, K) background efficiencies of the cuts.
+        efficiencies: signal efficiencies at which the curves are read.
+    """
+    result = np.empty((len(steps), len(efficiencies)))
+    for row, (step, height) in enumerate(zip(steps, heights, strict=True)):
+        # The first of equal steps is the tightest cut: later ones are jets that this sample does not hold.
+        first = np.flatnonzero(np.diff(step, prepend=0.0) > 0)
+        result[row] = np.interp(
+            efficiencies - 1e-12, np.concatenate([[0.0], step[first]]), np.concatenate([[0.0], height[first]])
+        )
+    return result
 
 
 def mean_rejection(
@@ -179,9 +246,7 @@ def mean_rejection(
     Raises:
         JetloomError: no signal class, or no jet of another one.
     """
-    is_background = ~np.isin(label, signals)
-    if not signals or not is_background.any():
-        raise JetloomError("mean_rejection: needs classes with a working point, and jets of classes without one")
+    is_background = against_all(label, signals)
     curves = []
     for signal in signals:
         kept = np.flatnonzero((label == signal) | is_background)
@@ -204,6 +269,18 @@ def mean_rejection(
         return total / len(curves)
 
     return values
+
+
+def against_all(label: NDArray[np.integer], signals: list[int]) -> NDArray[np.bool_]:
+    """The background (N,) of :func:`mean_rejection`: jets whose class is no signal.
+
+    Raises:
+        JetloomError: no signal class, or no jet of another one.
+    """
+    is_background = ~np.isin(label, signals)
+    if not signals or not is_background.any():
+        raise JetloomError("mean_rejection: needs classes with a working point, and jets of classes without one")
+    return is_background
 
 
 def efficiency_grid(points: int = 200) -> Array:
