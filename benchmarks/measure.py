@@ -151,8 +151,11 @@ def _weaver() -> str | None:
         return None
 
 
-def peak_bytes(command: Sequence[str]) -> dict[str, int]:
-    """Peak resident set of a fresh Python process: ``{"before": ..., "peak": ...}`` in bytes (Linux).
+def peak_bytes(command: Sequence[str]) -> dict[str, float]:
+    """Peak resident set of a fresh Python process, in bytes (Linux), and its work in seconds of processor time.
+
+    Returns:
+        ``before`` and ``peak`` of the resident set, and ``cpu_seconds``.
 
     The process calls :func:`report_peak` around its work, so that what imports and data take is known.
 
@@ -166,10 +169,11 @@ def peak_bytes(command: Sequence[str]) -> dict[str, int]:
 
 
 def report_peak(work: Callable[[], object]) -> None:
-    """In the process that :func:`peak_bytes` started: do the work and print resident set before and at the peak."""
-    before = _resident("VmRSS")
+    """In the process that :func:`peak_bytes` started: do the work and print what it takes."""
+    before, start = _resident("VmRSS"), time.process_time()
     work()
-    print(json.dumps({"before": before, "peak": _resident("VmHWM")}))
+    seconds = time.process_time() - start
+    print(json.dumps({"before": before, "peak": _resident("VmHWM"), "cpu_seconds": seconds}))
 
 
 def _resident(key: str) -> int:
