@@ -235,6 +235,10 @@ def start(model: str, seed: int = 1) -> dict:
             ["starts_from", "salt waits for part waits for salt"],
         ),
         (of_model(**start("part", 9)), ["per_model.salt.starts_from", "no training", "part", "seed 9"]),
+        ({"scale": "small", "scales": ["small"]}, ["scales", "expected a section"]),
+        ({"scale": "small", "scales": {"small": 3}}, ["scales.small", "expected a section", "3"]),
+        ({"scale": "small", "scales": {"small": {}}, "per_model": ["salt"]}, ["per_model", "expected a section"]),
+        ({"scale": "big", "scales": {"small": {}}}, ["scale", "'big'", "small"]),
         ({"tracking": {"uri": "mysql://me:geheim@host/db"}}, ["tracking.uri", "mysql://me:***@host/db", "password"]),
     ],
 )
@@ -263,6 +267,10 @@ def test_what_makes_no_sense_is_one_line_before_any_job(changes, expected):
 )  # fmt: skip
 def test_what_makes_sense_is_accepted(changes):
     parse_experiment(DEMO | changes)
+
+
+def test_a_scale_may_be_a_number():
+    assert parse_experiment(DEMO | {"scale": 10, "scales": {10: {"seeds": [3]}}}).seeds == [3]
 
 
 def test_shortest_recipe_with_restarts_is_one_epoch_longer_than_its_end():

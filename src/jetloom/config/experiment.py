@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from jetloom import presets
 from jetloom.config.dataset import Dataset
 from jetloom.config.evaluation import Cost, Evaluation
-from jetloom.config.mistakes import known, validate
+from jetloom.config.mistakes import known, section, validate
 from jetloom.config.resolve import resolve_dataset, resolve_recipe
 from jetloom.config.section import Different, Directory, Name, Seeds, Strict
 from jetloom.config.training import Training
@@ -122,20 +122,22 @@ class Experiment(Strict):
         """The experiment at its scale; results go to a directory of their own."""
         if not isinstance(values, dict) or values.get("scale") is None:
             return values
-        scale, scales = values["scale"], values.get("scales") or {}
-        known("scale", str(scale), scales)
-        scaled = merge({key: value for key, value in values.items() if key not in ("scale", "scales")}, scales[scale])
+        # Snakemake reads a name of digits as a number.
+        scale, scales = str(values["scale"]), {str(key): value for key, value in section(values, "scales").items()}
+        known("scale", scale, scales)
+        changes = section(scales, scale, "scales.")
+        scaled = merge({key: value for key, value in values.items() if key not in ("scale", "scales")}, changes)
         scaled["experiment"] = f"{values.get('experiment')}-{scale}"
         # A trial is not what is published.
-        scaled["paper"] = scales[scale].get("paper", False)
+        scaled["paper"] = changes.get("paper", False)
         # What a smaller form leaves out is no mistake there.
-        of_datasets = {key: value for key, value in (scaled.get("per_dataset") or {}).items()
-                       if key in scaled.get("datasets", [])}  # fmt: skip
-        listed = set(scaled.get("models", [])).union(
-            *((value or {}).get("models") or [] for value in of_datasets.values())
-        )
-        of_models = {key: value for key, value in (scaled.get("per_model") or {}).items() if key in listed}
-        return scaled | {"per_dataset": of_datasets, "per_model": of_models}
+        datasets, models = section(scaled, "per_dataset"), section(scaled, "per_model")
+        datasets = {
+            key: section(datasets, key, "per_dataset.") for key in datasets if key in scaled.get("datasets", [])
+        }
+        listed = set(scaled.get("models", [])).union(*(changes.get("models") or [] for changes in datasets.values()))
+        models = {key: changes for key, changes in models.items() if key in listed}
+        return scaled | {"per_dataset": datasets, "per_model": models}
 
     def dataset(self, name: str) -> Dataset:
         """The data set with this experiment's changes."""

@@ -26,6 +26,14 @@ def known(where: str, name: str, allowed: Collection[str]) -> None:
         raise JetloomError(unknown(where, name, allowed))
 
 
+def section(values: Mapping[str, Any], key: str, prefix: str = "") -> Mapping[str, Any]:
+    """A section before the schema reads it; one that is not there is empty. Raise JetloomError for what is none."""
+    value = values.get(key) or {}
+    if not isinstance(value, Mapping):
+        raise JetloomError(f"{prefix}{key}: expected a section, got {value!r}")
+    return value
+
+
 def explain(model: type[BaseModel], error: Any, where: str) -> str:
     path = ".".join(str(part) for part in error["loc"])
     key = ".".join(part for part in (where, path) if part)
