@@ -1,6 +1,7 @@
 """Random jets and point clouds for the tests of the models: features, four-vectors and coordinates fit together."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -84,6 +85,38 @@ def random_jets(
     return batch_of(vectors, mask, n_features, n_classes, seed)
 
 
+def tower_jets(
+    jets: int = 6, particles: int = 41, *, n_features: int = 7, n_classes: int = 10, full: bool = False, seed: int = 0
+) -> Batch:
+    """Jets like those of the top tagging reference, whose massless particles are mostly towers of a calorimeter.
+
+    Towers share places: exactly, or to the rounding of their four-vectors. Of those with equal momenta some differ in
+    nothing. The first jet is full, the second has one particle, the third two (where jets are not ``full``).
+
+    Args:
+        jets, particles, n_features, n_classes, full, seed: as in :func:`random_jets`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    pt = torch.rand(jets, particles, generator=generator).mul(5).exp().sort(1, descending=True).values
+    place = 0.25 * torch.randn(2, jets, particles, generator=generator)
+    place[0] += torch.empty(jets, 1).uniform_(-1.5, 1.5, generator=generator)
+    place[1] += torch.empty(jets, 1).uniform_(-math.pi, math.pi, generator=generator)
+    size = torch.tensor([0.1, math.pi / 36])[:, None, None]
+    towers = torch.rand(jets, particles, generator=generator) < 0.7
+    place = torch.where(towers, (place / size).floor() * size + size / 2, place)
+    # Neighbours in pT with one direction and powers of two between their momenta: places equal to the last bit.
+    twin = 1 + 3 * torch.arange((particles - 1) // 3)
+    place[:, :, twin] = place[:, :, twin - 1]
+    pt[:, twin] = pt[:, twin - 1]
+    pt[:, twin[::2]] /= 2
+    number = torch.randint(3, particles + 1, (jets,), generator=generator)
+    number[:3] = torch.tensor([particles, 1, 2])[:jets]
+    if full:
+        number[:] = particles
+    mask = torch.arange(particles) < number[:, None]
+    return batch_of(four_vectors(pt, *place), mask, n_features, n_classes, seed)
+
+
 def random_points(clouds: int = 4, points: int = 64, *, n_classes: int = 10, seed: int = 0) -> Batch:
     """Point clouds in the unit ball: features are the coordinates, every point is real."""
     generator = torch.Generator().manual_seed(seed)
@@ -107,6 +140,11 @@ def resized(batch: Batch, width: int) -> Batch:
         return torch.cat([x[:, :width], x.new_zeros(shape)], 1)
 
     return _per_particle(batch, resize)
+
+
+def joined(batches: Iterable[Batch]) -> Batch:
+    """The jets of several batches of one width."""
+    return Batch(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
 
 
 def with_padding(batch: Batch, value: float) -> Batch:

@@ -6,17 +6,20 @@ import torch
 from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.models.layers import Packing
-from jetloom.models.particlenet import nearest_neighbours
-from tests.models.jets import random_jets
+from jetloom.models.neighbours import nearest_neighbours, smallest
+from tests.models.jets import extreme_jets, joined, random_jets, resized, tower_jets
 from tests.models.weaver_peer import ask
 
 SIZES = {
-    "particlenet": ([[16, [64, 64, 64]], [16, [128, 128, 128]], [16, [256, 256, 256]]], [[256, 0.1]]),
-    "particlenet_lite": ([[7, [32, 32, 32]], [7, [64, 64, 64]]], [[128, 0.1]]),
+    "particlenet": ([[16, [64, 64, 64]], [16, [128, 128, 128]], [16, [256, 256, 256]]], [256]),
+    "particlenet_lite": ([[7, [32, 32, 32]], [7, [64, 64, 64]]], [128]),
 }
 
 
-def ask_particlenet(directory, name, batch, **request):
+RULES = {"0.5": "published", "0.4": "weaver0.4"}
+
+
+def ask_particlenet(directory, name, batch, dropout=0.1, **request):
     convolutions, layers = SIZES[name]
     return ask(
         directory,
@@ -26,7 +29,7 @@ def ask_particlenet(directory, name, batch, **request):
             "input_dims": batch.features.shape[-1],
             "num_classes": 10,
             "conv_params": convolutions,
-            "fc_params": layers,
+            "fc_params": [[width, dropout] for width in layers],
             "use_fusion": False,
             "use_fts_bn": True,
             "use_counts": True,
@@ -66,6 +69,123 @@ def test_parity(request, version, name, features, steps, shortest):
         logits = model.eval()(batch)
     assert answer["logits"].std() > 0.02
     torch.testing.assert_close(logits, answer["logits"], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "steps"),
+    [("particlenet", 41, 0), ("particlenet", 128, 10), ("particlenet_lite", 64, 10), ("particlenet_lite", 200, 0)],
+)
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_parity_on_towers(request, version, name, width, steps):
+    """Particles at one place, jets of one particle, padding: in each version the logits of its rule for neighbours."""
+    directory = request.getfixturevalue("weaver_0_4") if version == "0.4" else None
+    batch = resized(tower_jets(24, 41, seed=3), width)
+    answer = ask_particlenet(directory, name, batch, noise=0.0 if steps else 0.02, steps=steps)
+    logits = {}
+    for knn in ("published", "weaver0.4", "exact"):
+        model = build(name, n_features=7, n_classes=10, knn=knn)
+        model.load_state_dict(answer["state"])
+        with torch.no_grad():
+            logits[knn] = model.eval()(batch)
+    torch.testing.assert_close(logits[RULES[version]], answer["logits"], rtol=1e-5, atol=2e-6)
+    assert (logits["exact"] - answer["logits"]).abs().amax(1).gt(1e-5).sum() > 6
+    default = build(name, n_features=7, n_classes=10)
+    assert default.knn == "published"
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_gradients_on_towers(request, version):
+    """Where no slot is padded the statistics are the peer's too, so a training step has the same gradients."""
+    directory = request.getfixturevalue("weaver_0_4") if version == "0.4" else None
+    batch = tower_jets(8, 30, full=True, seed=6)
+    name = "particlenet_lite"
+    fresh, stepped = (ask_particlenet(directory, name, batch, dropout=0.0, noise=0.02, steps=steps) for steps in (0, 1))
+    found = {}
+    for knn in (RULES[version], "exact"):
+        model = build(name, n_features=7, n_classes=10, dropout=0.0, knn=knn).train()
+        model.load_state_dict(fresh["state"])
+        torch.nn.functional.cross_entropy(model(batch), batch.label).backward()
+        found[knn] = {key: value.grad for key, value in model.named_parameters()}
+    assert stepped["gradients"].keys() == found["exact"].keys()
+    off = []
+    for key, expected in stepped["gradients"].items():
+        scale = expected.abs().max().item()
+        torch.testing.assert_close(found[RULES[version]][key], expected, rtol=1e-3, atol=1e-4 * scale + 1e-7, msg=key)
+        if scale > 1e-6:  # an offset before a normalisation changes nothing
+            off.append((found["exact"][key] - expected).abs().max().item() / scale)
+    assert max(off) > 1e-2
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_parity_on_extreme_jets(request, version):
+    """One and two particles, all at one place, along the beam, without energy."""
+    directory = request.getfixturevalue("weaver_0_4") if version == "0.4" else None
+    kinds = extreme_jets(n_features=7).values()
+    batch = joined(kinds)
+    answer = ask_particlenet(directory, "particlenet_lite", batch, noise=0.02)
+    model = build("particlenet_lite", n_features=7, n_classes=10, knn=RULES[version])
+    model.load_state_dict(answer["state"])
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(batch), answer["logits"], rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_answer_does_not_depend_on_padding():
+    """Built for a length, the network decides ties as at that length: that of the published code for padded input."""
+    torch.manual_seed(0)
+    wide = resized(tower_jets(12, 41, seed=3), 64)
+    for knn in ("published", "weaver0.4", "exact"):
+        model = build("particlenet", n_features=7, n_classes=10, knn=knn, max_particles=64).eval()
+        as_given = build("particlenet", n_features=7, n_classes=10, knn=knn).eval()
+        as_given.load_state_dict(model.state_dict())
+        expected = as_given(wide)
+        for batch in (wide, resized(wide, 41), resized(wide, 50)):
+            torch.testing.assert_close(model(batch), expected, rtol=1e-5, atol=1e-6)
+        for jet in range(12):
+            alone = type(wide)(*(value[jet : jet + 1] for value in wide))
+            alone = resized(alone, int(alone.mask.sum()))
+            torch.testing.assert_close(model(alone), expected[jet : jet + 1], rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+def test_many_jets_at_once_are_decided_at_the_same_length():
+    """Jets go through the network in parts of like length; ties are those of the batch as it came."""
+    torch.manual_seed(0)
+    batch = resized(tower_jets(80, 41, seed=3), 128)
+    model = build("particlenet_lite", n_features=7, n_classes=10).eval()
+    few = [model(type(batch)(*(value[start : start + 20] for value in batch))) for start in range(0, 80, 20)]
+    torch.testing.assert_close(model(batch), torch.cat(few), rtol=1e-5, atol=1e-6)
+
+
+def test_rules_for_particles_at_one_place():
+    """exact: never itself. published: one of those that come first is dropped, the others may hold the particle."""
+    batch = tower_jets(4, 41, full=True)
+    packing = Packing(batch.mask)
+    own = torch.arange(4 * 41)[:, None]
+    exact, published = (nearest_neighbours(batch.coordinates, packing, 7, knn, 41) for knn in ("exact", "published"))
+    assert not (exact == own).any()
+    among_themselves = (published == own).any(1)
+    assert 0.05 < among_themselves.float().mean() < 0.5
+    twins = (batch.coordinates.flatten(0, 1)[published[among_themselves]] - batch.coordinates.flatten(0, 1)[
+        own[among_themselves]]).square().sum(-1)  # fmt: skip
+    assert (twins.amin(1) < 1e-6).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [None, 6, 9, 40])
+def test_ties_at_the_last_place(length):
+    """Half of all distances are equal: as a top-k of the filled row, or those in front."""
+    generator = torch.Generator().manual_seed(0)
+    distance = torch.randint(4, (300, 6), generator=generator).float()
+    distance[:40, 4:] = torch.inf
+    values, places = smallest(distance, 3, length)
+    if length is None:
+        expected = distance.sort(stable=True)
+    else:
+        expected = torch.nn.functional.pad(distance, (0, length - 6), value=torch.inf).topk(3, largest=False)
+    assert torch.equal(values, expected[0][:, :3])
+    assert torch.equal(places[:, 0], expected[1][:, 0])
+    assert torch.equal(places.sort(1).values, expected[1][:, :3].sort(1).values)
 
 
 def test_neighbours_by_hand():

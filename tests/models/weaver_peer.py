@@ -16,7 +16,7 @@ import torch
 
 
 def ask(directory: Path | None, **request: Any) -> dict[str, Any]:
-    """State dict, logits and the rest of the answer of a weaver-core model.
+    """State dict, logits and the rest of the answer of a weaver-core model; with steps the last one's gradients too.
 
     Args:
         directory: where weaver-core was unpacked; None: the installed one.
@@ -52,7 +52,9 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     with torch.no_grad():
         logits = model(*inputs, **keywords)
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    return {"state": state, "logits": logits, "parameters": sum(item.numel() for item in model.parameters())}
+    gradients = {name: item.grad for name, item in model.named_parameters() if item.grad is not None}
+    count = sum(item.numel() for item in model.parameters())
+    return {"state": state, "logits": logits, "parameters": count, "gradients": gradients}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Parts that several architectures share: arithmetic on real particles only."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,7 +32,14 @@ def trimmed(batch: Batch) -> Batch:
     return Batch(*(None if x is None else x[:, :width] for x in batch[:4]), batch.label)
 
 
-def in_parts(model: nn.Module, batch: Batch, slots: int = SLOTS, *, by_length: bool = True) -> Tensor | None:
+def in_parts(
+    model: nn.Module,
+    batch: Batch,
+    slots: int = SLOTS,
+    *,
+    by_length: bool = True,
+    forward: Callable[[Batch], Tensor] | None = None,
+) -> Tensor | None:
     """The logits (B, C), computed for some jets at a time, whose tensors then stay in the cache of the processor.
 
     Args:
@@ -38,6 +47,7 @@ def in_parts(model: nn.Module, batch: Batch, slots: int = SLOTS, *, by_length: b
         batch: as it comes.
         slots: of the jets of a part.
         by_length: jets of like length go together, no wider than the longest; False: padding counts as particles.
+        forward: of a part; None: the model's own.
 
     Returns:
         None if the batch has to go through whole: it is small, a gradient or statistics are wanted, a graph is being
@@ -55,7 +65,7 @@ def in_parts(model: nn.Module, batch: Batch, slots: int = SLOTS, *, by_length: b
     for part in order.split(jets):
         widest = max(1, int(width[part].max())) if by_length else longest
         some = Batch(*(x if x is None else (x[part, :widest] if x.dim() > 1 else x[part]) for x in batch))
-        answer = model(some)
+        answer = (forward or model)(some)
         logits = answer.new_empty(number, answer.shape[1]) if logits is None else logits
         logits[part] = answer
     return logits

@@ -3,44 +3,17 @@
 Parameters carry the names of weaver-core, so that the published ``ParticleNet_{kin,kinpid,full}.pt`` load.
 """
 
+from functools import partial
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import Packing, RealBatchNorm, in_parts, keep_dense, trimmed
-
-
-@torch.no_grad()
-def nearest_neighbours(points: Tensor, packing: Packing, number: int) -> Tensor:
-    """Packed rows (n, k) of the k nearest other particles of the same jet; n itself where there are not so many.
-
-    Distances are computed in float32 even under autocast.
-
-    Args:
-        points: (B, N, D), euclidean.
-        packing: of the batch.
-        number: k.
-    """
-    points, mask = points.float(), packing.mask
-    with torch.autocast(points.device.type, enabled=False):
-        square = points.square().sum(-1)
-        distance = square[:, :, None] + square[:, None, :] - 2 * points @ points.transpose(1, 2)
-    width = points.shape[1]
-    itself = torch.eye(width, dtype=torch.bool, device=points.device)
-    distance = distance.masked_fill(itself | ~mask[:, None, :], torch.inf)
-    if keep_dense() or width < number:
-        distance = functional.pad(distance, (0, number), value=torch.inf)
-    nearest, slot = distance.topk(number, dim=-1, largest=False)
-    slot = slot.clamp(max=width - 1)
-    # From slot to packed row: the number of kept particles before it.
-    flat = mask.flatten()
-    row = torch.arange(flat.shape[0], device=flat.device) if packing.rows is None else flat.long().cumsum(0) - 1
-    row = row.view(mask.shape)
-    kept = flat.shape[0] if packing.rows is None else packing.rows.shape[0]
-    rows = row[:, None, :].expand(-1, width, -1).gather(2, slot).masked_fill(nearest.isinf(), kept).flatten(0, 1)
-    return rows if packing.rows is None else rows[packing.rows]
+from jetloom.models.layers import Packing, RealBatchNorm, in_parts, trimmed
+from jetloom.models.neighbours import nearest_neighbours
 
 
 class EdgeConvolution(nn.Module):
@@ -93,8 +66,12 @@ class ParticleNet(nn.Module):
     As in weaver-core without its optional fusion layer; the fourth entry of the paper's comparison table. A particle
     of a jet with k or fewer particles gets missing neighbours, which count as zero vectors, as in the published code.
 
-    Deviations: a particle is never its own neighbour (the code drops the first of k + 1 sorted ones, which may be
-    another particle at the same place); batch-normalisation statistics leave padding out.
+    Where particles lie at one place, as the towers of a detector simulation do, the published rule takes some particles
+    for neighbours of themselves and leaves others out
+    (:func:`jetloom.models.neighbours.nearest_neighbours`); which ones depends on the order of the slots and on the
+    length of the padded input. A graph in ONNX takes the front one of two slots at equal distances.
+
+    Deviation: batch-normalisation statistics leave padding out.
 
     Args:
         n_features: F.
@@ -103,6 +80,11 @@ class ParticleNet(nn.Module):
         convolutions: channels of the maps of each EdgeConv block.
         hidden: width of the layer before the last.
         dropout: after that layer.
+        knn: how neighbours are found. published: as weaver-core 0.5 does; weaver0.4: as weaver-core 0.4 does, which
+            differs from it only where rounding is larger than the distance; exact: a particle is never its own
+            neighbour, and the order of the particles matters in ties at the k-th place only.
+        max_particles: narrower inputs are treated as if they were padded to this length, so that the answer does not
+            depend on the padding; None: ties are decided at the length that the input has.
     """
 
     ordered = False
@@ -116,11 +98,13 @@ class ParticleNet(nn.Module):
         convolutions: tuple[tuple[int, ...], ...] = ((64, 64, 64), (128, 128, 128), (256, 256, 256)),
         hidden: int = 256,
         dropout: float = 0.1,
+        knn: Literal["published", "weaver0.4", "exact"] = "published",
+        max_particles: int | None = None,
     ) -> None:
         super().__init__()
         if neighbours < 1:
             raise JetloomError(f"neighbours = {neighbours} must be at least 1")
-        self.neighbours = neighbours
+        self.neighbours, self.knn, self.max_particles = neighbours, knn, max_particles or 0
         self.bn_fts = RealBatchNorm(n_features)
         widths = (n_features, *(channels[-1] for channels in convolutions))
         self.edge_convs = nn.ModuleList(
@@ -132,17 +116,20 @@ class ParticleNet(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch to logits (B, C). Uses features, coordinates and mask."""
+        length = torch.sym_max(batch.mask.shape[1], self.max_particles)
         batch = trimmed(batch)
-        logits = in_parts(self, batch)
-        if logits is not None:
-            return logits
+        logits = in_parts(self, batch, forward=partial(self.logits, length=length))
+        return self.logits(batch, length) if logits is None else logits
+
+    def logits(self, batch: Batch, length: int) -> Tensor:
+        """As :meth:`forward`, of a batch that had ``length`` slots before it was trimmed."""
         packing = Packing(batch.mask)
         x = self.bn_fts(packing.pack(batch.features), packing.real)
         points = packing.unpack(packing.pack(batch.coordinates))
         for index, block in enumerate(self.edge_convs):
             if index:
                 points = packing.unpack(x)
-            x = block(x, nearest_neighbours(points, packing, self.neighbours), packing.real)
+            x = block(x, nearest_neighbours(points, packing, self.neighbours, self.knn, length), packing.real)
         x = packing.unpack(x).masked_fill(~batch.mask[..., None], 0.0)
         return self.fc(x.sum(1) / batch.mask.sum(1, keepdim=True).clamp(min=1))
 
@@ -151,7 +138,8 @@ class ParticleNetLite(ParticleNet):
     """The paper's light version: two blocks, seven neighbours.
 
     Args:
-        n_features, n_classes, neighbours, convolutions, hidden, dropout: as in :class:`ParticleNet`.
+        n_features, n_classes, neighbours, convolutions, hidden, dropout, knn, max_particles: as in
+            :class:`ParticleNet`.
     """
 
     def __init__(
@@ -163,6 +151,8 @@ class ParticleNetLite(ParticleNet):
         convolutions: tuple[tuple[int, ...], ...] = ((32, 32, 32), (64, 64, 64)),
         hidden: int = 128,
         dropout: float = 0.1,
+        knn: Literal["published", "weaver0.4", "exact"] = "published",
+        max_particles: int | None = None,
     ) -> None:
         super().__init__(
             n_features,
@@ -171,4 +161,6 @@ class ParticleNetLite(ParticleNet):
             convolutions=convolutions,
             hidden=hidden,
             dropout=dropout,
+            knn=knn,
+            max_particles=max_particles,
         )
