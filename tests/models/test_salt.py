@@ -40,6 +40,26 @@ def test_published_parameters(length, classes, salt, linformer, transformer):
 
 
 @pytest.mark.parametrize(
+    ("preset", "classes", "salt", "linformer", "transformer"),
+    [
+        ("hls4ml", 5, 3264, 6809, 2009),
+        ("top", 1, 3580, 8341, 1941),
+        ("qg", 1, 3196, 6741, 1941),
+        ("modelnet10", 10, 10325, 34862, 2094),
+    ],
+)
+def test_presets_have_the_published_length(preset, classes, salt, linformer, transformer):
+    """Where none is given; that of the data comes first, as a network must fit them."""
+    assert count("salt", classes, preset=preset) == salt
+    assert count("linformer", classes, preset=preset) == linformer
+    assert count("transformer_small", classes, preset=preset) == transformer
+    assert count("salt", classes, preset=preset, max_particles=32) == count("salt", classes, max_particles=32)
+    longest = {"hls4ml": 150, "top": 200, "qg": 150, "modelnet10": 1024}[preset]
+    small = build("transformer_small", n_features=3, n_classes=classes, preset=preset, mask="published")
+    assert small.max_particles == longest
+
+
+@pytest.mark.parametrize(
     ("options", "parameters"),
     [
         ({"conv_heights": []}, 3225),

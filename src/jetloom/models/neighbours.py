@@ -37,7 +37,7 @@ def squared_distances(points: Tensor, mask: Tensor, *, own_first: bool = True, f
 
 
 def smallest(distance: Tensor, number: int, length: int | None) -> tuple[Tensor, Tensor]:
-    """Values and places (..., k) of the k smallest of each row (..., N), in rising order; inf where there are not so many.
+    """Values and places (..., k) of the k smallest of each row (..., N), in rising order; inf for a missing one.
 
     Args:
         distance: inf where there is no particle.

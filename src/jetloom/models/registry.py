@@ -27,8 +27,8 @@ def build(
         name: row of the registry (``jetloom models`` lists them).
         n_features: width F of ``Batch.features``.
         n_classes: number of logits C.
-        max_particles: longest input; architectures with a fixed length take it as their length unless a preset or
-            an option states another.
+        max_particles: longest input; architectures with a fixed length take it as their length. None: the published
+            length of the preset or, where that has none, of the class.
         preset: named size; without one the class's own defaults (the published architecture) hold.
         options: keyword arguments of the class, over the preset's.
 
@@ -38,7 +38,10 @@ def build(
     card = model_card(name)
     if preset is not None and preset not in card.presets:
         raise JetloomError(f"{name} has no preset {preset!r}; allowed: {', '.join(card.presets)}")
-    values = (card.presets[preset].options if preset else {}) | options
+    values = options
+    if preset is not None:
+        values = card.presets[preset].options | options
+        max_particles = max_particles or card.presets[preset].max_particles
     if max_particles is not None and "max_particles" in options_of(name):
         values = {"max_particles": max_particles} | values
     module, _, class_name = card.class_path.rpartition(".")

@@ -23,6 +23,7 @@ class ModelPreset(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of the class")
+    max_particles: int | None = Field(None, ge=1, description="published length, where none is asked for")
     training: dict[str, Any] = Field(default_factory=dict, description="the recipe, keys of `training:`")
     source: str = Field("", description="where size and recipe were published")
 
