@@ -2,12 +2,14 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 
-from jetloom.models import build
+from jetloom.errors import JetloomError
+from jetloom.models import build, load_published
 from jetloom.models.lorentznet import product, squash
-from tests.models.jets import random_jets
+from tests.models.jets import random_jets, tower_jets
 
 
 def boost(direction: torch.Tensor, rapidity: float) -> torch.Tensor:
@@ -109,7 +111,7 @@ def test_block_against_a_loop_over_pairs():
     block = model.blocks[0]
     vectors, scalars, mask = model.particles(batch)
     assert vectors[0, 0].tolist() == [0, 0, 1, math.sqrt(2)] and vectors[0, 1].tolist() == [0, 0, -1, math.sqrt(2)]
-    torch.testing.assert_close(scalars[0, 0], torch.tensor([math.log(2), 0.0], dtype=torch.float64))
+    torch.testing.assert_close(scalars[0, 0], torch.tensor([0.0, math.log(2)], dtype=torch.float64))
     jet = 1
     real = int(mask[jet].sum())
     x, s = vectors[jet, :real], scalars[jet, :real]
@@ -148,3 +150,128 @@ def test_answer_does_not_depend_on_the_other_jets():
     for jet in range(4):
         alone = type(batch)(*(value[jet : jet + 1] for value in batch))
         torch.testing.assert_close(model(alone), model(batch)[jet : jet + 1])
+
+
+AUTHORS = {
+    "embed": "embedding", "edge1": "phi_e.0", "edge_norm": "phi_e.1", "edge2": "phi_e.3", "weight": "phi_m.0",
+    "node1": "phi_h.0", "node_norm": "phi_h.1", "node2": "phi_h.3", "vector1": "phi_x.0", "vector2": "phi_x.2",
+    "fc1": "graph_dec.0", "fc2": "graph_dec.3",
+}  # fmt: skip
+
+
+def authors_names(state):
+    """A state dict of ours under the names of the published checkpoints."""
+    renamed = {}
+    for name, value in state.items():
+        *block, layer, kind = name.split(".")
+        inside = f"LGEBs.{block[1]}." if block else ""
+        renamed[f"module.{inside}{AUTHORS[layer]}.{kind}"] = value.clone()
+    return renamed
+
+
+def published_logits(state, vectors):
+    """The paper's equations for one jet, from a published state dict: four-vectors (R, 4) as E, px, py, pz, raw GeV."""
+    metric = numpy.diag([1.0, -1.0, -1.0, -1.0])
+    value = {name.removeprefix("module."): item.double().numpy() for name, item in state.items()}
+
+    def linear(name, x):
+        y = x @ value[f"{name}.weight"].T
+        return y + value[f"{name}.bias"] if f"{name}.bias" in value else y
+
+    def norm(name, x):
+        mean, variance, scale, shift = (
+            value[f"{name}.{item}"] for item in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (x - mean) / numpy.sqrt(variance + 1e-5) * scale + shift
+
+    def relu(x):
+        return numpy.maximum(x, 0)
+
+    def psi(x):
+        return numpy.sign(x) * numpy.log(numpy.abs(x) + 1)
+
+    beams = numpy.array([[2**0.5, 0, 0, 1], [2**0.5, 0, 0, -1]])
+    x = numpy.concatenate([beams, vectors])
+    mass = numpy.sqrt(numpy.abs(numpy.einsum("im,mn,in->i", x, metric, x)))
+    beam = numpy.arange(len(x)) < 2
+    scalars = psi(numpy.stack([mass * ~beam, mass * beam], 1))  # the particle's mass first
+    h = linear("embedding", scalars)
+    number = len(x)
+    i, j = (~numpy.eye(number, dtype=bool)).nonzero()
+    for block in range(6):
+        name = f"LGEBs.{block}"
+        between = x[i] - x[j]
+        products = [numpy.einsum("em,mn,en->e", *pair) for pair in ((between, metric, between), (x[i], metric, x[j]))]
+        edge = numpy.concatenate([h[i], h[j], psi(numpy.stack(products, 1))], 1)
+        message = relu(linear(f"{name}.phi_e.3", relu(norm(f"{name}.phi_e.1", linear(f"{name}.phi_e.0", edge)))))
+        message *= 1 / (1 + numpy.exp(-linear(f"{name}.phi_m.0", message)))
+        total = numpy.zeros_like(h)
+        numpy.add.at(total, i, message)
+        if block < 5:
+            shift = between * linear(f"{name}.phi_x.2", relu(linear(f"{name}.phi_x.0", message)))
+            moved = numpy.zeros_like(x)
+            numpy.add.at(moved, i, numpy.clip(shift, -100, 100))
+            x = x + 1e-3 * moved / (number - 1)
+        update = linear(f"{name}.phi_h.0", numpy.concatenate([h, total, scalars], 1))
+        h = h + linear(f"{name}.phi_h.3", relu(norm(f"{name}.phi_h.1", update)))
+    return linear("graph_dec.3", relu(linear("graph_dec.0", h.mean(0))))
+
+
+def published_size():
+    """The published network for top tagging, 224,072 parameters, with weights and statistics that look trained."""
+    torch.manual_seed(2)
+    model = build("lorentznet", n_features=7, n_classes=2, step=1e-3)
+    model.load_state_dict(
+        {
+            name: torch.rand_like(value) + 0.5
+            if name.endswith("running_var")
+            else value + 0.05 * torch.randn_like(value)
+            if value.is_floating_point()
+            else value
+            for name, value in model.state_dict().items()
+        }
+    )
+    return model.eval()
+
+
+@torch.no_grad()
+def test_published_checkpoint(tmp_path):
+    """Under the authors' names and in their order of scalars; towers at one place and jets of one particle included."""
+    source = published_size()
+    state = authors_names(source.state_dict())
+    assert state["module.LGEBs.0.phi_e.0.weight"].shape == (72, 146)
+    assert state["module.LGEBs.5.phi_h.0.weight"].shape == (72, 146)
+    assert "module.LGEBs.5.phi_x.0.weight" not in state
+    torch.save(state, tmp_path / "best-val-model.pt")
+    model = build("lorentznet", n_features=7, n_classes=2, preset="top", step=1e-3).eval()
+    assert "224,072 parameters" in load_published(model, tmp_path / "best-val-model.pt")
+    batch = tower_jets(5, 16)
+    batch = batch._replace(vectors=batch.vectors.double())
+    logits = model.double()(batch)
+    assert logits.std() > 0.01
+    for jet, real in enumerate(batch.mask.sum(1).tolist()):
+        vectors = batch.vectors[jet, :real, [3, 0, 1, 2]].numpy()
+        expected = torch.from_numpy(published_logits(state, vectors))
+        torch.testing.assert_close(logits[jet], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("name", r"it lacks blocks.0.edge1.weight and it has unknown blocks.0.phi_q.0.weight"),
+        ("shape", r"embed.weight is 72x8 in the file and 72x2 in the model"),
+        ("fewer", r"it lacks blocks.5.edge1.weight"),
+    ],
+)
+def test_refuses_other_checkpoints(change, message, tmp_path):
+    state = authors_names(build("lorentznet", n_features=7, n_classes=2).state_dict())
+    if change == "name":
+        state["module.LGEBs.0.phi_q.0.weight"] = state.pop("module.LGEBs.0.phi_e.0.weight")
+    elif change == "shape":
+        state["module.embedding.weight"] = torch.zeros(72, 8)
+    else:
+        state = {name: value for name, value in state.items() if "LGEBs.5" not in name}
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(JetloomError, match=message) as error:
+        load_published(build("lorentznet", n_features=7, n_classes=2), tmp_path / "model.pt")
+    assert "\n" not in str(error.value)

@@ -100,8 +100,8 @@ class LorentzNet(nn.Module):
 
     Args:
         n_features, n_classes: F and C.
-        scalars: mass: the mass of each particle in one of two channels, particle or beam, through psi: the
-            paper's choice for top tagging; features: the inputs as they are, zero for beams (the logits are then as
+        scalars: mass: the mass of each particle in one of two channels, particle or beam in this order, through psi:
+            the paper's choice for top tagging; features: the inputs as they are, zero for beams (the logits are then as
             invariant as these, no more).
         beams: add two particles (0, 0, +-1, sqrt 2) of mass 1 along the beam.
         width: n.
@@ -159,12 +159,12 @@ class LorentzNet(nn.Module):
             scalars = batch.features.masked_fill(~mask[..., None], 0.0).to(vectors.dtype)
         else:
             mass = product(vectors, vectors).abs().sqrt()
-            scalars = squash(torch.stack([torch.zeros_like(mass), mass], -1))
+            scalars = squash(torch.stack([mass, torch.zeros_like(mass)], -1))
         if self.beams:
             beams = vectors.new_tensor([[0.0, 0.0, 1.0, 2.0**0.5], [0.0, 0.0, -1.0, 2.0**0.5]])
             vectors = torch.cat([beams.expand(vectors.shape[0], -1, -1), vectors], 1)
             scalars = functional.pad(scalars, (0, 0, 2, 0))
             if not self.use_features:
-                scalars[:, :2, 0] = squash(torch.ones_like(scalars[:, :2, 0]))
+                scalars[:, :2, 1] = squash(torch.ones_like(scalars[:, :2, 1]))
             mask = functional.pad(mask, (2, 0), value=True)
         return vectors, scalars, mask

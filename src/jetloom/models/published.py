@@ -8,15 +8,34 @@ from jetloom.errors import JetloomError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-PREFIX = "mod."
-"""Wrapper prefix of the parameter names in checkpoints of the ParT authors."""
+PREFIXES = ("mod.", "module.")
+"""Wrapper prefixes of the parameter names in checkpoints of the authors of ParT and of LorentzNet."""
+
+NAMES = {
+    ".in_proj.weight": ".in_proj_weight",
+    ".in_proj.bias": ".in_proj_bias",
+    "LGEBs.": "blocks.",
+    ".phi_e.0.": ".edge1.",
+    ".phi_e.1.": ".edge_norm.",
+    ".phi_e.3.": ".edge2.",
+    ".phi_m.0.": ".weight.",
+    ".phi_h.0.": ".node1.",
+    ".phi_h.1.": ".node_norm.",
+    ".phi_h.3.": ".node2.",
+    ".phi_x.0.": ".vector1.",
+    ".phi_x.2.": ".vector2.",
+    "embedding.": "embed.",
+    "graph_dec.0.": "fc1.",
+    "graph_dec.3.": "fc2.",
+}
+"""Parts of names in such checkpoints, first those of weaver-core 0.5, then those of LorentzNet, and ours."""
 
 
 def load_published(model: "nn.Module", path: str | Path) -> str:
-    """Load a checkpoint written by weaver-core (or a plain state dict) into a model of the same architecture.
+    """Load a checkpoint of weaver-core or of LorentzNet's authors, or a plain state dict, into such a model.
 
-    Names may carry the prefix ``mod.`` and may follow weaver-core 0.5 (``attn.in_proj.weight``) or 0.4
-    (``attn.in_proj_weight``). Note that ParT checkpoints of the two have the same names and shapes but another channel
+    Names may carry the prefix ``mod.`` or ``module.`` and may follow weaver-core 0.5 (``attn.in_proj.weight``), 0.4
+    (``attn.in_proj_weight``) or LorentzNet (``LGEBs.0.phi_e.0.weight``). Note that ParT checkpoints of the two have the same names and shapes but another channel
     order: build the model with ``channel_order="weaver0.5"`` for checkpoints trained with weaver-core 0.5 or later.
 
     Args:
@@ -70,11 +89,11 @@ def _read(path: Path) -> "dict[str, Tensor]":
 
 
 def _own_name(name: str) -> str:
-    return (
-        name.removeprefix(PREFIX)
-        .replace(".in_proj.weight", ".in_proj_weight")
-        .replace(".in_proj.bias", ".in_proj_bias")
-    )
+    for prefix in PREFIXES:
+        name = name.removeprefix(prefix)
+    for theirs, ours in NAMES.items():
+        name = name.replace(theirs, ours)
+    return name
 
 
 def _some(names: list[str]) -> str:
