@@ -12,7 +12,8 @@ import h5py
 import numpy
 
 from jetloom.config import Dataset
-from jetloom.data.sources.padded import class_index, jagged, refuse
+from jetloom.data.sources.hdf5 import opened, stored
+from jetloom.data.sources.padded import affordable, class_index, jagged, refuse
 from jetloom.errors import JetloomError
 
 # Class -> name of its column.
@@ -20,8 +21,7 @@ LABELS = {"gluon": "j_g", "quark": "j_q", "W": "j_w", "Z": "j_z", "top": "j_t"}
 PARTICLE = ["j1_px", "j1_py", "j1_pz", "j1_e", "j1_pt", "j1_etarel", "j1_phi", "j1_phirel"]
 JET = ["j_pt", "j_eta", "j_mass"]
 KEYS = {"jetConstituentList": 3, "jets": 2, "particleFeatureNames": 1, "jetFeatureNames": 1}
-# One jet has 2,400 numbers.
-LARGEST = 5000
+MOST_NAMES, LONGEST_NAME = 1000, 100
 
 
 def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
@@ -36,21 +36,14 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
 
     Raises:
         JetloomError: no files, not HDF5, a missing key or column, no jets, a jet that has not one label or no
-            particles, or NaN or infinity in a particle.
+            particles, NaN or infinity in a particle, or an array that is in another file.
     """
     files = [raw] if raw.is_file() else sorted(raw.glob("*.h5"), key=_number)
     if not files:
         raise JetloomError(f"{raw}: no HDF5 files; expected jetImage_0_150p_0_10000.h5 and so on")
     for path in files:
-        try:
-            with h5py.File(path) as file:
-                yield from _read(path, file, dataset, min(size, LARGEST))
-        except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            reason = str(error).strip().splitlines()
-            what = reason[0] if reason else type(error).__name__
-            raise JetloomError(
-                f"{path}: not a readable HDF5 file, truncated or damaged ({what}); fetch it again"
-            ) from None
+        with opened(path) as file:
+            yield from _read(path, file, dataset, size)
 
 
 def _number(path: Path) -> tuple[list[int], str]:
@@ -58,12 +51,14 @@ def _number(path: Path) -> tuple[list[int], str]:
 
 
 def _read(path: Path, file: h5py.File, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
+    arrays: dict[str, h5py.Dataset | None] = {}
     for key, dimensions in KEYS.items():
         if key not in file:
             raise JetloomError(f"{path}: no key {key!r}; found: {', '.join(file) or 'nothing'}; fetch it again")
-        if not isinstance(file[key], h5py.Dataset) or file[key].ndim != dimensions:
+        arrays[key] = stored(path, file, key)
+        if arrays[key] is None or arrays[key].ndim != dimensions:
             raise JetloomError(f"{path}: {key!r} is no array of {dimensions} dimensions; fetch it again")
-    particles, jets = file["jetConstituentList"], file["jets"]
+    particles, jets = arrays["jetConstituentList"], arrays["jets"]
     if len(particles) != len(jets) or not len(jets):
         raise JetloomError(
             f"{path}: {len(particles)} lists of particles for {len(jets)} jets; expected as many, not 0; fetch it again"
@@ -72,6 +67,7 @@ def _read(path: Path, file: h5py.File, dataset: Dataset, size: int) -> Iterator[
         raise JetloomError(
             f"{path}: particles are {particles.dtype}, jets {jets.dtype}; expected numbers; fetch it again"
         )
+    size = affordable(path, (particles.nbytes + jets.nbytes) // len(jets), size)
     column = _columns(path, file, "particleFeatureNames", PARTICLE, particles.shape[2])
     jet_column = _columns(path, file, "jetFeatureNames", [*JET, *LABELS.values()], jets.shape[1])
     index = class_index(list(LABELS), dataset.classes)
@@ -107,7 +103,10 @@ def _read(path: Path, file: h5py.File, dataset: Dataset, size: int) -> Iterator[
 
 
 def _columns(path: Path, file: h5py.File, key: str, wanted: list[str], width: int) -> dict[str, int]:
-    names = [name.decode() if isinstance(name, bytes) else str(name) for name in file[key][:]]
+    if len(file[key]) > MOST_NAMES:
+        raise JetloomError(f"{path}: {key!r} holds {len(file[key])} names; expected at most {MOST_NAMES}")
+    # One by one: in a small file thousands of names may be the same enormous text.
+    names = [_name(path, key, file[key][place]) for place in range(len(file[key]))]
     # One more name than columns is usual: pdgid is named and not stored.
     present = {name: position for position, name in enumerate(names) if position < width}
     if missing := [name for name in wanted if name not in present]:
@@ -115,3 +114,10 @@ def _columns(path: Path, file: h5py.File, key: str, wanted: list[str], width: in
             f"{path}: no column {', '.join(missing)} among {key}; found: {', '.join(names)}; fetch it again"
         )
     return {name: present[name] for name in wanted}
+
+
+def _name(path: Path, key: str, name: object) -> str:
+    text = name.decode() if isinstance(name, bytes) else name
+    if not isinstance(text, str) or len(text) > LONGEST_NAME:
+        raise JetloomError(f"{path}: {key!r} holds what is no name of a column; fetch it again")
+    return text

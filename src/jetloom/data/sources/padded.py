@@ -9,6 +9,23 @@ from numpy.typing import NDArray
 
 from jetloom.errors import JetloomError
 
+READ_AT_ONCE = 100_000_000
+"""Bytes of a raw file in memory at once."""
+LARGEST_JET = 1_000_000
+"""Bytes; the published sets have up to 20,000."""
+
+
+def affordable(raw: Path, jet: int, size: int) -> int:
+    """Jets to read at once, ``size`` or fewer, when one takes so many bytes: a small compressed file may unpack to more
+    than the memory.
+
+    Raises:
+        JetloomError: a single jet is too large.
+    """
+    if jet > LARGEST_JET:
+        raise JetloomError(f"{raw}: one jet has {jet} bytes; expected at most {LARGEST_JET}; fetch the file again")
+    return max(1, min(size, READ_AT_ONCE // max(jet, 1)))
+
 
 def class_index(names: Sequence[str], classes: Sequence[str]) -> NDArray:
     """For each class of the publisher, its index in the data set, -1 if it is not in it."""

@@ -1,27 +1,39 @@
-"""Top tagging reference (Zenodo 2603256): pandas tables in HDF5, ``E_i, PX_i, PY_i, PZ_i`` for i = 0 .. 199."""
+"""Top tagging reference (Zenodo 2603256): pandas tables in HDF5, ``E_i, PX_i, PY_i, PZ_i`` for i = 0 .. 199.
+
+PyTables, by which pandas reads such a file, unpickles attributes and objects in it, and a pickle may run code. So the
+file is read with h5py: pandas keeps columns of one type together as a field ``values_block_<k>`` of ``/table/table``,
+and their names as a pickled list in its attribute ``values_block_<k>_kind``, which is parsed and not unpickled.
+"""
 
 import pickletools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import awkward
 import h5py
 import numpy
-import pandas
+from numpy.typing import NDArray
 
 from jetloom.config import Dataset
-from jetloom.data.sources.padded import class_index, jagged, refuse
+from jetloom.data.sources.hdf5 import UNTRUSTED, opened, rows, stored
+from jetloom.data.sources.padded import affordable, class_index, jagged, refuse
 from jetloom.errors import JetloomError
 
 KEY = "table"
 LABEL = "is_signal_new"
 LABELS = ["QCD", "top"]
 COMPONENTS = ["PX", "PY", "PZ", "E"]
-# Opcodes with which a pickle can name or call code; without them it holds plain values.
-CODE = {
-    *("GLOBAL", "STACK_GLOBAL", "INST", "OBJ", "REDUCE", "NEWOBJ", "NEWOBJ_EX", "BUILD"),
-    *("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"),
+INDEX = "index"
+# Opcodes of a pickled list of texts, and those that fetch code to be called: no pickle runs any without one of them.
+TEXTS = {"STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE"}
+LIST = {
+    *("PROTO", "FRAME", "MARK", "LIST", "EMPTY_LIST", "APPEND", "APPENDS", "STOP"),
+    *("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
 }
+CODE = {"GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4"}
+
+Columns = Mapping[str, tuple[str, int]]
+"""Name of a column: field of the table, and place in it."""
 
 
 def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
@@ -34,71 +46,115 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
 
     Raises:
         JetloomError: not HDF5, no table, a missing column, no jets, a label that is neither 0 nor 1, a jet without
-            particles, or NaN or infinity in a four-vector.
+            particles, NaN or infinity in a four-vector, an attribute that would run code elsewhere, or a table that
+            is in another file.
     """
-    _check_file(raw)
-    try:
-        with pandas.HDFStore(raw, "r") as store:
-            storer = store.get_storer(KEY)
-            if not storer.is_table:
-                raise JetloomError(f"{raw}: {KEY!r} is no pandas table that can be read in pieces; fetch it again")
-            if not storer.nrows:
-                raise JetloomError(f"{raw}: the table holds no jets; fetch it again")
-            for first in range(0, storer.nrows, size):
-                yield _canonical(raw, store.select(KEY, start=first, stop=first + size), dataset, first)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        raise _unreadable(raw, error) from None
-
-
-def _check_file(raw: Path) -> None:
-    """Refuse files whose attributes would run code: PyTables unpickles them."""
     if not raw.is_file():
         raise JetloomError(f"{raw}: no such file; fetch it with `jetloom download`")
+    with opened(raw) as file:
+        if KEY not in file:
+            raise JetloomError(f"{raw}: no key {KEY!r}; found: {', '.join(file) or 'nothing'}; fetch it again")
+        _refuse_code(raw, file)
+        table = _table(raw, file)
+        columns = _columns(raw, table)
+        step = affordable(raw, table.dtype.itemsize, size)
+        for first in range(0, len(table), step):
+            block = rows(table, first, min(first + step, len(table)))
+            yield _canonical(raw, block, columns, dataset, first)
+
+
+def _refuse_code(raw: Path, file: h5py.File) -> None:
+    """Refuse a file by which pandas would run code: it is not the publisher's, whatever else it holds."""
+    objects: list[h5py.HLObject] = [file]
+    file.visititems(lambda name, item: objects.append(item))
+    for item in objects:
+        for name, value in item.attrs.items():
+            if any(_names_code(text) for text in _texts(value)):
+                raise JetloomError(f"{raw}: attribute {name} would run code when it is read; {UNTRUSTED}")
+
+
+def _texts(value: object) -> Iterator[bytes]:
+    """Everything in an attribute that could be a pickle: strings of each kind, arrays of them, opaque bytes."""
+    if isinstance(value, str):
+        yield value.encode(errors="surrogateescape")
+    elif isinstance(value, numpy.void) and value.dtype.names:
+        for name in value.dtype.names:
+            yield from _texts(value[name])
+    elif isinstance(value, bytes | numpy.void):
+        yield bytes(value)
+    elif isinstance(value, numpy.ndarray) and value.dtype.kind not in "biufc":
+        for element in value.ravel():
+            yield from _texts(element)
+
+
+def _names_code(text: bytes) -> bool:
     try:
-        with h5py.File(raw) as file:
-            if KEY not in file:
-                raise JetloomError(f"{raw}: no key {KEY!r}; found: {', '.join(file) or 'nothing'}; fetch it again")
-            objects: list[h5py.HLObject] = [file]
-            file.visititems(lambda name, item: objects.append(item))
-            for item in objects:
-                for name in item.attrs:
-                    _check_attribute(raw, name, item.attrs[name])
-    except (OSError, RuntimeError, KeyError, TypeError) as error:
-        raise _unreadable(raw, error) from None
+        return any(opcode.name in CODE for opcode, _, _ in pickletools.genops(text))
+    except (ValueError, IndexError):
+        # No pickle, or none from here on.
+        return False
 
 
-def _check_attribute(raw: Path, name: str, value: object) -> None:
-    if not isinstance(value, bytes):
-        return
-    try:
-        names = {opcode.name for opcode, _, _ in pickletools.genops(value)}
-    except (ValueError, UnicodeDecodeError, IndexError):
-        return
-    if names & CODE:
-        raise JetloomError(f"{raw}: attribute {name} would run code when it is read; the file is not to be trusted")
+def _table(raw: Path, file: h5py.File) -> h5py.Dataset:
+    if not isinstance(file.get(KEY, getlink=True), h5py.HardLink):
+        raise JetloomError(f"{raw}: {KEY!r} is a link, perhaps to another file of this machine; {UNTRUSTED}")
+    group = file[KEY]
+    table = stored(raw, group, KEY) if isinstance(group, h5py.Group) and KEY in group else None
+    if table is None or table.ndim != 1 or not table.dtype.names or table.dtype.hasobject:
+        raise JetloomError(f"{raw}: {KEY!r} is no pandas table that can be read in pieces; fetch it again")
+    if not len(table):
+        raise JetloomError(f"{raw}: the table holds no jets; fetch it again")
+    return table
 
 
-def _unreadable(raw: Path, error: Exception) -> JetloomError:
-    reason = str(error).strip().splitlines()
-    what = reason[0] if reason else type(error).__name__
-    return JetloomError(f"{raw}: not a readable HDF5 file, truncated or damaged ({what}); fetch it again")
+def _columns(raw: Path, table: h5py.Dataset) -> Columns:
+    columns = {}
+    for field in table.dtype.names:
+        kind = table.attrs.get(f"{field}_kind")
+        if field == INDEX or kind is None:
+            continue
+        names = _names(raw, f"{field}_kind", kind)
+        if numpy.prod(table.dtype[field].shape, dtype=int) != len(names):
+            raise JetloomError(
+                f"{raw}: {field} has shape {table.dtype[field].shape} for {len(names)} names; fetch it again"
+            )
+        columns |= {name: (field, place) for place, name in enumerate(names)}
+    return columns
 
 
-def _canonical(raw: Path, table: pandas.DataFrame, dataset: Dataset, first: int) -> awkward.Array:
+def _names(raw: Path, attribute: str, value: object) -> list[str]:
+    """The texts of a pickled list, found by its opcodes."""
+    names = []
+    for opcode, argument, _ in pickletools.genops(value if isinstance(value, bytes) else b""):
+        if opcode.name in TEXTS:
+            names.append(str(argument))
+        elif opcode.name not in LIST:
+            raise JetloomError(f"{raw}: attribute {attribute} is no list of names ({opcode.name}); fetch it again")
+    return names
+
+
+def _canonical(raw: Path, block: NDArray, columns: Columns, dataset: Dataset, first: int) -> awkward.Array:
     # By number: sorted as text, PX_10 would come before PX_2.
-    numbers = sorted(int(name[2:]) for name in table.columns if name.startswith("E_") and name[2:].isdigit())
+    numbers = sorted(int(name[2:]) for name in columns if name.startswith("E_") and name[2:].isdecimal())
     names = [f"{component}_{number}" for number in numbers for component in COMPONENTS]
-    present = set(table.columns)
-    if missing := [name for name in [*names, LABEL] if name not in present] or ([] if numbers else ["E_0"]):
+    if missing := [name for name in [*names, LABEL] if name not in columns] or ([] if numbers else ["E_0"]):
         raise JetloomError(
             f"{raw}: missing column {', '.join(missing[:3])}; expected E_i, PX_i, PY_i, PZ_i and {LABEL}; "
             "fetch it again"
         )
-    momenta = table[names].to_numpy().reshape(len(table), len(numbers), 4)
-    if momenta.dtype.kind not in "fiu":
-        raise JetloomError(f"{raw}: the four-vectors are not numbers; fetch it again")
-    target = table[LABEL].to_numpy()
+    momenta = _gathered(block, columns, names).reshape(len(block), len(numbers), 4)
+    target = _gathered(block, columns, [LABEL])[:, 0]
+    if momenta.dtype.kind not in "fiu" or target.dtype.kind not in "fiu":
+        raise JetloomError(f"{raw}: the four-vectors or {LABEL} are not numbers; fetch it again")
     refuse(raw, ~numpy.isin(target, (0, 1)), first, f"{LABEL} is neither 0 nor 1")
     # NaN is not padding: it has to be found.
     real = ~(momenta[..., 3] <= 0)
     return jagged(raw, first, momenta, real, class_index(LABELS, dataset.classes)[target.astype(int)])
+
+
+def _gathered(block: NDArray, columns: Columns, names: list[str]) -> NDArray:
+    """Columns of these names, (jets, names)."""
+    fields = list(dict.fromkeys(columns[name][0] for name in names))
+    begin = dict(zip(fields, numpy.cumsum([0, *(block[field][:1].size for field in fields)]), strict=False))
+    values = numpy.concatenate([block[field].reshape(len(block), -1) for field in fields], axis=1)
+    return values[:, [begin[columns[name][0]] + columns[name][1] for name in names]]
