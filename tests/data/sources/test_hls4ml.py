@@ -103,3 +103,46 @@ def test_wrong_files_are_one_line(tmp_path):
         read(build.write(tmp_path / "fewer.h5", values[:4], jets))
     with pytest.raises(JetloomError, match="no column j1_e, j1_pt"):
         read(build.write(tmp_path / "narrow.h5", values[..., :3], jets))
+
+
+def replaced(tmp_path, key, make):
+    path = build.make(tmp_path, files=(0,)) / "jetImage_0_150p_0_10000.h5"
+    with h5py.File(path, "a") as file:
+        before = file[key][:]
+        del file[key]
+        make(file, key, before)
+    return path
+
+
+def elsewhere(tmp_path):
+    with h5py.File(tmp_path / "secret", "a") as file:
+        file.require_dataset("jets", (5, 59), float)
+    return str(tmp_path / "secret")
+
+
+HOSTILE = {
+    "external link": ("'jets' is a link", "jets", lambda tmp_path: lambda file, key, before:
+        file.__setitem__(key, h5py.ExternalLink(elsewhere(tmp_path), "jets"))),
+    "soft link": ("'jets' is a link", "jets", lambda tmp_path: lambda file, key, before:
+        file.__setitem__(key, h5py.SoftLink("/jetConstituentList"))),
+    "external storage": ("'jets' takes its content from another", "jets", lambda tmp_path: lambda file, key, before:
+        file.create_dataset(key, (5, 59), float, external=[(elsewhere(tmp_path), 0, h5py.h5f.UNLIMITED)])),
+    "nothing stored": ("'jets' has 0 of .* pieces", "jets", lambda tmp_path: lambda file, key, before:
+        file.create_dataset(key, (10**12, 59), float, chunks=(1000, 59))),
+    "endless names": ("holds 1000000 names; expected at most", "jetFeatureNames", lambda tmp_path:
+        lambda file, key, before: file.create_dataset(key, data=np.zeros(10**6, "S9"), compression="gzip")),
+    "a long name": ("holds what is no name", "jetFeatureNames", lambda tmp_path: lambda file, key, before:
+        file.create_dataset(key, data=["x" * 10**6] * 60, dtype=h5py.string_dtype())),
+    "numbers for names": ("holds what is no name", "jetFeatureNames", lambda tmp_path: lambda file, key, before:
+        file.create_dataset(key, data=np.arange(60))),
+    "enormous jets": ("one jet has", "jetConstituentList", lambda tmp_path: lambda file, key, before:
+        file.create_dataset(key, data=np.zeros((5, 10_000, 16)), compression="gzip")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_files_are_one_line(tmp_path, what):
+    words, key, make = HOSTILE[what]
+    with pytest.raises(JetloomError, match=words) as caught:
+        read(replaced(tmp_path, key, make(tmp_path)))
+    assert "\n" not in str(caught.value)

@@ -196,3 +196,22 @@ def test_damaged_bytes_are_found_or_harmless_to_the_program(tmp_path):
             found += 1
             assert "\n" not in str(error)
     assert found > 20
+
+
+def test_no_code_is_made_of_what_a_file_says_about_its_classes(tmp_path, monkeypatch):
+    path = build.make(tmp_path / "a.root", jets=20)
+    with uproot.open(path) as file:
+        key = file.key("tree")
+        place = key.fSeekKey + key.fKeylen + 4
+    content = bytearray(path.read_bytes())
+    assert content[place : place + 2] == b"\x00\x14"
+    # A version that uproot does not know: it would make Python code of the file's own description.
+    content[place : place + 2] = b"\x00\x63"
+    path.write_bytes(content)
+    compiled = []
+    original = uproot.deserialization.compile_class
+    monkeypatch.setattr(uproot.deserialization, "compile_class", lambda *given: compiled.append(1) or original(*given))
+    with pytest.raises(JetloomError, match="expected a TTree") as caught:
+        read(path)
+    assert not compiled
+    assert "\n" not in str(caught.value)

@@ -157,3 +157,26 @@ def test_directories_without_meshes_are_one_line(tmp_path):
     (tmp_path / "chair" / "train" / "a.off").write_bytes(b"OFF\n\xff\xfe\x00")
     with pytest.raises(JetloomError, match="not a readable OFF file"):
         read(tmp_path / "chair" / "train")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"OFF\n{10**15} {10**15} 0\n" + CUBE_VERTICES,
+        "OFF\n" + "9" * 5000 + " 1 0\n" + CUBE_VERTICES,
+        f"OFF\n8 1 0\n{CUBE_VERTICES}{10**15} 0 1 2\n",
+    ],
+)
+def test_enormous_counts_are_one_line(tmp_path, text):
+    raw = directory(tmp_path, text)
+    with pytest.raises(JetloomError, match=r"truncated|damaged") as caught:
+        read(raw)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_enormous_file_is_not_read(tmp_path):
+    raw = directory(tmp_path, CUBE)
+    with next(raw.glob("*.off")).open("ab") as file:
+        file.truncate(10**12)
+    with pytest.raises(JetloomError, match="1000000000000 bytes; a mesh of more than"):
+        read(raw)

@@ -1,6 +1,7 @@
 """The reader of the EnergyFlow set against the arrays that were written."""
 
 import io
+import tracemalloc
 import zipfile
 
 import awkward as ak
@@ -161,3 +162,51 @@ def test_an_array_shorter_than_it_says_is_truncated(tmp_path):
         archive.writestr("y.npy", target.getvalue())
     with pytest.raises(JetloomError, match="truncated or damaged"):
         read(tmp_path / "a.npz")
+
+
+def packed(path, **members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(f"{name}.npy", content)
+    return path
+
+
+def npy(shape, content=b"", version=1):
+    """A header that announces what it likes, and what follows."""
+    text = repr({"descr": "<f8", "fortran_order": False, "shape": shape}).encode() + b"\n"
+    return b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2 * version, "little") + text + content
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "words"),
+    [
+        (npy((10**12, 3, 4)), npy((10**12,)), "truncated or damaged"),
+        (npy((2, 10**9, 4)), npy((2,), bytes(16)), "one jet has 32000000000 bytes; expected at most"),
+        (npy((-1, 3, 4), bytes(10**7)), npy((-1,), bytes(10**7)), "X has the shape"),
+        (npy((2, 3, 4), bytes(192)), npy((10**12,), bytes(10**7)), r"expected \(n, M, 4\) and \(n,\)"),
+        (b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b" " * 10**7, npy((2,)), "X is of version"),
+        (npy((2, 3, 4), bytes(192), 2), npy((2,), bytes(16)), "X is of version"),
+    ],
+)
+def test_what_an_array_announces_is_not_allocated(tmp_path, x, y, words):
+    path = packed(tmp_path / "bad.npz", X=x, y=y)
+    tracemalloc.start()
+    try:
+        with pytest.raises(JetloomError, match=words) as caught:
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 3e6
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_encrypted_file_is_one_line(tmp_path, raw):
+    content = bytearray(raw.read_bytes())
+    for sign, place in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        begin = -1
+        while (begin := content.find(sign, begin + 1)) >= 0:
+            content[begin + place] |= 1
+    raw.write_bytes(content)
+    with pytest.raises(JetloomError, match="not a readable NPZ") as caught:
+        read(raw)
+    assert "\n" not in str(caught.value)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import awkward
 import numpy
@@ -29,6 +29,17 @@ AGAIN = "fetch or make it again"
 OTHER = "name a file of JetClass's format, or another data set"
 
 
+class _File(uproot.ReadOnlyFile):
+    """A ROOT file without its own descriptions of classes.
+
+    uproot would turn them into Python code and run it; it knows those of trees and their branches without the file.
+    """
+
+    @property
+    def streamers(self) -> dict[str, Any]:
+        return {}
+
+
 def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
     """Stream the jets of one ROOT file.
 
@@ -47,7 +58,7 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
     wanted = [*PARTICLE, *JET, *(f"label_{name}" for name in LABELS)]
     with ExitStack() as stack:
         with _reading(raw):
-            file = stack.enter_context(uproot.open(raw))
+            file = stack.enter_context(_File(raw)).root_directory
             if file.file.fEND > raw.stat().st_size:
                 # The jets may all be there, but the writer did not say so.
                 raise EOFError(f"{raw.stat().st_size} bytes of {file.file.fEND}")

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from jetloom.config import Dataset
 from jetloom.errors import JetloomError
 
+LARGEST = 200_000_000
+"""Bytes of a mesh; its lines need about ten times as much memory."""
+
 
 def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
     """Stream point clouds sampled on the meshes of ``<class>/<split>``.
@@ -54,9 +57,12 @@ def read_off(file: Path) -> tuple[NDArray, NDArray]:
     The header may be glued to the counts (``OFF123 456 0``): it is in many files of ModelNet.
 
     Raises:
-        JetloomError: not OFF, truncated, a vertex that is not finite or a face that names one that does not exist.
+        JetloomError: not OFF, too large, truncated, a vertex that is not finite or a face that names one that does
+            not exist.
     """
     try:
+        if (size := file.stat().st_size) > LARGEST:
+            raise JetloomError(f"{file}: {size} bytes; a mesh of more than {LARGEST} is not read; leave the file out")
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         raise JetloomError(f"{file}: not a readable OFF file; fetch it again") from None

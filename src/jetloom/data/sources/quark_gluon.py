@@ -5,6 +5,8 @@ benchmark of the ParticleNet and ParT papers the rapidity is taken for the pseud
 The PDG id gives the charge and the five flags.
 """
 
+import lzma
+import math
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,16 +18,21 @@ import numpy
 from numpy.typing import NDArray
 
 from jetloom.config import Dataset
-from jetloom.data.sources.padded import class_index, jagged, refuse
+from jetloom.data.sources.padded import affordable, class_index, jagged, refuse
 from jetloom.errors import JetloomError
 
 LABELS = ["gluon", "quark"]
 CHARGED_HADRONS = (211, 321, 2212)
 NEUTRAL_HADRONS = (130, 2112)
+DAMAGE = (
+    *(OSError, EOFError, ValueError, NotImplementedError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What zipfile and numpy raise for a damaged file; RuntimeError is an encrypted one."""
 
 
 def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
-    """Stream the jets of one file; X is never in memory as a whole.
+    """Stream the jets of one file; neither X nor y is ever in memory as a whole.
 
     Args:
         raw: ``QG_jets*.npz``.
@@ -44,30 +51,31 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
                 if f"{name}.npy" not in archive.namelist():
                     found = ", ".join(item.removesuffix(".npy") for item in archive.namelist()) or "nothing"
                     raise JetloomError(f"{raw}: no array {name!r}; found: {found}; fetch it again")
-            with archive.open("y.npy") as file:
-                shape, kind = _header(raw, "y", file)
-                target = numpy.frombuffer(_exactly(file, shape, kind), kind).reshape(shape)
-            with archive.open("X.npy") as file:
+            with archive.open("X.npy") as file, archive.open("y.npy") as targets:
                 shape, kind = _header(raw, "X", file)
-                if len(shape) != 3 or shape[2] != 4 or target.shape != shape[:1]:
+                labels, label_kind = _header(raw, "y", targets)
+                if len(shape) != 3 or shape[2] != 4 or labels != shape[:1]:
                     raise JetloomError(
-                        f"{raw}: X is {shape} and y {target.shape}; expected (n, M, 4) and (n,); fetch it again"
+                        f"{raw}: X is {shape} and y {labels}; expected (n, M, 4) and (n,); fetch it again"
                     )
                 if not shape[0]:
                     raise JetloomError(f"{raw}: holds no jets; fetch it again")
-                for first in range(0, shape[0], size):
-                    part = target[first : first + size]
-                    block = (len(part), *shape[1:])
-                    values = numpy.frombuffer(_exactly(file, block, kind), kind).reshape(block)
-                    yield _canonical(raw, values, part, dataset, first)
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+                step = affordable(raw, shape[1] * shape[2] * kind.itemsize, size)
+                for first in range(0, shape[0], step):
+                    jets = min(step, shape[0] - first)
+                    values = _exactly(file, (jets, *shape[1:]), kind)
+                    yield _canonical(raw, values, _exactly(targets, (jets,), label_kind), dataset, first)
+    except DAMAGE as error:
         raise JetloomError(f"{raw}: not a readable NPZ file, truncated or damaged ({error}); fetch it again") from None
 
 
 def _header(raw: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], numpy.dtype]:
-    version = numpy.lib.format.read_magic(file)
-    read = numpy.lib.format.read_array_header_1_0 if version == (1, 0) else numpy.lib.format.read_array_header_2_0
-    shape, fortran, kind = read(file)
+    # Later versions allow headers of gigabytes, which no array of numbers needs.
+    if (version := numpy.lib.format.read_magic(file)) != (1, 0):
+        raise ValueError(f"{name} is of version {version} of the format, expected (1, 0)")
+    shape, fortran, kind = numpy.lib.format.read_array_header_1_0(file)
+    if any(length < 0 for length in shape):
+        raise ValueError(f"{name} has the shape {shape}")
     if kind.hasobject:
         raise JetloomError(f"{raw}: {name} holds pickled objects, which could run code; refused. Save it as numbers")
     if kind.kind not in "fiu" or (fortran and len(shape) > 1):
@@ -77,12 +85,12 @@ def _header(raw: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], num
     return shape, kind
 
 
-def _exactly(file: IO[bytes], shape: tuple[int, ...], kind: numpy.dtype) -> bytes:
-    size = int(numpy.prod(shape)) * kind.itemsize
+def _exactly(file: IO[bytes], shape: tuple[int, ...], kind: numpy.dtype) -> NDArray:
+    size = math.prod(shape) * kind.itemsize
     data = file.read(size)
     if len(data) != size:
         raise EOFError(f"{len(data)} of {size} bytes")
-    return data
+    return numpy.frombuffer(data, kind).reshape(shape)
 
 
 def _canonical(raw: Path, values: NDArray, target: NDArray, dataset: Dataset, first: int) -> awkward.Array:
