@@ -1,12 +1,16 @@
 """Archives: members land in their places, and hostile or damaged ones leave nothing."""
 
+import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
 
+from jetloom.config import RemoteFile
+from jetloom.data.archives import unpack
 from jetloom.data.download import download
 from jetloom.errors import JetloomError
 
@@ -157,3 +161,63 @@ def test_only_archives_that_may_hold_what_is_wanted_are_loaded_and_none_is_kept(
     assert not list(tmp_path.rglob("*.tar"))
     # The space is used once: both names are the same file.
     assert os.stat(tmp_path / "A.root").st_ino == os.stat(tmp_path / ".download/A.root").st_ino
+
+
+def bomb_of(kind):
+    """A tar.gz of a few kB whose first header says that 300 MB describe the next member."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=1) as file:
+        info = special("x", kind)
+        info.size = 300_000_000
+        file.write(info.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(300):
+            file.write(bytes(1_000_000))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_small_archive_does_not_fill_the_memory(tmp_path, kind):
+    archive = bomb_of(kind)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            JetloomError, match=r"set\.tar: .* 300000000 bytes that is no file; it is not to be trusted"
+        ):
+            unpacked(tmp_path, archive, ["A.root"])
+        assert tracemalloc.get_traced_memory()[1] < 5e7
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("mode", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_names_are_unpacked(tmp_path, mode):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=mode) as tar:
+        info = tarfile.TarInfo("deep/" * 60 + "A.root")
+        info.size = 3
+        tar.addfile(info, io.BytesIO(b"one"))
+    unpacked(tmp_path, buffer.getvalue(), ["A.root"])
+    assert (tmp_path / "raw/A.root").read_bytes() == b"one"
+
+
+def test_nothing_is_written_outside_the_target(tmp_path):
+    target, archive = tmp_path / "target", tmp_path / "set.tar"
+    target.mkdir()
+    (target / "deep").symlink_to(tmp_path)
+    archive.write_bytes(tar_of([("deep/A.root", b"x")]))
+    with pytest.raises(JetloomError, match="outside the target directory"):
+        unpack(archive, ["deep/A.root"], target, {})
+    assert not (tmp_path / "A.root").exists()
+
+
+@pytest.mark.parametrize("name", ["../A.root", "deep/../../A.root", "/tmp/jetloom-A.root"])
+@pytest.mark.parametrize("where", ["file", "raw"])
+def test_a_name_outside_the_raw_directory_is_refused_before_anything_is_loaded(tmp_path, name, where):
+    file = RemoteFile.model_construct(name="a.tar", url=None, md5=None, sha256=None, size=None, holds=[], rename={})
+    data = dataset({"name": "a.tar"}).model_copy(
+        update={"files": [file.model_copy(update={"name": name} if where == "file" else {"holds": [name]})]}
+    )
+    with pytest.raises(JetloomError, match="is outside the directory of the raw files") as caught:
+        download(data, tmp_path / "raw", names=[name], patience=QUICK)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "raw").exists()

@@ -247,6 +247,23 @@ def test_an_unknown_checksum_is_learnt_and_a_later_change_is_an_error(tmp_path):
     assert json.loads(pins.read_text())["a.bin"]["sha256"] == sha256(CONTENT)
 
 
+def test_a_file_without_a_checksum_is_not_called_verified(tmp_path, capfd):
+    with served(files={"a.bin": CONTENT}) as site:
+        for known in (True, False):
+            fetch(site, tmp_path / str(known), known=known)
+            said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("a.bin:")]
+            assert [line.endswith(", verified") for line in said] == [known]
+            assert ["not verified: no checksum is published" in line for line in said] == [not known]
+
+
+@pytest.mark.parametrize("content", ["[]", "[" * 100_000, '{"a.bin": {}}', '{"a.bin": 1}', "\\"])
+def test_learnt_checksums_that_are_none_are_one_line(tmp_path, content):
+    (tmp_path / "checksums.json").write_text(content)
+    with served(files={"a.bin": CONTENT}) as site, pytest.raises(JetloomError, match="not the JSON file") as caught:
+        fetch(site, tmp_path, known=False)
+    assert "\n" not in str(caught.value)
+
+
 def test_what_is_there_is_verified_and_not_loaded_again(tmp_path):
     with served(files={"a.bin": CONTENT}) as site:
         fetch(site, tmp_path)

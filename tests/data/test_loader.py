@@ -3,7 +3,14 @@
 That every jet comes once and that a resumed epoch is the rest of it stands in test_chain.py.
 """
 
+import errno
+import json
+import os
+import struct
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +21,7 @@ from safetensors.numpy import load_file, save_file
 import jetloom.data
 from jetloom.config import Reweighting
 from jetloom.data import loader as module
-from jetloom.data.loader import Loader
+from jetloom.data.loader import Loader, ShardFile
 from jetloom.data.manifest import SCHEMA_VERSION, Manifest
 from jetloom.errors import JetloomError
 
@@ -356,3 +363,85 @@ def test_two_processes_share_the_batches_of_one(tmp_path):
     halves = [numbers(make(manifest, batch_size=64, rank=rank, world_size=2)) for rank in range(2)]
     shared = [sorted(one + other) for one, other in zip(*halves, strict=True)]
     assert shared == [sorted(batch) for batch in whole]
+
+
+COUNT = """
+import resource, sys
+from pathlib import Path
+from jetloom.data.loader import Loader
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+print(sum(len(batch.label) for batch in Loader(Path(sys.argv[1]), "train", batch_size=64, shuffle=True)))
+"""
+
+
+def test_shards_may_be_more_than_the_open_files_of_a_process(tmp_path):
+    manifest = write(tmp_path, [20] * 100)
+    done = subprocess.run([sys.executable, "-c", COUNT, manifest], capture_output=True, text=True, check=False)
+    assert done.stdout == "2000\n", done.stderr
+
+
+def test_a_limit_of_the_system_is_not_blamed_on_the_shard(tmp_path, monkeypatch):
+    manifest = write(tmp_path, [20])
+
+    def refuse(*given, **more):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(JetloomError, match=r"0\.safetensors: cannot be opened \(Too many open files\); raise"):
+        ShardFile(manifest.with_name("0.safetensors"))
+
+
+def test_shards_of_any_number_are_found(tmp_path):
+    """Names are those that the manifest gives; their length means nothing."""
+    manifest = write(tmp_path, [50, 60])
+    text = manifest.read_text()
+    for old, new in (("0", "train_0000"), ("1", "train_123456")):
+        (tmp_path / f"{old}.safetensors").rename(tmp_path / f"{new}.safetensors")
+        text = text.replace(f'"{old}.safetensors"', f'"{new}.safetensors"')
+    manifest.write_text(text)
+    assert sorted(jet for batch in numbers(make(manifest)) for jet in batch) == list(range(110))
+
+
+def shard_of(path, header, data=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
+
+
+def entry(shape, offsets, dtype="F32"):
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"0004/label": entry([10**12], [0, 8 * 10**12], "I64")},
+        {"0004/label": entry([10**12], [0, 8], "I64")},
+        {"0004/label": entry([-1], [0, 8], "I64")},
+        {"0004/label": entry([1], [-8, 8], "I64")},
+        {"0004/label": entry([1], [0, 4, 8], "I64")},
+        {"0004/label": entry([1], ["0", 8], "I64")},
+        {"0004/label": entry([1], [0, 8], "OBJECT")},
+        {"0004/label": entry([1], [0, 8], "I64") | {"code": "x"}},
+        {"0004/label": 1},
+        {"\u0664/label": entry([1], [0, 8], "I64")},
+        {"9" * 5000 + "/label": entry([1], [0, 8], "I64")},
+        b"[" * 100_000,
+        b"[]",
+        b"\xff",
+    ],
+)
+def test_a_header_that_lies_is_one_line(tmp_path, header):
+    with pytest.raises(JetloomError, match=r"bad\.safetensors: ") as caught:
+        ShardFile(shard_of(tmp_path / "bad.safetensors", header, bytes(8)))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_enormous_header_is_not_read(tmp_path):
+    path = tmp_path / "bad.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 10**11))
+        file.truncate(10**12)
+    with pytest.raises(JetloomError, match="a header of 100000000000 bytes"):
+        ShardFile(path)

@@ -1,6 +1,8 @@
 """Skims: what they hold, and that memory is bounded by the chunk."""
 
 import json
+import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +90,32 @@ def test_a_file_that_is_no_skim_is_one_line(tmp_path, content):
     (tmp_path / "a.parquet").write_bytes(content)
     with pytest.raises(JetloomError, match=r"a\.parquet: not a readable Parquet file; make the skim again"):
         read_facts(tmp_path / "a.parquet")
+
+
+class Bomb:
+    """An object whose unpickling is seen."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_code_in_the_types_of_a_file_is_not_run(tmp_path):
+    """Arrow's own extension type of Python kept a pickle in the schema."""
+    path, marker = tmp_path / "a.parquet", tmp_path / "ran"
+    keys = {"ARROW:extension:name": "arrow.py_extension_type",
+            "ARROW:extension:metadata": pickle.dumps(Bomb(marker), 0).decode()}  # fmt: skip
+    field = pyarrow.field("part_px", pyarrow.float32(), metadata=keys)
+    pandas_said = {"pandas": pickle.dumps(Bomb(marker), 0), "jetloom": "[]"}
+    table = pyarrow.table([pyarrow.array([1.0], pyarrow.float32())], pyarrow.schema([field], pandas_said))
+    pyarrow.parquet.write_table(table, path)
+    with pytest.raises(JetloomError, match="not a skim of version") as caught:
+        read_facts(path)
+    assert "\n" not in str(caught.value)
+    pyarrow.parquet.ParquetFile(path).read_row_groups([0], columns=["part_px"])
+    assert not marker.exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells the peak")

@@ -1,5 +1,6 @@
 """Unpack tar and zip archives by streaming, trusting nothing that they say about themselves."""
 
+import lzma
 import re
 import shutil
 import stat
@@ -8,12 +9,17 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Self
 
 from jetloom.errors import JetloomError
 
-DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError, NotImplementedError)
+DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+    *(EOFError, OSError, NotImplementedError, RuntimeError, ValueError),
+)
 RESERVE = 100_000_000
+LARGEST_DESCRIPTION = 1_000_000
+"""Bytes of what a tar says about a member."""
 
 
 class BadArchiveError(JetloomError):
@@ -73,6 +79,8 @@ def unpack(archive: Path, wanted: Collection[str], target: Path, rename: Mapping
         if place is None:
             continue
         owner, name = place
+        if not (target / name).resolve().is_relative_to(target.resolve()):
+            raise _refused(archive, name, "outside the target directory")
         if name in written:
             raise BadArchiveError(f"{archive}: holds {name} twice")
         require_space(target, member.size, f"{name} of {archive.name}")
@@ -83,19 +91,34 @@ def unpack(archive: Path, wanted: Collection[str], target: Path, rename: Mapping
 
 
 def _members(archive: Path) -> Iterator[Member]:
+    with archive.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
     try:
-        if tarfile.is_tarfile(archive):
-            yield from _tar_members(archive)
-        elif zipfile.is_zipfile(archive):
-            yield from _zip_members(archive)
-        else:
-            raise BadArchiveError(f"{archive}: neither a tar nor a zip archive, or cut off")
+        yield from _zip_members(archive) if is_zip else _tar_members(archive)
     except DAMAGE as error:
         raise _damaged(archive, error) from None
 
 
+class _TarInfo(tarfile.TarInfo):
+    """A header of a tar. Those that describe another one, by a long name for instance, are read as a whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        info = super().frombuf(buf, encoding, errors)
+        if info.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE) and info.size > LARGEST_DESCRIPTION:
+            raise ValueError(f"an entry of {info.size} bytes that is no file; it is not to be trusted")
+        return info
+
+
+def _tar(archive: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(archive, "r|*", tarinfo=_TarInfo)
+    except (tarfile.TarError, EOFError, OSError):
+        raise BadArchiveError(f"{archive}: neither a tar nor a zip archive, or cut off") from None
+
+
 def _tar_members(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive, "r|*") as tar:
+    with _tar(archive) as tar:
         for info in tar:
             _check_path(archive, info.name)
             if info.isdir():

@@ -68,7 +68,9 @@ class Checksums:
         self._lock = threading.Lock()
         try:
             self._learnt: dict[str, dict[str, str | int]] = json.loads(path.read_text()) if path.exists() else {}
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            if any(not {"sha256", "learnt"} <= entry.keys() for entry in self._learnt.values()):
+                raise ValueError("an entry without sha256 or learnt")
+        except (ValueError, AttributeError, RecursionError) as error:
             raise JetloomError(f"{path}: not the JSON file of learnt checksums ({error}); mend or remove it") from None
 
     def expected(self, file: RemoteFile) -> Expected | None:

@@ -54,6 +54,9 @@ def download(
             name), an archive is damaged or not to be trusted, no room, or another download is at work there.
     """
     wanted = list(dict.fromkeys(names or [name for split in dataset.splits for name in dataset.raw_files(split)]))
+    for name in [*wanted, *(file.name for file in dataset.files)]:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise JetloomError(f"{dataset.title}: {name} is outside the directory of the raw files; name it inside")
     offered = {name for file in dataset.files for name in file.raw_files()}
     if missing := [name for name in wanted if name not in offered]:
         raise JetloomError(
@@ -155,11 +158,12 @@ class _Download:
         locations = [_join(mirror, file.name) for mirror in self.mirrors] + ([file.url] if file.url else [])
         if not locations:
             raise JetloomError(f"{file.name}: its preset knows no URL; name a mirror that has it")
+        known = self.sums.expected(file) is not None
         with meter.file(file.name, file.size) as line:
             transfer = Transfer(
                 file,
                 _partial(self.store, file),
-                checked=self.sums.expected(file) is not None,
+                checked=known,
                 tick=line.tick,
                 total=line.total,
                 stop=self.stop,
@@ -171,7 +175,8 @@ class _Download:
             source = self.store / file.name
             os.replace(transfer.partial, source)
             transfer.discard()
-        meter.say(f"{file.name}: {transfer.digests.size:,} bytes from {location}, verified")
+        verified = "verified" if known else "not verified: no checksum is published, this one's is learnt"
+        meter.say(f"{file.name}: {transfer.digests.size:,} bytes from {location}, {verified}")
         return source, transfer.digests, location
 
     def _try(self, file: RemoteFile, transfer: Transfer, locations: Sequence[str], meter: Meter) -> tuple[Path, str]:

@@ -10,6 +10,7 @@ was shuffled when it was made, and memory is read twice as fast so. Runs are cut
 """
 
 import math
+import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -42,10 +43,9 @@ class ShardFile:
         self.buckets: dict[int, dict[str, NDArray]] = {}
         for name, array in open_arrays(path).items():
             width, _, key = name.partition("/")
-            if not width.isdecimal():
+            if not re.fullmatch("[0-9]{1,9}", width):
                 raise JetloomError(f"{path}: {name} is no array of a shard; {AGAIN}")
-            # As a plain array: a mapped one costs time at each access.
-            self.buckets.setdefault(int(width), {})[key] = numpy.asarray(array)
+            self.buckets.setdefault(int(width), {})[key] = array
         for width, arrays in self.buckets.items():
             jets = {len(array) for array in arrays.values()}
             if not arrays.keys() >= NEEDED or len(jets) != 1 or arrays["features"].shape[1:2] != (width,):

@@ -74,7 +74,7 @@ class Manifest(Entry):
             values = json.loads(Path(path).read_text())
         except FileNotFoundError:
             raise JetloomError(f"{path}: no such manifest; `jetloom tensors manifest` writes one") from None
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             raise JetloomError(f"{path}: not a manifest (no JSON)") from None
         if not isinstance(values, dict) or values.get("schema_version") != SCHEMA_VERSION:
             raise JetloomError(f"{path}: not a manifest of version {SCHEMA_VERSION}; make the tensors again")

@@ -4,6 +4,7 @@ The library's own writer wants all arrays in memory at once; a shard of JetClass
 bytes of header length, a JSON header, and the arrays one after the other (github.com/huggingface/safetensors).
 """
 
+import errno
 import json
 import mmap
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy
+import pyarrow
 from numpy.typing import NDArray
 
 from jetloom.data.manifest import SCHEMA_VERSION
@@ -27,6 +29,8 @@ DESCRIBED = {
     "made_with",
 }
 """What the manifest needs to know of a shard."""
+LONGEST_HEADER = 100_000_000
+"""Bytes; the limit of safetensors itself."""
 AGAIN = "make it again with `jetloom tensors shard`"
 
 
@@ -93,39 +97,54 @@ def read_header(shard: Path) -> dict[str, Any]:
 
 
 def open_arrays(shard: Path) -> dict[str, NDArray]:
-    """The arrays of a shard, mapped and not read.
+    """The arrays of a shard, mapped and not read; no descriptor of the file stays open.
 
     Raises:
-        JetloomError: missing, truncated or damaged file.
+        JetloomError: missing, truncated or damaged file, or a limit of the system.
     """
     header, start = _header(shard)
     header.pop("__metadata__", None)
-    try:
+    with _readable(shard):
         expected = max((entry["data_offsets"][1] for entry in header.values()), default=0)
         if shard.stat().st_size != start + expected:
             raise ValueError(f"{shard.stat().st_size} bytes, expected {start + expected}")
         if not expected:
             return {}
-        data = numpy.memmap(shard, dtype=numpy.uint8, mode="r", offset=start)
-        return {
-            name: data[slice(*entry["data_offsets"])].view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-            for name, entry in sorted(header.items())
-        }
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise JetloomError(f"{shard}: not a readable shard ({error}); {AGAIN}") from None
+        # mmap of Python, and so numpy.memmap, keeps a descriptor for each file; a system allows about a thousand.
+        with pyarrow.memory_map(str(shard)) as file:
+            data = numpy.frombuffer(file.read_buffer(), numpy.uint8)[start:]
+        return {name: _array(data, **entry) for name, entry in sorted(header.items())}
+
+
+def _array(data: NDArray, dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray:
+    first, last = data_offsets
+    # numpy takes places from the end and sizes that it shall find out.
+    if min(first, last, *shape, 0) < 0:
+        raise ValueError(f"a negative place or size in {data_offsets}, {shape}")
+    return data[first:last].view(DTYPES[dtype]).reshape(shape)
 
 
 def _header(shard: Path) -> tuple[dict[str, Any], int]:
-    try:
+    with _readable(shard):
         with shard.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
-            if size > shard.stat().st_size:
-                raise ValueError("truncated")
+            if size > min(shard.stat().st_size, LONGEST_HEADER):
+                raise ValueError(f"truncated, or a header of {size} bytes")
             header = json.loads(file.read(size))
         if not isinstance(header, dict):
             raise ValueError("no header")
+    return header, 8 + size
+
+
+@contextmanager
+def _readable(shard: Path) -> Iterator[None]:
+    """Make one line of what is wrong with a shard, or with the machine that reads it."""
+    try:
+        yield
     except FileNotFoundError:
         raise JetloomError(f"{shard}: no such shard; {AGAIN}") from None
-    except (OSError, struct.error, ValueError) as error:
+    except OSError as error:
+        more = "; raise the limit of open files (ulimit -n)" if error.errno in (errno.EMFILE, errno.ENFILE) else ""
+        raise JetloomError(f"{shard}: cannot be opened ({error.strerror or error}){more}") from None
+    except (struct.error, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise JetloomError(f"{shard}: not a readable shard ({error}); {AGAIN}") from None
-    return header, 8 + size

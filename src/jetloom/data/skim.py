@@ -135,7 +135,7 @@ def readable(skimmed: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise JetloomError(f"{skimmed}: no such skim; make it with `jetloom skim`") from None
-    except (OSError, pyarrow.ArrowException, ValueError):
+    except (OSError, pyarrow.ArrowException, ValueError, RecursionError):
         raise JetloomError(f"{skimmed}: not a readable Parquet file; make the skim again") from None
 
 
@@ -147,6 +147,6 @@ def read_facts(skimmed: Path) -> dict:
     """
     with readable(skimmed):
         facts = json.loads((pyarrow.parquet.read_metadata(skimmed).metadata or {}).get(b"jetloom", b"{}"))
-    if facts.get("schema_version") != SCHEMA_VERSION or not facts.keys() >= FACTS:
+    if not isinstance(facts, dict) or facts.get("schema_version") != SCHEMA_VERSION or not facts.keys() >= FACTS:
         raise JetloomError(f"{skimmed}: not a skim of version {SCHEMA_VERSION}; make it again with `jetloom skim`")
     return facts
