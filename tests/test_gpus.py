@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from jetloom.gpus import visible
+from jetloom.errors import JetloomError
+from jetloom.gpus import _take, visible
 
 
 @pytest.fixture
@@ -68,3 +70,83 @@ def test_the_locks_are_closed_to_others(environment) -> None:
     start(environment, 1, "true").wait(20)
     (locks,) = Path(environment["TMPDIR"]).glob("jetloom-gpus-*")
     assert locks.stat().st_mode & 0o777 == 0o700
+
+
+LIST = """GPU 0: NVIDIA H100 PCIe (UUID: GPU-aaaa-0)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bbbb-1)
+  MIG 3g.20gb     Device  0: (UUID: MIG-cccc-0)
+  MIG 3g.20gb     Device  1: (UUID: MIG-cccc-1)
+GPU 2: NVIDIA H100 PCIe (UUID: GPU-dddd-2)
+"""
+
+
+@pytest.fixture
+def with_driver(environment, tmp_path) -> dict[str, str]:
+    """The machine with a driver that lists a whole GPU, one in two parts, and another whole one."""
+    tool = tmp_path / "bin/nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\n[ \"$*\" = -L ] || exit 1\ncat <<'END'\n{LIST}END\n")
+    tool.chmod(0o755)
+    return environment | {"PATH": f"{tool.parent}:{environment['PATH']}"}
+
+
+def locks(environment: dict[str, str]) -> list[str]:
+    return sorted(path.name for path in Path(environment["TMPDIR"]).glob("jetloom-gpus-*/*"))
+
+
+@pytest.mark.parametrize(
+    ("names", "uuids"),
+    [
+        ("0", ["GPU-aaaa-0"]),
+        ("GPU-aaaa-0", ["GPU-aaaa-0"]),
+        ("GPU-a", ["GPU-aaaa-0"]),
+        ("1", ["MIG-cccc-0"]),
+        ("GPU-bbbb-1", ["MIG-cccc-0"]),
+        ("MIG-cccc-1", ["MIG-cccc-1"]),
+        ("2,MIG-cccc-1", ["GPU-dddd-2", "MIG-cccc-1"]),
+        ("MIG-c", ["MIG-c"]),
+        ("7", ["7"]),
+    ],
+)
+def test_locks_are_named_by_uuid_whatever_the_gpus_are_called(with_driver, names: str, uuids: list[str]) -> None:
+    count = len(uuids)
+    done = start(with_driver | {"CUDA_VISIBLE_DEVICES": names}, count, "printenv", "CUDA_VISIBLE_DEVICES")
+    assert done.communicate(timeout=120)[0].strip() == names
+    assert locks(with_driver) == uuids
+
+
+def test_a_number_and_a_uuid_are_the_same_gpu(with_driver) -> None:
+    first = start(with_driver | {"CUDA_VISIBLE_DEVICES": "0"}, 1, "sh", "-c", "echo taken; exec sleep 600")
+    try:
+        assert first.stdout.readline() == "taken\n"
+        second = start(with_driver | {"CUDA_VISIBLE_DEVICES": "GPU-aaaa-0,GPU-dddd-2"}, 1, "printenv")
+        seen = second.communicate(timeout=120)[0]
+        assert "CUDA_VISIBLE_DEVICES=GPU-dddd-2\n" in seen
+        assert "CUDA_DEVICE_ORDER=PCI_BUS_ID\n" in seen
+    finally:
+        first.kill()
+
+
+def test_one_gpu_named_twice_is_one(with_driver) -> None:
+    process = start(with_driver | {"CUDA_VISIBLE_DEVICES": "0,GPU-aaaa-0"}, 2, "true")
+    assert "2 GPUs asked for, but this machine shows 1" in process.communicate(timeout=120)[1]
+
+
+@pytest.mark.parametrize("kind", ["open to others", "link", "file", "somebody else's"])
+def test_a_directory_of_locks_that_is_not_ones_own_is_refused(environment, tmp_path, monkeypatch, kind: str) -> None:
+    user = os.getuid() + (kind == "somebody else's")
+    place = tmp_path / f"jetloom-gpus-{user}"
+    if kind == "link":
+        (tmp_path / "elsewhere").mkdir(0o700)
+        place.symlink_to(tmp_path / "elsewhere")
+    elif kind == "file":
+        place.touch(0o600)
+    else:
+        place.mkdir()
+        place.chmod(0o777 if kind == "open to others" else 0o700)
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(JetloomError, match="not a directory of yours alone") as caught:
+        _take(1, {"GPU-0": "0"})
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "elsewhere").glob("*"))

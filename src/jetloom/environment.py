@@ -11,6 +11,8 @@ import psutil
 
 from jetloom.errors import JetloomError
 
+SOURCE = Path(__file__).resolve().parent
+"""Directory of jetloom's own source."""
 PACKAGES = (
     "jetloom",
     "torch",
@@ -48,40 +50,63 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git(directory: Path | None = None) -> dict[str, Any]:
-    """Commit of the working directory's repository and whether it has changes; both None outside of one."""
-    arguments = {"cwd": directory, "capture_output": True, "text": True, "check": False}
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], **arguments)
-        if commit.returncode:
-            return {"commit": None, "dirty": None}
-        status = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], **arguments)
-    except FileNotFoundError:
+def git() -> dict[str, Any]:
+    """Commit of jetloom's own source and whether it has changes, both None if it is installed and no clone.
+
+    ``project`` is the same of the working directory's repository, where that is another one: a project may use the
+    workflow as a module, or run it with ``--directory``.
+    """
+    own, project = _repository(SOURCE), _repository(Path.cwd())
+    state = _state(own)
+    return state if project in (None, own) else state | {"project": _state(project)}
+
+
+def _repository(directory: Path) -> Path | None:
+    """The working tree that a directory is in; of the source only if it is one of its files.
+
+    An environment may lie in another project's clone, which does not keep the packages in it.
+    """
+    top = _git(directory, "rev-parse", "--show-toplevel")
+    if top is None or (directory == SOURCE and _git(directory, "ls-files", "--error-unmatch", __file__) is None):
+        return None
+    return Path(top)
+
+
+def _state(repository: Path | None) -> dict[str, Any]:
+    commit = repository and _git(repository, "rev-parse", "HEAD")
+    if not commit:
         return {"commit": None, "dirty": None}
-    return {"commit": commit.stdout.strip(), "dirty": bool(status.stdout.strip())}
+    return {"commit": commit, "dirty": bool(_git(repository, "status", "--porcelain", "--untracked-files=no"))}
 
 
-def require_commit(directory: Path | None = None) -> None:
-    """Refuse to make results that no commit describes.
+def _git(directory: Path, *arguments: str) -> str | None:
+    """What git answers; None if it refuses, or is not there."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return None if done.returncode else done.stdout.strip()
 
-    Args:
-        directory: in the working tree; default: the working directory.
+
+def require_commit() -> None:
+    """Refuse to make results that no commit describes: of the project, and of jetloom where it is a clone.
 
     Raises:
         JetloomError: no git repository, or uncommitted changes.
     """
-    state = git(directory)
-    where = directory or Path.cwd()
-    if state["commit"] is None:
+    here = Path.cwd()
+    own, project = _repository(SOURCE), _repository(here)
+    if project is None or _state(project)["commit"] is None:
         raise JetloomError(
-            f"{where}: paper: true wants results that a commit describes, and this is no git repository; "
+            f"{here}: paper: true wants results that a commit describes, and this is no git repository; "
             "run it in a clone, or set paper: false"
         )
-    if state["dirty"]:
-        raise JetloomError(
-            f"{where}: paper: true wants results that a commit describes, and there are uncommitted changes "
-            "(git status); commit them, or set paper: false"
-        )
+    for repository in dict.fromkeys((project, own)):
+        if repository and _state(repository)["dirty"]:
+            raise JetloomError(
+                f"{repository}: paper: true wants results that a commit describes, and there are uncommitted changes "
+                "(git status); commit them, or set paper: false"
+            )
 
 
 def _cpu() -> str:

@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import re
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,6 +19,9 @@ SHARED = "JETLOOM_SHARED_GPUS"
 """Variable that the workflow sets for its jobs on this machine: the GPUs at which they take turns."""
 PATIENCE = 0.5
 """Seconds between two looks for a free GPU."""
+UUID = re.compile(r"\(UUID: ([^)\s]+)\)")
+LISTED = re.compile(rf"^GPU (\d+):.*{UUID.pattern}((?:\n[ \t]+MIG .*)*)", re.MULTILINE)
+"""A GPU in the list of nvidia-smi: number, UUID, and the lines of its parts."""
 
 
 def visible(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -49,7 +55,7 @@ def take_shared(count: int) -> None:
         JetloomError: there are fewer.
     """
     if names := visible():
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_take(_enough(count, names), names))
+        _claim(count, names)
 
 
 def run_with_gpus(count: int, command: Sequence[str]) -> NoReturn:
@@ -65,30 +71,55 @@ def run_with_gpus(count: int, command: Sequence[str]) -> NoReturn:
     Raises:
         JetloomError: the machine does not have so many, or there is no such program.
     """
-    names = visible()
-    _enough(count, names)
     if shutil.which(command[0]) is None:
         raise JetloomError(f"{command[0]}: no such program")
-    taken = _take(count, names)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(taken)
+    _claim(count, visible())
     os.execvp(command[0], list(command))
 
 
-def _enough(count: int, names: Sequence[str]) -> int:
-    if count > len(names):
-        raise JetloomError(f"{count} GPUs asked for, but this machine shows {len(names)}; lower training.devices")
-    return count
+def _claim(count: int, names: Sequence[str]) -> None:
+    """Lock GPUs and let this process, and what it becomes, see no others."""
+    devices = _devices(names)
+    if count > len(devices):
+        raise JetloomError(f"{count} GPUs asked for, but this machine shows {len(devices)}; lower training.devices")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(_take(count, devices))
+    # Numbers then mean what they mean to nvidia-smi, by which the locks are named.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
 
 
-def _take(count: int, names: Sequence[str]) -> list[str]:
+def _devices(names: Sequence[str]) -> dict[str, str]:
+    """UUID of each GPU: the name it was called by, a number, a UUID or the beginning of one.
+
+    Where ``nvidia-smi`` does not say which it is, the name stands for the UUID.
+    """
+    uuids = _uuids()
+    known = dict.fromkeys(uuid for parts in uuids.values() for uuid in parts)
+    devices: dict[str, str] = {}
+    for name in names:
+        found = uuids.get(name, [])[:1] or [uuid for uuid in known if uuid.startswith(name)]
+        devices.setdefault(found[0] if len(found) == 1 else name, name)
+    return devices
+
+
+def _uuids() -> dict[str, list[str]]:
+    """UUIDs of a GPU by its number and by its own: this one, or those of the parts that it is divided into (MIG)."""
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    asked = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    uuids: dict[str, list[str]] = {}
+    for number, own, parts in LISTED.findall(asked.stdout if asked.returncode == 0 else ""):
+        uuids[number] = uuids[own] = UUID.findall(parts) or [own]
+    return uuids
+
+
+def _take(count: int, devices: Mapping[str, str]) -> list[str]:
     """Lock so many GPUs, the first free ones; all or none, so that two waiting commands do not block each other."""
-    directory = Path(tempfile.gettempdir()) / f"jetloom-gpus-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
+    directory = _private(Path(tempfile.gettempdir()) / f"jetloom-gpus-{os.getuid()}")
     said = False
     while True:
         held: dict[str, int] = {}
-        for name in names:
-            if len(held) < count and (lock := _lock(directory / name.replace("/", "_"))) is not None:
+        for uuid, name in devices.items():
+            if len(held) < count and (lock := _lock(directory / uuid.replace("/", "_"))) is not None:
                 held[name] = lock
         if len(held) == count:
             for lock in held.values():
@@ -97,13 +128,30 @@ def _take(count: int, names: Sequence[str]) -> list[str]:
         for lock in held.values():
             os.close(lock)
         if not said:
-            print(f"waiting for {count} of {len(names)} GPUs", flush=True)
+            print(f"waiting for {count} of {len(devices)} GPUs", flush=True)
             said = True
         time.sleep(PATIENCE)
 
 
+def _private(directory: Path) -> Path:
+    """A directory of this user alone, made if it is not there: in a shared one anybody may have made it before.
+
+    Raises:
+        JetloomError: it is somebody else's, open to others, or no directory.
+    """
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise JetloomError(
+            f"{directory}: not a directory of yours alone, so its locks cannot be trusted; remove it, or set TMPDIR to "
+            "another directory"
+        )
+    return directory
+
+
 def _lock(path: Path) -> int | None:
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
