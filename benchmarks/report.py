@@ -3,8 +3,8 @@
     python benchmarks/report.py                                     # 2M test jets
     python benchmarks/report.py --jets 20_000_000 --seeds 1 3       # as many as JetClass has; 15 GB on disk
 
-Needs nothing: scores are drawn, in files as `jetloom evaluate` writes them; everything else is small and the same for any
-number of jets. The report runs in a process of its own.
+Needs nothing: scores are drawn, in files as `jetloom evaluate` writes them; everything else is small and the same for
+any number of jets. The report runs in a process of its own.
 """
 
 import argparse

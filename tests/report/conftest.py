@@ -1,11 +1,13 @@
 """A report made once from fabricated results."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from jetloom.report.build import report
+from jetloom.report.collect import Result
 from jetloom.report.stored import Inputs
 
 from .fabricate import fabricate
@@ -21,6 +23,8 @@ class Made:
     results: Inputs
     config: Path
     output: Path
+    rows: Mapping[str, Sequence[Sequence[Result]]]
+    """The trainings behind each row of each table."""
 
     @property
     def page(self) -> str:
@@ -35,5 +39,5 @@ def made(tmp_path_factory) -> Made:
     config = home / "config.yaml"
     config.write_text("experiment: demo  # <b>not markup</b>\n")
     results = replace(results, title="Taggers & friends", config=config)
-    report(results, home / "report")
-    return Made(results, config, home / "report")
+    rows = report(results, home / "report")
+    return Made(results, config, home / "report", rows)

@@ -27,7 +27,7 @@ def homes(tmp_path_factory) -> list[Path]:
         report = home / "report"
         report.mkdir()
         (report / "index.html").write_text("page")
-        write(home / "provenance.json", results, report)
+        write(home / "provenance.json", results, report, {})
         made.append(home)
     return made
 

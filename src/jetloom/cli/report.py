@@ -88,11 +88,11 @@ def report(
             write_jobs(read_jobs(benchmarks or measured), resources)
         given = replace(given, resources=resources)
     given = replace(given, title=title) if title else given
-    run(given, output)
+    rows = run(given, output)
     if provenance:
         from jetloom.report.provenance import write
 
-        write(provenance, given, output)
+        write(provenance, given, output, rows)
 
 
 @app.command

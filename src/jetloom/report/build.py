@@ -10,7 +10,7 @@ from jetloom.errors import JetloomError
 from jetloom.files import appearing
 from jetloom.report import tables
 from jetloom.report.belonging import check
-from jetloom.report.collect import Collection, collect, titled
+from jetloom.report.collect import Collection, Result, collect, titled
 from jetloom.report.efficiency import stored_jobs, summarise
 from jetloom.report.efficiency import table as table_of_efficiency
 from jetloom.report.figures import FIGURES
@@ -21,35 +21,40 @@ from jetloom.report.tables.cells import Table
 from jetloom.report.tables.render import write as write_table
 
 
-def report(given: Inputs, output: Path) -> None:
+def report(given: Inputs, output: Path) -> dict[str, Sequence[Sequence[Result]]]:
     """Write ``index.html``, ``figures/<data set>/<name>.{pdf,png,csv}`` and ``tables/*.csv`` into ``output``.
 
     The same files give the same bytes.
+
+    Returns:
+        For each table, by the name of its CSV file, the trainings that each of its rows came from.
 
     Raises:
         JetloomError: results that do not belong together, or files that are not results.
     """
     collection = _collect(given)
-    efficiency = _efficiency(collection, given.resources) if given.resources else None
+    colors = looks(collection.models)
+    shown = tables.Tables(
+        {dataset.name: tables.of_dataset(collection, dataset) for dataset in collection.datasets},
+        tables.of_papers(collection),
+        _efficiency(collection, given.resources) if given.resources else None,
+    )
+    unrounded = {dataset.name: tables.csv_of_dataset(dataset) for dataset in collection.datasets}
+    unrounded["runs"] = tables.csv_of_runs(collection)
     with appearing(output / "figures") as directory:
         directory.mkdir()
         _draw(collection, directory, list(FIGURES))
         config = given.config.read_text() if given.config else None
-        text = render(collection, looks(collection.models), directory, given.title, config, efficiency)
-    colors = looks(collection.models)
+        text = render(collection, colors, directory, given.title, config, shown)
     with appearing(output / "tables") as directory:
         directory.mkdir()
-        for dataset in collection.datasets:
-            write_csv(directory / f"{dataset.name}.csv", *tables.csv_of_dataset(dataset))
-            for name, table in tables.of_dataset(collection, dataset).items():
-                write_table(table, directory / f"{dataset.name}-{name}", colors)
-        for name, table in tables.of_papers(collection).items():
-            write_table(table, directory / f"paper-{name}", colors)
-        write_csv(directory / "runs.csv", *tables.csv_of_runs(collection))
-        if efficiency:
-            write_table(efficiency, directory / "efficiency", colors)
+        for name, records in unrounded.items():
+            write_csv(directory / f"{name}.csv", records.columns, records.rows)
+        for name, table in shown.named():
+            write_table(table, directory / name, colors)
     with appearing(output / "index.html") as page:
         page.write_text(text)
+    return {name: item.runs for name, item in (*unrounded.items(), *shown.named())}
 
 
 def figures(given: Inputs, output: Path) -> None:

@@ -21,7 +21,7 @@ from jetloom.report.tables.render import TEMPLATES, environment
 
 
 def render(collection: Collection, looks: dict[str, Look], figures: Path, title: str, config: str | None,
-           efficiency: tables.Table | None = None) -> str:  # fmt: skip
+           shown: tables.Tables) -> str:  # fmt: skip
     """The page as text.
 
     Args:
@@ -30,7 +30,7 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
         figures: directory of the pictures, ``<data set>/<name>.png``.
         title: headline.
         config: text of the configuration file.
-        efficiency: table of the resources that the jobs used.
+        shown: the tables.
     """
     links = [result.training.get("mlflow") or {} for _, result in collection.results]
     return (
@@ -40,10 +40,10 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
             title=title,
             lead=_lead(collection),
             looks=looks,
-            sections=[_section(collection, dataset, figures) for dataset in collection.datasets],
-            papers=tables.of_papers(collection),
+            sections=[_section(dataset, figures, shown.datasets[dataset.name]) for dataset in collection.datasets],
+            papers=shown.papers,
             machines=_machines(collection),
-            efficiency=efficiency,
+            efficiency=shown.efficiency,
             local_store=any(link.get("run_id") and tables.mlflow_link(link)[1] for link in links),
             config=config,
             # Our own files, no input: nothing in them to escape.
@@ -66,7 +66,7 @@ def caption(name: str, dataset: DataSet) -> str:
     )
 
 
-def _section(collection: Collection, dataset: DataSet, figures: Path) -> dict[str, Any]:
+def _section(dataset: DataSet, figures: Path, of_dataset: dict[str, tables.Table]) -> dict[str, Any]:
     shown = []
     for name, kind in FIGURES.items():
         path = figures / dataset.name / f"{name}.png"
@@ -84,7 +84,7 @@ def _section(collection: Collection, dataset: DataSet, figures: Path) -> dict[st
         "answer": answer(dataset),
         "statement": _statement(dataset),
         "facts": _facts(dataset),
-        "tables": tables.of_dataset(collection, dataset),
+        "tables": of_dataset,
         "figures": shown,
         "data": _data(dataset),
         "recipes": [_recipe(entry) for entry in dataset.entries],

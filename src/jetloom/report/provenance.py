@@ -5,7 +5,7 @@ Source: PROV-DM and PROV-JSON, https://www.w3.org/TR/prov-dm/ and https://www.w3
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from prov.model import ProvActivity, ProvDocument, ProvEntity
 from jetloom import __version__
 from jetloom.files import appearing
 from jetloom.identity import checksum
+from jetloom.report.collect import Result
 from jetloom.report.stored import Inputs, identity
 
 DRAWING = ("matplotlib", "mplhep", "mplhep_data", "numpy", "pillow", "jinja2", "jetloom")
@@ -23,7 +24,11 @@ DRAWING = ("matplotlib", "mplhep", "mplhep_data", "numpy", "pillow", "jinja2", "
 NAMESPACE = "https://w3id.org/jetloom/provenance#"
 _COST = {"flops", "flops_particles", "milliseconds_per_jet", "peak_memory_mb"}
 _TRAINING = {"training_seconds", "best_epoch", "epochs", "seconds", "device", "commit", "dirty", "parameters"}
-_NAMES = {"model", "title", "dataset", "seed", "seeds"}
+_NAMES = {
+    "model", "title", "dataset", "seed", "seeds", "tagger", "metric", "reference", "published", "published_spread",
+    "source", "status",
+}  # fmt: skip
+"""Columns that say what a row is about, or what others published: no results of ours."""
 
 
 def versions() -> dict[str, str]:
@@ -31,13 +36,14 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in DRAWING}
 
 
-def write(path: Path, given: Inputs, report: Path) -> None:
+def write(path: Path, given: Inputs, report: Path, rows: Mapping[str, Sequence[Sequence[Result]]]) -> None:
     """Record a report that was just made.
 
     Args:
         path: ``provenance.json``; files are named relative to its directory.
         given: what the report was made from.
         report: directory of the report.
+        rows: what :func:`jetloom.report.build.report` said of its tables: the trainings behind each row.
     """
     record = Record(path.parent)
     for role, paths in given.results.items():
@@ -47,14 +53,15 @@ def write(path: Path, given: Inputs, report: Path) -> None:
         record.file(given.config, "config")
     if given.resources:
         record.file(given.resources, "resources")
-    record.data(given.manifests)
+    record.data(given)
     record.trainings(given)
     record.costs(given)
     used = list(record.files.values())
     made = [record.file(item, "report") for item in sorted(report.rglob("*")) if item.is_file()]
     record.report(given, used, made)
-    for table in sorted(report.glob("tables/*.csv")):
-        record.cells(table, given)
+    for name, trainings in sorted(rows.items()):
+        if trainings:
+            record.cells(report / "tables" / f"{name}.csv", trainings, given)
     with appearing(path) as partial:
         partial.write_text(record.document.serialize(format="json", indent=1) + "\n")
 
@@ -113,15 +120,20 @@ class Record:
             self.contents[path] = json.loads(path.read_text())
         return self.contents[path]
 
-    def data(self, manifests: Iterable[Path]) -> None:
+    def data(self, given: Inputs) -> None:
         """Tensors, and the raw files that their manifest names."""
-        for path in manifests:
+        # A manifest names its preset, of which there may be several data sets; their names are those of the runs.
+        names = {(content := self.read(path))["data_digest"]: content["run"]["dataset"] for path in given.metrics}
+        steps: dict[str, ProvActivity] = {}
+        for path in given.manifests:
             content = self.read(path)
-            facts = {"dataset": content["dataset"], "digest": content["digest"], "simulated": content["simulated"]}
-            step = self.activity(f"tensors/{content['dataset']}", facts, {})
-            self.document.wasGeneratedBy(self.file(path, "manifests"), step)
-            for source in content["made_from"]:
-                self.document.used(step, self.known(source["sha256"], source["file"]))
+            digest = content["digest"]
+            if digest not in steps:
+                facts = {"preset": content["dataset"], "digest": digest, "simulated": content["simulated"]}
+                steps[digest] = self.activity(f"tensors/{names.get(digest, digest)}", facts, {})
+                for source in content["made_from"]:
+                    self.document.used(steps[digest], self.known(source["sha256"], source["file"]))
+            self.document.wasGeneratedBy(self.file(path, "manifests"), steps[digest])
 
     def trainings(self, given: Inputs) -> None:
         """Trainings and evaluations of the runs."""
@@ -176,7 +188,7 @@ class Record:
         for path in given.costs:
             content = self.read(path)
             facts = {key: content.get(key) for key in ("device", "hardware", "versions", "flop_counter")}
-            step = self.activity(f"cost/{content['run']['dataset']}/{content['run']['model']}", facts, {})
+            step = self.activity(f"cost/{_model(content)}", facts, {})
             self.document.wasGeneratedBy(self.file(path, "costs"), step)
 
     def report(self, given: Inputs, used: Iterable[ProvEntity], made: Iterable[ProvEntity]) -> None:
@@ -190,45 +202,35 @@ class Record:
         for item in made:
             self.document.wasGeneratedBy(item, step)
 
-    def cells(self, table: Path, given: Inputs) -> None:
-        """Each cell of a table, derived from the files of the runs that its row names."""
+    def cells(self, table: Path, trainings: Sequence[Sequence[Result]], given: Inputs) -> None:
+        """Each cell of a table, derived from the files of the trainings behind its row."""
         with table.open(newline="") as opened:
             rows = list(csv.DictReader(opened))
-        parts = {self.read(path)["dataset"]: path for path in given.manifests}
-        # The longest name first: one data set may be called like the beginning of another.
-        of_file = next((name for name in sorted(parts, key=len, reverse=True) if table.stem.startswith(name)), None)
-        for number, row in enumerate(rows, start=1):
-            words = set(row.values())
-            runs = [
-                path for path in given.metrics
-                if self.read(path)["run"]["model"] in words
-                and self.read(path)["run"]["dataset"] in {of_file, row.get("dataset")}
-                and row.get("seed", "") in {"", str(self.read(path)["run"]["seed"])}
-            ]  # fmt: skip
+        for number, (row, results) in enumerate(zip(rows, trainings, strict=True), start=1):
             for column, value in row.items():
-                if column in _NAMES or not value or not runs:
+                if column in _NAMES or not value or not results:
                     continue
                 name = f"{table.stem}/{number}/{quote(column, safe='')}"
                 facts = {"jetloom:table": table.name, "jetloom:row": row.get("model", ""), "jetloom:column": column}
                 cell = self.document.entity(self.names["cell"][name], facts | {"prov:value": value})
-                for source in self._sources(column, runs, given):
+                for source in self._sources(column, results, given):
                     self.document.wasDerivedFrom(cell, source)
 
-    def _sources(self, column: str, metrics: list[Path], given: Inputs) -> list[ProvEntity]:
-        runs = {_run(self.read(path)) for path in metrics}
+    def _sources(self, column: str, results: Sequence[Result], given: Inputs) -> list[ProvEntity]:
+        runs = {_run(result.metrics) for result in results}
         if column in _COST:
-            pairs = {(name["dataset"], name["model"]) for name in (self.read(path)["run"] for path in metrics)}
-            chosen = [
-                path for path in given.costs
-                if (self.read(path)["run"]["dataset"], self.read(path)["run"]["model"]) in pairs
-            ]  # fmt: skip
-        elif column in _TRAINING:
-            chosen = [path for path in given.training if _run(self.read(path)) in runs]
+            models = {_model(result.metrics) for result in results}
+            chosen = [path for path in given.costs if _model(self.read(path)) in models]
         else:
-            chosen = metrics
+            files = given.training if column in _TRAINING else given.metrics
+            chosen = [path for path in files if _run(self.read(path)) in runs]
         return [self.files[path] for path in chosen]
 
 
-def _run(content: Mapping[str, Any]) -> str:
+def _model(content: Mapping[str, Any]) -> str:
     run = content["run"]
-    return f"{run['dataset']}/{run['model']}/seed{run['seed']}"
+    return f"{run['dataset']}/{run['model']}"
+
+
+def _run(content: Mapping[str, Any]) -> str:
+    return f"{_model(content)}/seed{content['run']['seed']}"

@@ -1,11 +1,32 @@
 """Tables as data (:mod:`cells`), what is in them, and how they are written (:mod:`render`)."""
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from jetloom.report.collect import Collection, DataSet
 from jetloom.report.rebuilt import rebuild
-from jetloom.report.tables.cells import Cell, Table, figure_cell, mlflow_link, rejection_cell
+from jetloom.report.tables.cells import Cell, Records, Table, figure_cell, mlflow_link, rejection_cell
 from jetloom.report.tables.pairs import multiplicity, pairs
 from jetloom.report.tables.papers import paper_table
 from jetloom.report.tables.summary import csv_of_dataset, csv_of_runs, overview, rejections, runs
+
+
+class Tables(NamedTuple):
+    """All tables of a report."""
+
+    datasets: dict[str, dict[str, Table]]
+    """By data set and name."""
+    papers: dict[str, Table]
+    """By the name of the published table."""
+    efficiency: Table | None
+
+    def named(self) -> Iterator[tuple[str, Table]]:
+        """Each with the name of its files."""
+        for dataset, tables in self.datasets.items():
+            yield from ((f"{dataset}-{name}", table) for name, table in tables.items())
+        yield from ((f"paper-{name}", table) for name, table in self.papers.items())
+        if self.efficiency:
+            yield "efficiency", self.efficiency
 
 
 def of_dataset(collection: Collection, dataset: DataSet) -> dict[str, Table]:
@@ -26,6 +47,6 @@ def of_papers(collection: Collection) -> dict[str, Table]:
 
 
 __all__ = [
-    "Cell", "Table", "csv_of_dataset", "csv_of_runs", "figure_cell", "mlflow_link", "of_dataset", "of_papers",
-    "overview", "rejection_cell", "rejections", "runs",
+    "Cell", "Records", "Table", "Tables", "csv_of_dataset", "csv_of_runs", "figure_cell", "mlflow_link", "of_dataset",
+    "of_papers", "overview", "rejection_cell", "rejections", "runs",
 ]  # fmt: skip

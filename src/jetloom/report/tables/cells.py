@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from jetloom.report.collect import Entry, Result
 from jetloom.report.numbers import Figure, decimals, fixed, significant, with_uncertainties
@@ -45,6 +45,16 @@ class Table:
     """Mark and words."""
     records: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None
     """The same numbers unrounded, columns and rows; None: the cells say it all."""
+    runs: Sequence[Sequence[Result]] = ()
+    """The trainings that each row of the records (without them: each row) came from; empty: it came from none."""
+
+
+class Records(NamedTuple):
+    """Numbers of a CSV file, and the trainings that each of its rows came from."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    runs: Sequence[Sequence[Result]]
 
 
 def figure_cell(figure: Figure, best: bool = False) -> Cell:

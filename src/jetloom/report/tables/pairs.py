@@ -58,7 +58,10 @@ def pairs(dataset: DataSet) -> Table | None:
     names = ("model", "reference", "accuracy_difference", "accuracy_uncertainty", "auc_difference", "auc_uncertainty",
              "reference_only_right", "model_only_right", "mcnemar_p",
              *(f"leak_p_{name}" for name in points))  # fmt: skip
-    return Table(f"Against {best.title}, jet by jet", note, columns, rows, changed_footnote(entries), (names, records))
+    return Table(
+        f"Against {best.title}, jet by jet", note, columns, rows, changed_footnote(entries), (names, records),
+        [[*entry.results, *best.results] for entry in entries[1:]],
+    )  # fmt: skip
 
 
 def multiplicity(dataset: DataSet) -> Table | None:
@@ -96,6 +99,7 @@ def multiplicity(dataset: DataSet) -> Table | None:
         rows,
         changed_footnote(entries),
         (("model", "particles", "jets", "accuracy", "low", "high", "seed_spread"), records),
+        [entry.results for entry in entries for _ in kept],
     )
 
 

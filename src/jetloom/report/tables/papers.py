@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jetloom.report.collect import Result
 from jetloom.report.names import in_text
 from jetloom.report.numbers import Figure, fixed, scaled, significant
 from jetloom.report.published import Value
@@ -73,7 +74,7 @@ def paper_table(rebuilt: Rebuilt) -> Table:
         columns,
         rows,
         (*footnotes, *changed_footnote(entries)),
-        records(rebuilt),
+        *records(rebuilt),
     )
 
 
@@ -94,12 +95,13 @@ def metric_title(metric: str, rebuilt: Rebuilt | None = None) -> str:
     return in_text(what)
 
 
-def records(rebuilt: Rebuilt) -> tuple[Sequence[str], list[Sequence[Any]]]:
-    """One row for each tagger and metric, unrounded."""
+def records(rebuilt: Rebuilt) -> tuple[tuple[Sequence[str], list[Sequence[Any]]], list[list[Result]]]:
+    """One row for each tagger and metric, unrounded, and our trainings behind it."""
     columns = ("tagger", "model", "dataset", "metric", "ours", "ours_low", "ours_high", "ours_seed_spread", "seeds",
                "published", "published_spread", "source", "status", "like_with_like", "differences", "sigma",
                "seeds_list", "mlflow_runs", "data_digest", "commit", "uncommitted_changes")  # fmt: skip
     rows: list[Sequence[Any]] = []
+    trainings: list[list[Result]] = []
     for line in rebuilt.lines:
         for metric in (*rebuilt.performance, *_counts(rebuilt)):
             theirs = rebuilt.table.value(line.name, metric)
@@ -108,6 +110,7 @@ def records(rebuilt: Rebuilt) -> tuple[Sequence[str], list[Sequence[Any]]]:
                 continue
             source = (theirs.value, theirs.spread, theirs.source.text, theirs.source.status) if theirs else (None,) * 4
             results = line.entry.results if line.entry else []
+            trainings.append(results)
             training = [result.training for result in results]
             rows.append((
                 line.row.title, line.entry.model if line.entry else line.row.run or line.name,
@@ -120,7 +123,7 @@ def records(rebuilt: Rebuilt) -> tuple[Sequence[str], list[Sequence[Any]]]:
                 " ".join(sorted({(facts.get("git") or {}).get("commit") or "-" for facts in training})),
                 any((facts.get("git") or {}).get("dirty") for facts in training) if training else None,
             ))  # fmt: skip
-    return columns, rows
+    return (columns, rows), trainings
 
 
 def _note(rebuilt: Rebuilt) -> str:

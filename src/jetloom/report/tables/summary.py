@@ -11,6 +11,7 @@ from jetloom.report.numbers import Figure, duration, scaled, significant, with_u
 from jetloom.report.statistics import accuracy_difference, over_seeds, ranked, rejection_over_seeds, survivors
 from jetloom.report.tables.cells import (
     Cell,
+    Records,
     Table,
     changed_footnote,
     changed_mark,
@@ -61,7 +62,7 @@ def overview(dataset: DataSet) -> Table:
     note = "Uncertainties: first the test jets (68 % bootstrap), then the spread (standard deviation) over seeds."
     if max(len(entry.results) for entry in entries) == 1:
         note = "Uncertainties: the test jets (68 % bootstrap). One seed each: the spread over seeds is unknown."
-    return Table("Accuracy and cost", note, columns, rows, changed_footnote(entries), _records(dataset, "overview"))
+    return Table("Accuracy and cost", note, columns, rows, changed_footnote(entries), *_records(dataset, "overview"))
 
 
 def rejections(dataset: DataSet) -> Table | None:
@@ -94,14 +95,15 @@ def rejections(dataset: DataSet) -> Table | None:
         "background jet survives, lower end of the interval."
     )
     return Table(
-        "Background rejection", note, columns, rows, changed_footnote(entries), _records(dataset, "rejections")
+        "Background rejection", note, columns, rows, changed_footnote(entries), *_records(dataset, "rejections")
     )
 
 
 def runs(collection: Collection, dataset: DataSet) -> Table:
     """Every training with its MLflow run, commit, time and machine."""
-    columns, records = csv_of_runs(collection)
+    columns, records, _ = csv_of_runs(collection)
     records = [record for record in records if record[0] == dataset.name]
+    trainings = [[result] for entry in dataset.entries for result in entry.results]
     names = ("Tagger", "Seed", "Accuracy", "Best epoch", "Padding", "Wall time", "Device", "Commit", "MLflow run")
     rows = []
     for entry in dataset.entries:
@@ -124,7 +126,7 @@ def runs(collection: Collection, dataset: DataSet) -> Table:
                 Cell(commit + dirty, commit, hint),
                 _mlflow(result),
             ]))  # fmt: skip
-    return Table("Trainings", "", [Cell(name) for name in names], rows, records=(columns, records))
+    return Table("Trainings", "", [Cell(name) for name in names], rows, (), (columns, records), trainings)
 
 
 def _padding(facts: dict[str, Any]) -> Cell:
@@ -135,7 +137,7 @@ def _padding(facts: dict[str, Any]) -> Cell:
     return Cell(says, says, f"mask: {mask}" if choice else "by construction")
 
 
-def csv_of_dataset(dataset: DataSet) -> tuple[Sequence[str], list[Sequence[Any]]]:
+def csv_of_dataset(dataset: DataSet) -> Records:
     """Everything that the page's tables say about the models, unrounded."""
     points = dataset.first["values"]["rejection"]
     parts = ("", "_low", "_high", "_seed_spread")
@@ -158,10 +160,10 @@ def csv_of_dataset(dataset: DataSet) -> tuple[Sequence[str], list[Sequence[Any]]
             row += [None] * 4
         row.append(sum(result.training["seconds"] for result in entry.results) / len(entry.results))
         rows.append(row)
-    return columns, rows
+    return Records(columns, rows, [entry.results for entry in dataset.entries])
 
 
-def csv_of_runs(collection: Collection) -> tuple[Sequence[str], list[Sequence[Any]]]:
+def csv_of_runs(collection: Collection) -> Records:
     """One row for each training: figures of merit, and where they come from."""
     columns = ("dataset", "model", "seed", "accuracy", "auc", "loss", "best_epoch", "epochs", "seconds",
                "device", "commit", "dirty", "data_digest", "checkpoint_sha256",
@@ -176,18 +178,20 @@ def csv_of_runs(collection: Collection) -> tuple[Sequence[str], list[Sequence[An
             git.get("dirty"), result.metrics["data_digest"], result.metrics["checkpoint_sha256"],
             tracked.get("experiment_id"), tracked.get("run_id"),
         ))  # fmt: skip
-    return columns, rows
+    return Records(columns, rows, [[result] for _, result in collection.results])
 
 
-def _records(dataset: DataSet, table: str) -> tuple[Sequence[str], list[Sequence[Any]]]:
-    """The columns of :func:`csv_of_dataset` that belong to one of its tables."""
-    columns, rows = csv_of_dataset(dataset)
+def _records(
+    dataset: DataSet, table: str
+) -> tuple[tuple[Sequence[str], list[Sequence[Any]]], Sequence[Sequence[Result]]]:
+    """The columns of :func:`csv_of_dataset` that belong to one of its tables, and the trainings behind each row."""
+    columns, rows, trainings = csv_of_dataset(dataset)
     kept = [
         place
         for place, name in enumerate(columns)
         if place < 3 or name.startswith("rejection_") == (table == "rejections")
     ]
-    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
+    return ([columns[place] for place in kept], [[row[place] for place in kept] for row in rows]), trainings
 
 
 def _behind(entry: Entry, best: Entry) -> Cell:
