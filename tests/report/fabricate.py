@@ -25,13 +25,28 @@ SKILL = {"part": 3.3, "parmat": 3.1, "linformer": 2.7, "salt": 2.95, "transforme
 OBSERVERS = ["jet_pt", "jet_eta", "jet_mass", "jet_sdmass", "jet_nparticles"]
 
 
-def fabricate(directory: Path, models: dict[str, list[str]], seeds: list[int], jets: int = 1000) -> Inputs:
-    """Files as train, evaluate and cost write them, for data sets ``jetclass-sim`` and ``shapes-sim``."""
+def fabricate(
+    directory: Path,
+    models: dict[str, list[str]],
+    seeds: list[int],
+    jets: int = 1000,
+    based_on: dict[str, str] | None = None,
+) -> Inputs:
+    """Files as train, evaluate and cost write them, for data sets such as ``jetclass-sim`` and ``shapes-sim``.
+
+    Args:
+        directory: for the files.
+        models: data sets with their models.
+        seeds: trainings of each.
+        jets: test jets.
+        based_on: presets of the data sets that are not called like theirs.
+    """
     results = Inputs([], [], [], [], [], [], [])
-    for dataset, names in models.items():
-        kind = "jets" if dataset.startswith("jetclass") else "points"
+    for number, (dataset, names) in enumerate(models.items(), start=1):
+        preset = (based_on or {}).get(dataset, dataset)
+        kind = "points" if preset.startswith("shapes") else "jets"
         results.manifests.append(directory / dataset / "manifest.json")
-        manifest = _manifest(dataset, kind, jets)
+        manifest = _manifest(preset, kind, jets, number)
         _write(results.manifests[-1], manifest)
         label, observers = _sample(kind, jets)
         for model in names:
@@ -54,7 +69,7 @@ def _write(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content))
 
 
-def _manifest(dataset: str, kind: str, jets: int) -> dict:
+def _manifest(preset: str, kind: str, jets: int, number: int) -> dict:
     classes = JET_CLASSES if kind == "jets" else SHAPES
     features = [f"part_{index}" for index in range(17)] if kind == "jets" else ["x", "y", "z"]
     splits = {
@@ -65,19 +80,15 @@ def _manifest(dataset: str, kind: str, jets: int) -> dict:
         for split, number in {"train": 8 * jets, "val": jets, "test": jets}.items()
     }  # fmt: skip
     content = {
-        "schema_version": 1, "dataset": dataset,
-        "title": "JetClass-like jets, simulated" if kind == "jets" else "ModelNet10-like shapes, simulated",
+        "schema_version": 1, "dataset": preset,
         "kind": kind, "simulated": True, "source": "jetclass" if kind == "jets" else "modelnet",
         "feature_set": "full" if kind == "jets" else "xyz", "features": features,
         "standardisation": [[name, None, 1.0, None, None] for name in features],
-        "classes": classes, "background": "QCD" if kind == "jets" else None,
-        "working_points": {
-            name: {"Hqql": 0.99, "Tbl": 0.995}.get(name, 0.5) for name in classes[1:]
-        } if kind == "jets" else {},
+        "classes": classes,
         "observers": OBSERVERS if kind == "jets" else [], "max_particles": 128 if kind == "jets" else 256,
         "buckets": [64, 128] if kind == "jets" else [256],
         "selection": {"jet_pt": [500.0, 1000.0], "jet_eta": [-2.0, None]} if kind == "jets" else {},
-        "seed": 1, "splits": splits,
+        "seed": number, "splits": splits,
         "made_from": [{"file": "ZJetsToNuNu_000.parquet", "sha256": "1" * 64}],
     }  # fmt: skip
     return content | {"digest": hashlib.sha256(json.dumps(content).encode()).hexdigest()}
@@ -111,12 +122,16 @@ def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label:
         logits[label == 9, 9] += 3
     scores = np.exp(logits - logits.max(axis=1, keepdims=True))
     scores = (scores / scores.sum(axis=1, keepdims=True)).astype(np.float32)
-    keys = ("classes", "background", "working_points")
-    figures = figures_of_merit(scores, label, resamplings=100, confidence=0.68, **{key: manifest[key] for key in keys})
+    classes, background, points = manifest["classes"], None, {}
+    if manifest["kind"] == "jets":
+        background, points = "QCD", {name: {"Hqql": 0.99, "Tbl": 0.995}.get(name, 0.5) for name in classes[1:]}
+    figures = figures_of_merit(
+        scores, label, classes=classes, background=background, working_points=points, resamplings=100, confidence=0.68
+    )
     tracked = {"uri": "sqlite:///results/mlflow.db", "experiment_id": "1", "run_id": f"{model}{seed}".ljust(32, "0")}
     _write(home / "metrics.json", {
         "schema_version": 1, "run": run, "split": "test", "classes": manifest["classes"],
-        "background": manifest["background"], **figures, "data_digest": manifest["digest"],
+        "background": background, **figures, "data_digest": manifest["digest"],
         "checkpoint_sha256": hashlib.sha256(b"weights").hexdigest(),
         "mlflow": tracked, "versions": {"jetloom": "0.1.0", "torch": "2.13.0"},
     })  # fmt: skip

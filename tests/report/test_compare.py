@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_other_test_jets_give_no_difference(experiments, tmp_path):
 
 def test_nothing_in_common_is_an_error(experiments):
     renamed = experiments["second"].datasets[0]
-    other = Collection([type(renamed)("elsewhere", renamed.manifest, renamed.entries)])
+    other = Collection([replace(renamed, name="elsewhere")])
     with pytest.raises(JetloomError, match=r"no data set is in two .*first: jetclass-sim; second: elsewhere"):
         compare({"first": experiments["first"], "second": other})
 

@@ -3,10 +3,12 @@
 import csv
 import filecmp
 import hashlib
+import json
 import shutil
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from prov.model import ProvDocument
@@ -14,11 +16,13 @@ from prov.model import ProvDocument
 from jetloom.cli import main
 from jetloom.errors import JetloomError
 from jetloom.report.archive import archive
+from jetloom.report.build import report
 from jetloom.report.provenance import write
 from jetloom.report.stored import Inputs, inputs, read
 from jetloom.report.verify import verify
 
 from .conftest import MODELS
+from .fabricate import fabricate
 
 TITLE = "Taggers & friends"
 
@@ -108,6 +112,59 @@ def test_every_number_of_every_table_is_in_the_record(experiment):
     tables = {name.split(":")[1].split("/")[0] for name in cells}
     written = {path.stem for path in (experiment / "report/tables").glob("*.csv")}
     assert tables == {name for name in written if not name.startswith("paper-")} | (tables & written)
+
+
+def test_data_sets_of_one_preset_keep_their_runs(tmp_path):
+    """Names that begin with that of the preset, with another one, or with none."""
+    models = {"jetclass": ["part", "salt"], "jetclass-kin": ["part", "salt"], "kin-salt": ["salt", "part"]}
+    given = fabricate(tmp_path, models, [1, 2], jets=600, based_on=dict.fromkeys(models, "jetclass"))
+    rows = report(given, tmp_path / "report")
+    write(tmp_path / "provenance.json", given, tmp_path / "report", rows)
+    record = read(tmp_path)
+    sources: dict[str, set[str]] = {}
+    for link in record["wasDerivedFrom"].values():
+        sources.setdefault(link["prov:generatedEntity"], set()).add(link["prov:usedEntity"].removeprefix("file:"))
+    checked = 0
+    for dataset in models:
+        for path in [tmp_path / f"report/tables/{dataset}.csv", *_tables_of(dataset, tmp_path / "report/tables")]:
+            for number, row in enumerate(csv.DictReader(path.open()), start=1):
+                models_of_row = {row["model"], row.get("reference", row["model"])}
+                seeds = {row["seed"]} if "seed" in row else {"1", "2"}
+                if path.stem.endswith("-runs"):
+                    assert row["dataset"] == dataset
+                for column, value in row.items():
+                    if column in ("model", "title", "dataset", "seed", "seeds", "reference") or not value:
+                        continue
+                    found = sources[f"cell:{path.stem}/{number}/{quote(column, safe='')}"]
+                    runs = {f"{dataset}/{model}/seed{seed}" for model in models_of_row for seed in seeds}
+                    costs = {f"{dataset}/{model}" for model in models_of_row}
+                    assert {name.rpartition("/")[0] for name in found} in (runs, costs), (path.name, number, column)
+                    checked += 1
+    assert checked > 500
+    for number, row in enumerate(csv.DictReader((tmp_path / "report/tables/runs.csv").open()), start=1):
+        expected = f"{row['dataset']}/{row['model']}/seed{row['seed']}/metrics.json"
+        assert sources[f"cell:runs/{number}/accuracy"] == {expected}
+    made_by = {link["prov:entity"]: link["prov:activity"] for link in record["wasGeneratedBy"].values()}
+    for dataset in models:
+        step = made_by[f"file:{dataset}/manifest.json"]
+        assert step == f"activity:tensors/{dataset}"
+        assert record["activity"][step]["jetloom:preset"] == "jetclass"
+        digest = json.loads((tmp_path / dataset / "manifest.json").read_text())["digest"]
+        assert record["activity"][step]["jetloom:digest"] == digest
+    papers = [path for path in (tmp_path / "report/tables").glob("paper-*.csv")]
+    assert papers, "jetclass is in a published table"
+    for path in papers:
+        for number, row in enumerate(csv.DictReader(path.open()), start=1):
+            cell = f"cell:{path.stem}/{number}/ours"
+            assert (cell in sources) == bool(row["ours"])
+            assert f"cell:{path.stem}/{number}/published" not in sources, "not a result of ours"
+            if row["ours"]:
+                assert {name.split("/")[0] for name in sources[cell]} == {row["dataset"]}
+
+
+def _tables_of(dataset: str, directory: Path) -> list[Path]:
+    names = ("overview", "rejections", "pairs", "multiplicity", "runs")
+    return [path for name in names if (path := directory / f"{dataset}-{name}.csv").is_file()]
 
 
 def test_nothing_changed(experiment):

@@ -19,11 +19,11 @@ def datasets(tmp_path_factory):
     """Three sizes of one data set, and one with other inputs."""
     models = {name: ["part", "salt"] for name in SIZES} | {"jetclass-kin": ["part"]}
     home = tmp_path_factory.mktemp("samples")
-    results = fabricate(home, models, [1, 2], jets=1000)
+    results = fabricate(home, models, [1, 2], jets=1000, based_on=dict.fromkeys(models, "jetclass"))
     for path in results.manifests:
-        content = json.loads(path.read_text())
-        content["splits"]["train"]["jets"] = SIZES.get(content["dataset"], 20_000)
-        if content["dataset"] == "jetclass-kin":
+        content, name = json.loads(path.read_text()), path.parent.name
+        content["splits"]["train"]["jets"] = SIZES.get(name, 20_000)
+        if name == "jetclass-kin":
             content["feature_set"] = "kin"
         path.write_text(json.dumps(content))
     return collect(results).datasets

@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -130,7 +131,7 @@ def test_another_data_set_has_no_line_in_the_table(stored):
     collection = collect(stored)
     [dataset] = collection.datasets
     dataset.manifest["dataset"] = "jetclass-sim"
-    renamed = Collection([type(dataset)("jetclass-sim", dataset.manifest, dataset.entries)])
+    renamed = Collection([replace(dataset, name="jetclass-sim")])
     assert rebuild(renamed) == []
 
 

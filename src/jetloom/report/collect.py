@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from jetloom import presets
 from jetloom.errors import JetloomError
 from jetloom.presets import model_card
 from jetloom.report.predictions import Predictions
@@ -57,6 +58,7 @@ class DataSet:
     """A data set and the models that were trained on it."""
 
     name: str
+    title: str
     manifest: dict[str, Any]
     entries: list[Entry] = field(default_factory=list)
 
@@ -140,7 +142,10 @@ def collect(given: Inputs) -> Collection:
         if training_path.parent not in beside:
             raise JetloomError(f"{where}: no history.csv beside {training_path}")
         history = read_history(beside[training_path.parent])
-        dataset = datasets.setdefault(run["dataset"], DataSet(run["dataset"], described[content["data_digest"]]))
+        manifest = described[content["data_digest"]]
+        dataset = datasets.setdefault(
+            run["dataset"], DataSet(run["dataset"], _title_of_preset(manifest["dataset"]), manifest)
+        )
         if dataset.manifest["digest"] != content["data_digest"]:
             raise JetloomError(f"{where}: evaluated on other data than the rest of {run['dataset']}; run it again")
         pair = (run["dataset"], run["model"])
@@ -154,14 +159,14 @@ def collect(given: Inputs) -> Collection:
 
 
 def titled(collection: Collection, config: Mapping[str, Any]) -> Collection:
-    """Results under the titles that a configuration gives their models now; they were stored with those of their time.
+    """Results under the titles that a configuration gives their models and data sets now.
 
     Args:
-        collection: results.
-        config: content of ``config.yaml``; models that it does not name keep their titles.
+        collection: results, under the titles that models had when they were trained, and presets of data sets have.
+        config: content of ``config.yaml``; what it does not name keeps its title.
     """
-    changes = config.get("per_model") or {}
-    lists = [config, *(config.get("per_dataset") or {}).values()]
+    changes, of_datasets = config.get("per_model") or {}, config.get("per_dataset") or {}
+    lists = [config, *(section or {} for section in of_datasets.values())]
     listed = {*changes, *(name for section in lists for name in section.get("models") or [])}
 
     def title(entry: Entry) -> str:
@@ -172,10 +177,19 @@ def titled(collection: Collection, config: Mapping[str, Any]) -> Collection:
 
     return Collection(
         [
-            replace(dataset, entries=[replace(entry, title=title(entry)) for entry in dataset.entries])
+            replace(
+                dataset,
+                title=(of_datasets.get(dataset.name) or {}).get("title") or dataset.title,
+                entries=[replace(entry, title=title(entry)) for entry in dataset.entries],
+            )
             for dataset in collection.datasets
         ]
     )
+
+
+def _title_of_preset(name: str) -> str:
+    """Title of a data set; its name, if it was made from a preset that is no longer there."""
+    return presets.read("datasets", name)["title"] if name in presets.names("datasets") else name
 
 
 def read_history(path: Path) -> dict[str, NDArray[np.float64]]:

@@ -80,7 +80,7 @@ def _section(dataset: DataSet, figures: Path, of_dataset: dict[str, tables.Table
     return {
         "id": dataset.name,
         "name": dataset.name,
-        "title": dataset.manifest["title"],
+        "title": dataset.title,
         "answer": answer(dataset),
         "statement": _statement(dataset),
         "facts": _facts(dataset),
@@ -133,7 +133,7 @@ def _data(dataset: DataSet) -> list[tuple[str, str]]:
     manifest = dataset.manifest
     cuts = [_cut(name, *bounds) for name, bounds in manifest["selection"].items()]
     rows = [
-        ("Data set", f"{manifest['title']} ({manifest['dataset']})"),
+        ("Data set", f"{dataset.title} ({manifest['dataset']})"),
         ("Origin", "simulated by jetloom" if manifest["simulated"] else f"public files, read by {manifest['source']}"),
         ("Classes", ", ".join(in_text(name) for name in manifest["classes"])),
         ("Selection", "; ".join(cuts) or "none"),

@@ -12,8 +12,8 @@ from jetloom.report.names import in_figure
 from jetloom.report.statistics import combined_interval, over_seeds, rejection_over_seeds
 from jetloom.report.style import Drawing, Look
 
-ALIKE = ("kind", "source", "simulated", "classes", "background", "feature_set", "max_particles", "selection")
-"""What two data sets must share for their difference to be the number of training jets."""
+ALIKE = ("kind", "source", "simulated", "classes", "feature_set", "max_particles", "selection")
+"""What the manifests of two data sets must share for their difference to be the number of training jets."""
 
 
 def family(dataset: DataSet, datasets: Sequence[DataSet]) -> list[DataSet]:
@@ -21,7 +21,8 @@ def family(dataset: DataSet, datasets: Sequence[DataSet]) -> list[DataSet]:
     alike = [
         other
         for other in datasets
-        if all(other.manifest[key] == dataset.manifest[key] for key in ALIKE) and other.jets == dataset.jets
+        if all(other.manifest[key] == dataset.manifest[key] for key in ALIKE)
+        and (other.background, other.jets) == (dataset.background, dataset.jets)
     ]
     return sorted(alike, key=training_jets)
 

@@ -111,7 +111,7 @@ def _table(name: str, found: list[Finished]) -> Table:
     )
     entries = [item.entry for item in found]
     return Table(
-        f"{found[0].dataset.manifest['title']}: experiments compared", note, columns, rows, changed_footnote(entries),
+        f"{found[0].dataset.title}: experiments compared", note, columns, rows, changed_footnote(entries),
         (("model", "experiment", "reference", "metric", "difference", "uncertainty", "sigma"), records),
     )  # fmt: skip
 
