@@ -8,7 +8,7 @@ from torch import nn
 
 from jetloom.batch import Batch
 from jetloom.evaluation.export import export_onnx
-from tests.models.jets import extreme_jets, permuted, random_jets, resized, with_padding
+from tests.models.jets import extreme_jets, permuted, random_jets, resized, tower_jets, with_padding
 from tests.models.rows import CLASSES, JETS, LONGEST, ROWS, close, make, sample
 
 
@@ -69,6 +69,18 @@ def test_width_of_padding(made, jet_row):
     close(model(resized(short, int(short.mask.sum(1).max()))), expected[1:])
     alone = Batch(*(None if value is None else value[2:3] for value in batch))
     close(model(resized(alone, int(alone.mask.sum()))), expected[2:3])
+
+
+@torch.no_grad()
+def test_padding_of_towers(made, jet_row):
+    """Particles at one place, ties in every order and distance, jets of one particle: padding still does not matter."""
+    model, batch = made(jet_row), tower_jets(8, 24, n_features=17, seed=1)
+    expected = model(batch)
+    assert expected.isfinite().all()
+    close(model(with_padding(resized(batch, LONGEST["jets"]), float("nan"))), expected)
+    for jet in range(8):
+        alone = Batch(*(value[jet : jet + 1] for value in batch))
+        close(model(resized(alone, int(alone.mask.sum()))), expected[jet : jet + 1])
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """ParMAT against a loop over windows, and what its options promise."""
 
+import numpy
 import pytest
 import torch
 from torch.nn.functional import gelu, layer_norm, linear
@@ -8,7 +9,7 @@ from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.models.layers import Packing
 from jetloom.models.parmat import group, rank_in_jet
-from tests.models.jets import permuted, random_jets, random_points, resized
+from tests.models.jets import permuted, random_jets, random_points, resized, tower_jets
 
 SMALL = {"embedding": [32, 32], "pair_embedding": [8], "blocks": 2, "class_blocks": 1, "heads": 4, "group_size": 4}
 
@@ -165,3 +166,13 @@ def test_mistakes():
         small(heads=5)
     with pytest.raises(JetloomError, match="group_size = 0"):
         small(group_size=0)
+
+
+def test_equal_momenta_are_ranked_by_slot():
+    batch = tower_jets(6, 41)
+    momenta = batch.vectors[..., :2].square().sum(-1).sqrt()
+    rank = rank_in_jet(batch, "pt")
+    for jet, real in enumerate(batch.mask.sum(1).tolist()):
+        order = numpy.argsort(-momenta[jet, :real].numpy(), kind="stable")
+        assert rank[jet, order].tolist() == list(range(real))
+        assert real < 10 or len(momenta[jet, :real].unique()) < real

@@ -10,7 +10,7 @@ from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.models.layers import RealBatchNorm
 from jetloom.models.part import ParT
-from tests.models.jets import random_jets, random_points, resized
+from tests.models.jets import extreme_jets, joined, random_jets, random_points, resized, tower_jets
 from tests.models.weaver_peer import ask
 
 PEER = {
@@ -157,6 +157,21 @@ def test_parity(request, version, features, pairs, steps):
     # At first scales and offsets are disturbed, so that none of them could be forgotten.
     answer = ask_part(directory, batch, pairs, steps=steps, noise=0.0 if steps else 0.02)
     compare(answer, batch, f"weaver{version}", pairs)
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_parity_where_logarithms_end(request, version):
+    """Delta R = 0, pT = 0 and m2 <= 0: towers and photons at one place, no energy, one particle.
+
+    Along the beam the authors' code gives NaN, which ours does not.
+    """
+    directory = request.getfixturevalue("weaver_0_4") if version == "0.4" else None
+    kinds = extreme_jets(41, n_features=7)
+    along_beam = kinds.pop("along the beam")
+    batch = joined([tower_jets(8, 41), *kinds.values()])
+    model = compare(ask_part(directory, batch, noise=0.02), batch, f"weaver{version}")
+    assert ask_part(directory, along_beam, noise=0.02)["logits"].isnan().all()
+    assert model(along_beam).isfinite().all()
 
 
 def test_channel_orders_are_not_exchangeable():

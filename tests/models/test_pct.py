@@ -1,5 +1,6 @@
 """PCT and Simple PCT against their description, one jet at a time."""
 
+import numpy
 import pytest
 import torch
 from torch.nn import functional
@@ -7,7 +8,7 @@ from torch.nn import functional
 from jetloom.models import build
 from jetloom.models.layers import Packing
 from jetloom.models.pct import EdgeConvolution, OffsetAttention
-from tests.models.jets import random_jets
+from tests.models.jets import random_jets, tower_jets
 
 
 def settled(module: torch.nn.Module) -> torch.nn.Module:
@@ -54,6 +55,31 @@ def test_edge_convolution(neighbours):
             )[:neighbours]
             edges = torch.stack([torch.cat([x[jet, i], x[jet, j] - x[jet, i]]) for j in others])
             torch.testing.assert_close(actual[jet, i], layer.second(layer.first(edges)).mean(0), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("neighbours", [3, 20, 50])
+def test_published_neighbours_of_towers(neighbours):
+    """The k smallest distances, the particle itself among them; of equal ones that with the lower slot (TensorFlow)."""
+    layer = settled(EdgeConvolution(7, 8, neighbours, "published"))
+    batch = tower_jets(6, 41)
+    packing = Packing(batch.mask)
+    actual = packing.unpack(layer(packing.pack(batch.features), batch.coordinates, packing))
+    places = batch.coordinates.numpy()
+    ties = 0
+    for jet, real in enumerate(batch.mask.sum(1).tolist()):
+        product = torch.from_numpy(places[jet] @ places[jet].T).numpy()
+        square = (places[jet] ** 2).sum(1)
+        distance = (square[:, None] - 2 * product) + square
+        for i in range(real):
+            row = distance[i, :real]
+            nearest = numpy.argsort(row, kind="stable")[:neighbours]
+            ties += len(row) > neighbours and (row == row[nearest[-1]]).sum() > 1
+            x = batch.features[jet]
+            edges = torch.stack([torch.cat([x[i], x[j] - x[i]]) for j in nearest])
+            torch.testing.assert_close(actual[jet, i], layer.second(layer.first(edges)).mean(0), rtol=1e-4, atol=1e-5)
+    assert ties > 5 or neighbours > 41
+    assert build("pct", n_features=7, n_classes=2).edges[1].knn == "published"
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from torch.nn.functional import batch_norm, conv1d, linear
 
 from jetloom.errors import JetloomError
 from jetloom.models import build
-from tests.models.jets import permuted, random_jets, resized
+from tests.models.jets import permuted, random_jets, resized, tower_jets
 
 
 @pytest.mark.parametrize(("name", "number"), [("pfn", 86_154), ("pcnn", 354_540)])
@@ -16,9 +16,10 @@ def test_parameters(name, number):
 
 
 @torch.no_grad()
-def test_pfn_is_a_sum_over_particles():
+@pytest.mark.parametrize("jets", [random_jets, tower_jets])
+def test_pfn_is_a_sum_over_particles(jets):
     """Jet by jet, particle by particle."""
-    model, batch = build("pfn", n_features=17, n_classes=10), random_jets(3, 12)
+    model, batch = build("pfn", n_features=17, n_classes=10), jets(3, 12, n_features=17)
     for jet in range(3):
         total = torch.zeros(128)
         for x in batch.features[jet, batch.mask[jet]]:
@@ -32,9 +33,10 @@ def test_pfn_is_a_sum_over_particles():
 
 
 @torch.no_grad()
-def test_pcnn_step_by_step():
+@pytest.mark.parametrize("jets", [random_jets, tower_jets])
+def test_pcnn_step_by_step(jets):
     """Convolutions over 128 slots, halved twice; the identity is added after the second ReLU; mean over 32."""
-    model, batch = build("pcnn", n_features=17, n_classes=10), resized(random_jets(16, 40), 128)
+    model, batch = build("pcnn", n_features=17, n_classes=10), resized(jets(16, 41, n_features=17), 128)
     for _ in range(2):
         model.train()(batch)
     model.eval()

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 from torch.nn import functional
@@ -12,8 +13,8 @@ from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.models.dyntanh import real_partitions
 from jetloom.models.salt import ScoreConvolution
-from jetloom.models.sorting import CELLS, morton_code
-from tests.models.jets import permuted, random_jets, random_points, resized
+from jetloom.models.sorting import CELLS, largest_first, morton_code, real_first, sort_key
+from tests.models.jets import permuted, random_jets, random_points, resized, tower_jets
 
 
 def count(name: str, n_classes: int, **options) -> int:
@@ -387,3 +388,14 @@ def test_mistakes():
         )
     with pytest.raises(JetloomError, match="max_particles = 16"):
         build("salt", n_features=17, n_classes=10, max_particles=16)(random_jets())
+
+
+def test_equal_keys_stay_in_the_order_of_the_slots():
+    """Twins have one kT; numpy's argsort of the author code leaves their order open, ours is that of a stable one."""
+    batch = tower_jets(6, 41)
+    key = sort_key(batch, "kt")
+    ties = (key[:, :, None] == key[:, None]) & batch.mask[:, :, None] & batch.mask[:, None]
+    assert ties.sum() > batch.mask.sum() + 20
+    order = largest_first(real_first(key, batch.mask))
+    for jet, real in enumerate(batch.mask.sum(1).tolist()):
+        assert order[jet, :real].tolist() == numpy.argsort(-key[jet, :real].numpy(), kind="stable").tolist()

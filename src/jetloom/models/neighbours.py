@@ -40,7 +40,7 @@ def smallest(distance: Tensor, number: int, length: int | None) -> tuple[Tensor,
     """Values and places (..., k) of the k smallest of each row (..., N), in rising order; inf for a missing one.
 
     Args:
-        distance: inf where there is no particle.
+        distance: inf where there is no particle; what is missing gets any place.
         number: k.
         length: None: of equal distances those in front are taken; else those that torch's top-k takes from a row of
             this length, filled up with inf: which these are depends on it.
@@ -50,7 +50,8 @@ def smallest(distance: Tensor, number: int, length: int | None) -> tuple[Tensor,
     if keep_dense() or (length is not None and filled == width):
         distance = functional.pad(distance, (0, filled - width), value=torch.inf)
         # The top-k of ONNX takes those in front.
-        return _smallest(distance, number, length is None and not torch.compiler.is_exporting())
+        values, places = _smallest(distance, number, length is None and not torch.compiler.is_exporting())
+        return values, places.clamp(max=width - 1)
     if width <= number:
         distance = functional.pad(distance, (0, number + 1 - width), value=torch.inf)
     values, places = distance.topk(number + 1, largest=False)
@@ -62,7 +63,7 @@ def smallest(distance: Tensor, number: int, length: int | None) -> tuple[Tensor,
         rows = distance[tied]
         rows = functional.pad(rows, (0, max(0, filled - rows.shape[-1])), value=torch.inf)
         values[tied], places[tied] = _smallest(rows, number, length is None)
-    return values, places
+    return values, places.clamp_(max=width - 1)
 
 
 def _smallest(distance: Tensor, number: int, stable: bool) -> tuple[Tensor, Tensor]:

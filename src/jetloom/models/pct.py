@@ -5,6 +5,8 @@ statistics of batch normalisation are over real particles only (there padding co
 sought among real particles.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,6 +14,7 @@ from torch.nn import functional
 from jetloom.batch import Batch
 from jetloom.models.attention import CLOSED
 from jetloom.models.layers import Packing, RealBatchNorm
+from jetloom.models.neighbours import smallest, squared_distances
 
 
 class PointLayer(nn.Module):
@@ -22,7 +25,7 @@ class PointLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.linear = nn.Linear(before, after, bias=bias)
-        self.norm = RealBatchNorm(after) if norm else None
+        self.norm = RealBatchNorm(after, eps=1e-3) if norm else None
         self.activation = activation
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
@@ -62,33 +65,28 @@ class OffsetAttention(nn.Module):
 class EdgeConvolution(nn.Module):
     """Mean over k nearest neighbours j of two pointwise layers on [x_i, x_j - x_i].
 
-    A jet of R particles has min(k, R - 1) neighbours for each; a lone particle is its own.
+    A jet of R particles has fewer neighbours where R is smaller; of equal distances those in front are taken.
+
+    Args:
+        before, after: D and D'.
+        neighbours: k.
+        knn: published: the k smallest of |x|^2 - 2 x y + |y|^2 in float32, among them nearly always the particle itself
+            (distance 0), as in the author code; exact: the k nearest others, by differences; a lone particle is its own
+            neighbour.
     """
 
-    def __init__(self, before: int, after: int, neighbours: int) -> None:
+    def __init__(self, before: int, after: int, neighbours: int, knn: Literal["published", "exact"] = "exact") -> None:
         super().__init__()
-        self.neighbours = neighbours
+        self.neighbours, self.knn = neighbours, knn
         self.first = PointLayer(2 * before, after)
         self.second = PointLayer(after, after)
 
     def forward(self, x: Tensor, places: Tensor, packing: Packing) -> Tensor:
         """Features (n, D) packed, places (B, N, S) in which neighbours are sought, to (n, D')."""
-        mask = packing.mask
-        number = mask.shape[1]
-        places = places.detach().float().masked_fill(~mask[..., None], 0.0)
-        distance = (places[:, :, None] - places[:, None]).square().sum(-1).masked_fill(~mask[:, None], torch.inf)
-        # The particle itself comes last among the real ones: a neighbour only where there is no other.
-        itself = torch.eye(number, dtype=torch.bool, device=mask.device)
-        distance = distance.masked_fill(itself, torch.finfo(torch.float32).max)
-        found = distance.topk(min(self.neighbours, number), dim=-1, largest=False)
-        counted = found.values < torch.finfo(torch.float32).max
-        alone = mask.sum(1) <= 1
-        first = torch.arange(found.indices.shape[-1], device=mask.device) == 0
-        counted = counted | (alone[:, None, None] & first)
-        counted = counted & mask[..., None]
+        index, counted = self.nearest(places.detach().float(), packing.mask)
         spread = packing.unpack(x)
-        index = found.indices.flatten(1)[..., None].expand(-1, -1, spread.shape[-1])
-        others = spread.gather(1, index).unflatten(1, found.indices.shape[1:])
+        rows = index.flatten(1)[..., None].expand(-1, -1, spread.shape[-1])
+        others = spread.gather(1, rows).unflatten(1, index.shape[1:])
         own = spread[:, :, None].expand_as(others)
         edges = Packing(counted.flatten(1))
         rows = edges.pack(torch.cat([own, others - own], -1).flatten(1, 2))
@@ -97,6 +95,22 @@ class EdgeConvolution(nn.Module):
             edges.unpack(rows).masked_fill(~counted.flatten(1)[..., None], 0.0).unflatten(1, counted.shape[1:]).sum(2)
         )
         return packing.pack(sums / counted.sum(2, keepdim=True).clamp(min=1))
+
+    @torch.no_grad()
+    def nearest(self, places: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Slots (B, N, k) of the neighbours, and which of them there are, from (B, N, S) and (B, N)."""
+        places = places.masked_fill(~mask[..., None], 0.0)
+        number = mask.shape[1]
+        if self.knn == "published":
+            distance = squared_distances(places, mask)
+        else:
+            distance = (places[:, :, None] - places[:, None]).square().sum(-1).masked_fill(~mask[:, None], torch.inf)
+            # The particle itself comes last: a neighbour only where there is no other.
+            itself = torch.eye(number, dtype=torch.bool, device=mask.device)
+            alone = (mask.sum(1) <= 1)[:, None, None]
+            distance = distance.masked_fill(itself & ~alone, torch.inf)
+        found, index = smallest(distance, min(self.neighbours, number), None)
+        return index, found.isfinite() & mask[..., None]
 
 
 class Head(nn.Module):
@@ -126,6 +140,7 @@ class PCT(nn.Module):
         width: of the layer on all of them concatenated.
         hidden: of the head.
         dropout: before the last layer.
+        knn: rule for the neighbours, as in :class:`EdgeConvolution`.
     """
 
     ordered = False
@@ -141,11 +156,12 @@ class PCT(nn.Module):
         width: int = 256,
         hidden: int = 128,
         dropout: float = 0.5,
+        knn: Literal["published", "exact"] = "published",
     ) -> None:
         super().__init__()
         inner = edge_widths[-1]
         self.edges = nn.ModuleList(
-            EdgeConvolution(before, after, neighbours)
+            EdgeConvolution(before, after, neighbours, knn)
             for before, after in zip((n_features, *edge_widths), edge_widths, strict=False)
         )
         self.attentions = nn.ModuleList(OffsetAttention(inner) for _ in range(attentions))

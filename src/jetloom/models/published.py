@@ -35,8 +35,9 @@ def load_published(model: "nn.Module", path: str | Path) -> str:
     """Load a checkpoint of weaver-core or of LorentzNet's authors, or a plain state dict, into such a model.
 
     Names may carry the prefix ``mod.`` or ``module.`` and may follow weaver-core 0.5 (``attn.in_proj.weight``), 0.4
-    (``attn.in_proj_weight``) or LorentzNet (``LGEBs.0.phi_e.0.weight``). Note that ParT checkpoints of the two have the same names and shapes but another channel
-    order: build the model with ``channel_order="weaver0.5"`` for checkpoints trained with weaver-core 0.5 or later.
+    (``attn.in_proj_weight``) or LorentzNet (``LGEBs.0.phi_e.0.weight``). Note that ParT checkpoints of the two versions
+    of weaver-core have the same names and shapes but another channel order: build the model with
+    ``channel_order="weaver0.5"`` for checkpoints trained with weaver-core 0.5 or later.
 
     Args:
         model: built with the features and classes of the checkpoint.
