@@ -17,9 +17,9 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.models.jets import random_jets
+from tests.models.jets import random_jets, tower_jets
 from tests.models.test_part import ask_part, own_names
-from tests.models.test_particlenet import ask_particlenet
+from tests.models.test_particlenet import RULES, ask_particlenet
 
 from jetloom.batch import Batch
 from jetloom.models import build
@@ -30,7 +30,7 @@ JETS, PARTICLES = 8, 40
 def cases(old: Path) -> Iterator[tuple[str, str, str, Batch, dict, dict]]:
     """Model, peer, inputs and weights, jets, options of our model, answer of the peer."""
     for version, directory in (("0.4.17", old), ("0.5.3", None)):
-        order = {"channel_order": f"weaver{version[:3]}"}
+        order, rule = {"channel_order": f"weaver{version[:3]}"}, {"knn": RULES[version[:3]]}
         for features, steps in ((17, 0), (17, 10), (13, 0), (7, 0)):
             batch = random_jets(JETS, PARTICLES, n_features=features, seed=steps)
             note = f"{features} features, " + (f"{steps} training steps" if steps else "random weights")
@@ -38,7 +38,14 @@ def cases(old: Path) -> Iterator[tuple[str, str, str, Batch, dict, dict]]:
             yield "part", version, note, batch, order, ask_part(directory, batch, **weights)
             yield "part_plain", version, note, batch, order, ask_part(directory, batch, False, **weights)
             for name in ("particlenet", "particlenet_lite"):
-                yield name, version, note, batch, {}, ask_particlenet(directory, name, batch, **weights)
+                yield name, version, note, batch, rule, ask_particlenet(directory, name, batch, **weights)
+        batch = tower_jets(3 * JETS, PARTICLES)
+        note = "7 features, 10 training steps, towers"
+        yield "part", version, note, batch, order, ask_part(directory, batch, steps=10)
+        for name in ("particlenet", "particlenet_lite"):
+            answer = ask_particlenet(directory, name, batch, steps=10)
+            yield name, version, note, batch, rule, answer
+            yield name, version, f"{note}, `knn: exact`", batch, {"knn": "exact"}, answer
 
 
 def main() -> None:
