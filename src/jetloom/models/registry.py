@@ -41,7 +41,8 @@ def build(
     values = options
     if preset is not None:
         values = card.presets[preset].options | options
-        max_particles = max_particles or card.presets[preset].max_particles
+        if max_particles is None:
+            max_particles = card.presets[preset].max_particles
     if max_particles is not None and "max_particles" in options_of(name):
         values = {"max_particles": max_particles} | values
     module, _, class_name = card.class_path.rpartition(".")
