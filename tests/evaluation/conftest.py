@@ -48,10 +48,10 @@ def write_tensors(directory: Path, jets: int = 60) -> Path:
         }  # fmt: skip
     features = [f"feature_{index}" for index in range(7)]
     manifest = Manifest.model_validate({
-        "schema_version": SCHEMA_VERSION, "dataset": "toy", "title": "Toy jets", "kind": "jets", "simulated": True,
+        "schema_version": SCHEMA_VERSION, "dataset": "toy", "kind": "jets", "simulated": True,
         "source": "jetclass", "feature_set": "kin", "features": features,
         "standardisation": [(name, None, None, None, None) for name in features], "classes": CLASSES,
-        "background": "QCD", "working_points": {"Hbb": 0.5, "Tbl": 0.9}, "observers": OBSERVERS, "max_particles": 32,
+        "observers": OBSERVERS, "max_particles": 32,
         "buckets": [16, 32], "selection": {}, "seed": 1, "splits": splits, "made_from": [],
     }).signed()  # fmt: skip
     path = directory / "manifest.json"

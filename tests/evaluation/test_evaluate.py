@@ -15,13 +15,17 @@ from jetloom.data.manifest import Manifest
 from jetloom.errors import JetloomError
 from jetloom.evaluation import evaluate as module
 from jetloom.evaluation.evaluate import evaluate, score, write_predictions
+from jetloom.identity import Identity
 from jetloom.models.registry import build
 from jetloom.training.checkpoint import load_model, save_model
 
 from .conftest import CLASSES, OBSERVERS, together
 
 RUN = {"experiment": "e", "dataset": "toy", "model": "transformer", "seed": 3, "title": "Transformer"}
-SETTINGS = Evaluation(batch_size=13, bootstrap=20)
+IDENTITY = Identity({"data": "toy"})
+SETTINGS = {
+    "settings": Evaluation(batch_size=13, bootstrap=20), "background": "QCD", "working_points": {"Hbb": 0.5, "Tbl": 0.9},
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -34,13 +38,13 @@ def checkpoint(manifest, tmp_path):
     facts = {key: getattr(described, key) for key in ("classes", "features", "digest")}
     save_model(path, model, {
         "model": "transformer", "options": {}, "n_features": 7, "n_classes": 3, "max_particles": 32,
-        "manifest": facts, "training": {}, "seed": 3, "epoch": 1, "run": RUN,
+        "manifest": facts, "training": {}, "seed": 3, "epoch": 1, "run": RUN, "identity": IDENTITY.record(),
     })  # fmt: skip
     return path
 
 
 def test_the_files_say_what_the_model_does(checkpoint, manifest, tmp_path):
-    evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS, threads=1)
+    evaluate(checkpoint, manifest, tmp_path / "out", **SETTINGS, threads=1)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "examples.json", "metrics.json", "predictions.parquet",
     ]  # fmt: skip
@@ -78,9 +82,9 @@ def test_other_classes_are_refused_before_anything_is_written(checkpoint, manife
     other = tmp_path / "manifest.json"
     other.write_text(json.dumps(content))
     with pytest.raises(JetloomError, match=r"trained with classes QCD, Hbb, Tbl; .* has QCD, Hcc, Tbl"):
-        evaluate(checkpoint, other, tmp_path / "out", settings=SETTINGS)
+        evaluate(checkpoint, other, tmp_path / "out", **SETTINGS)
     with pytest.raises(JetloomError, match="no split 'tset'; allowed: train, test"):
-        evaluate(checkpoint, manifest, tmp_path / "out", split="tset", settings=SETTINGS)
+        evaluate(checkpoint, manifest, tmp_path / "out", split="tset", **SETTINGS)
     assert not (tmp_path / "out").exists()
 
 
@@ -93,23 +97,23 @@ def test_a_diverged_model_is_one_line(checkpoint, manifest, tmp_path, monkeypatc
 
     monkeypatch.setattr(module, "load_model", broken)
     with pytest.raises(JetloomError, match="not finite"):
-        evaluate(checkpoint, manifest, tmp_path / "out", settings=SETTINGS)
+        evaluate(checkpoint, manifest, tmp_path / "out", **SETTINGS)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_predictions_are_written_in_row_groups_as_they_come(checkpoint, manifest, tmp_path, monkeypatch):
-    evaluate(checkpoint, manifest, tmp_path / "whole", settings=SETTINGS)
+    evaluate(checkpoint, manifest, tmp_path / "whole", **SETTINGS)
     monkeypatch.setattr(module, "ROW_GROUP", 25)
     model, _ = load_model(checkpoint)
     written = []
 
     def batches():
-        for batch in score(model, manifest, "test", SETTINGS.batch_size):
+        for batch in score(model, manifest, "test", 13):
             written.append((tmp_path / "parts.parquet").stat().st_size)
             yield batch
 
     described = Manifest.read(manifest)
-    scores, label = write_predictions(tmp_path / "parts.parquet", batches(), described, RUN, "test")
+    scores, label = write_predictions(tmp_path / "parts.parquet", batches(), described, RUN, "test", IDENTITY)
     parts, whole = (pq.ParquetFile(tmp_path / name) for name in ("parts.parquet", "whole/predictions.parquet"))
     sizes = [parts.metadata.row_group(index).num_rows for index in range(parts.num_row_groups)]
     assert sum(sizes) == 60

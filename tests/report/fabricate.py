@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jetloom.evaluation.figures_of_merit import figures_of_merit
+from jetloom.identity import Identity
 from jetloom.report.predictions import Predictions
 from jetloom.report.stored import Inputs
 
@@ -128,10 +129,12 @@ def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label:
     figures = figures_of_merit(
         scores, label, classes=classes, background=background, working_points=points, resamplings=100, confidence=0.68
     )
+    trained = Identity({"data": manifest["digest"], "architecture": model, "seed": str(seed)})
+    evaluated = Identity({"training": trained.digest, "data": manifest["digest"], "split": "test"}).record()
     tracked = {"uri": "sqlite:///results/mlflow.db", "experiment_id": "1", "run_id": f"{model}{seed}".ljust(32, "0")}
     _write(home / "metrics.json", {
         "schema_version": 1, "run": run, "split": "test", "classes": manifest["classes"],
-        "background": background, **figures, "data_digest": manifest["digest"],
+        "background": background, **figures, "data_digest": manifest["digest"], "identity": evaluated,
         "checkpoint_sha256": hashlib.sha256(b"weights").hexdigest(),
         "mlflow": tracked, "versions": {"jetloom": "0.1.0", "torch": "2.13.0"},
     })  # fmt: skip
@@ -143,13 +146,14 @@ def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label:
         "hardware": {"cpu": "Some CPU @ 2.5 GHz", "gpu": None, "threads": 1, "memory_gb": 8.1},
         "versions": {"python": "3.11.2", "torch": "2.13.0", "lightning": "2.6.1", "jetloom": "0.1.0"},
         "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": False},
-        "data_digest": manifest["digest"], "mlflow": tracked, "resumed": 0,
+        "data_digest": manifest["digest"], "identity": trained.record(), "mlflow": tracked, "resumed": 0,
     })  # fmt: skip
     (home / "best.ckpt").write_bytes(b"weights")
     _history(home / "history.csv", seed, SKILL[model])
     _write(home / "examples.json", {"run": run, "split": "test", "data_digest": manifest["digest"],
-                                    **_examples(model, manifest)})  # fmt: skip
+                                    "identity": evaluated, **_examples(model, manifest)})  # fmt: skip
     facts = {"run": run, "split": "test", "classes": manifest["classes"], "data_digest": manifest["digest"]}
+    facts["identity"] = evaluated
     predicted(home / "predictions.parquet", scores, label, observers, manifest["classes"], facts)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from jetloom.report.build import report
-from jetloom.report.efficiency import read_jobs, summarise, table
+from jetloom.report.efficiency import read_jobs, stored_jobs, summarise, table, write_jobs
 
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
 EXTENDED = f"{HEAD}\tjobid\trule_name\twildcards\tparams\tthreads\tcpu_usage\tresources\tinput_size_mb"
@@ -22,23 +22,25 @@ def write(path: Path, seconds: float, memory: str, cpu: str, threads: int, resou
 
 
 @pytest.fixture
-def benchmarks(tmp_path) -> Path:
-    directory = tmp_path / "benchmarks"
+def benchmarks(tmp_path) -> list[Path]:
+    """Of the experiment demo and of the data that it uses; another experiment's lie beside them."""
+    demo, data = tmp_path / "results/demo/benchmarks", tmp_path / "data/jets/benchmarks/skim-1"
     asked = "{'_cores': 8, 'mem_mb': 4000, 'runtime': 1440, 'gpu': 1, 'attempt': 2, 'tmpdir': '/t'}"
-    write(directory / "train_model/demo/jets/salt_seed1.tsv", 100.0, "800.0", "150.0", 4, asked)
-    write(directory / "train_model/demo/jets/pfn_seed1.tsv", 300.0, "1000.0", "250.0", 4, asked)
-    write(directory / "train_model/other/jets/salt_seed1.tsv", 9000.0, "9000.0", "9000.0", 4, asked)
-    write(directory / "skim/jets/a.tsv", 0.2, "NA", "NA", 1, "{'mem_mb': <TBD>}")
-    write(directory / "skim/jets/b.tsv", 0.1, "0.00", "0.00", 1, "{}")
-    (directory / "list_skims/jets").mkdir(parents=True)
-    (directory / "list_skims/jets/train.tsv").write_text(f"{HEAD}\n2.0\t0:00:02\t50.0\t0\t0\t0\t0\t0\t50.0\t1.0\n")
-    return directory
+    write(demo / "train_model/jets/salt_seed1.tsv", 100.0, "800.0", "150.0", 4, asked)
+    write(demo / "train_model/jets/pfn_seed1.tsv", 300.0, "1000.0", "250.0", 4, asked)
+    write(demo / "report/report.tsv", 7.0, "700.0", "7.0", 1, "{}")
+    write(tmp_path / "results/other/benchmarks/train_model/jets/salt_seed1.tsv", 9000.0, "9000.0", "9000.0", 4, asked)
+    write(data / "skim/a.tsv", 0.2, "NA", "NA", 1, "{'mem_mb': <TBD>}")
+    write(data / "skim/b.tsv", 0.1, "0.00", "0.00", 1, "{}")
+    (data / "list_skims").mkdir(parents=True)
+    (data / "list_skims/train.tsv").write_text(f"{HEAD}\n2.0\t0:00:02\t50.0\t0\t0\t0\t0\t0\t50.0\t1.0\n")
+    return [demo, data, tmp_path / "data/none"]
 
 
 def test_use_by_rule(benchmarks) -> None:
     gpus = {"train_model": [{"utilisation": 60.0, "memory_mb": 900.0, "memory_total_mb": 24000.0},
                             {"utilisation": 80.0, "memory_mb": 700.0, "memory_total_mb": 24000.0}]}  # fmt: skip
-    rows = summarise(read_jobs(benchmarks, ["demo", "jets"]), gpus)
+    rows = summarise(read_jobs(benchmarks), gpus)
     assert [row["rule"] for row in rows] == ["train_model", "list_skims", "skim"]
     train, listing, skim = rows
     assert (train["retries"], skim["retries"]) == (2, None)
@@ -65,7 +67,9 @@ def test_use_by_rule(benchmarks) -> None:
 
 
 def test_the_page_shows_it_and_the_numbers_are_a_file(made, benchmarks, tmp_path) -> None:
-    report(replace(made.results, benchmarks=benchmarks, measured=["demo", "jets"]), tmp_path / "r")
+    write_jobs(read_jobs(benchmarks), tmp_path / "resources.json")
+    assert stored_jobs(tmp_path / "resources.json") == read_jobs(benchmarks)
+    report(replace(made.results, resources=tmp_path / "resources.json"), tmp_path / "r")
     page = (tmp_path / "r/index.html").read_text()
     assert "Resources asked for and used" in page
     assert "threads 2, mem_mb 1600, runtime 10" in page
@@ -79,7 +83,7 @@ def test_what_snakemake_writes_is_read(tmp_path) -> None:
     work = "import time\na = bytearray(200_000_000)\nwhile time.process_time() < 3:\n    pass\n"
     (tmp_path / "busy.py").write_text(work)
     (tmp_path / "Snakefile").write_text(
-        "rule busy:\n    output: 'done'\n    benchmark: 'bench/busy/demo/one.tsv'\n    threads: 2\n"
+        "rule busy:\n    output: 'done'\n    benchmark: 'bench/busy/one.tsv'\n    threads: 2\n"
         "    resources: mem_mb=1234, runtime=7\n"
         f"    shell: '{sys.executable} busy.py && touch {{output}}'\n"
     )
@@ -87,7 +91,7 @@ def test_what_snakemake_writes_is_read(tmp_path) -> None:
         [sys.executable, "-m", "snakemake", "--cores", "2", "--benchmark-extended", "--quiet"],
         cwd=tmp_path, check=True, capture_output=True,
     )  # fmt: skip
-    (row,) = summarise(read_jobs(tmp_path / "bench", ["demo"]), {})
+    (row,) = summarise(read_jobs([tmp_path / "bench"]), {})
     assert (row["rule"], row["threads_asked"], row["memory_asked_mb"], row["runtime_asked_minutes"]) == (
         "busy", 2, 1234, 7,
     )  # fmt: skip

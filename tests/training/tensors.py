@@ -51,7 +51,6 @@ def write_tensors(directory: Path, train: int = 600, val: int = 150, separation:
         {
             "schema_version": SCHEMA_VERSION,
             "dataset": "toy",
-            "title": "Toy jets",
             "kind": "jets",
             "simulated": True,
             "source": "jetclass",
@@ -59,8 +58,6 @@ def write_tensors(directory: Path, train: int = 600, val: int = 150, separation:
             "features": features,
             "standardisation": [(name, None, None, None, None) for name in features],
             "classes": CLASSES,
-            "background": "QCD",
-            "working_points": {"Hbb": 0.5, "Tbl": 0.9},
             "observers": ["jet_nparticles"],
             "max_particles": BUCKETS[-1],
             "buckets": list(BUCKETS),

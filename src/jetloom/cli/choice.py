@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jetloom.config import (
     Cost,
-    Dataset,
     Evaluation,
     Experiment,
     Run,
@@ -21,7 +20,7 @@ from jetloom.config import (
 )
 from jetloom.data.manifest import Manifest
 from jetloom.errors import JetloomError
-from jetloom.presets import model_card
+from jetloom.presets import model_card, names
 from jetloom.workflow.plan import Plan
 
 
@@ -67,8 +66,8 @@ def chosen_training(config: Path, name: str) -> TrainingChoice:
     choice = experiment.model(run.dataset, run.model)
     planned = Plan(experiment).trainings[run]
     recipe = planned.recipe.model_copy(update={"initial_weights": planned.weights})
-    names = {"experiment": experiment.experiment, **run._asdict(), "title": choice.title}
-    return TrainingChoice(choice.architecture, choice.preset, choice.options, recipe, names)
+    told = {"experiment": experiment.experiment, **run._asdict(), "title": choice.title}
+    return TrainingChoice(choice.architecture, choice.preset, choice.options, recipe, told)
 
 
 def training_by_hand(
@@ -103,18 +102,27 @@ def training_by_hand(
     return TrainingChoice(model, preset, parse_assignments(options), resolved, run)
 
 
-def evaluation_of(config: Path, name: str) -> tuple[Evaluation, Dataset]:
-    """Settings of the evaluation of a training of a configuration, and its data set.
+class EvaluationChoice(NamedTuple):
+    """What is computed of the scores of a training, and against which class."""
+
+    settings: Evaluation
+    background: str | None
+    working_points: dict[str, float]
+
+
+def evaluation_of(config: Path, name: str) -> EvaluationChoice:
+    """The evaluation of a training of a configuration.
 
     Raises:
         JetloomError: as :func:`find_run`.
     """
     experiment, run = find_run(config, name)
-    return experiment.evaluation, experiment.dataset(run.dataset)
+    dataset = experiment.dataset(run.dataset)
+    return EvaluationChoice(experiment.evaluation, dataset.background, dataset.working_points)
 
 
-def evaluation_by_hand(manifest: Path, assignments: Sequence[str]) -> tuple[Evaluation, Dataset]:
-    """Settings of an evaluation as the flags of the verb say them; background and working points are the preset's.
+def evaluation_by_hand(manifest: Path, assignments: Sequence[str]) -> EvaluationChoice:
+    """An evaluation as the flags of the verb say it; background and working points are those of the preset, if any.
 
     Raises:
         JetloomError: a mistake in the settings.
@@ -122,8 +130,11 @@ def evaluation_by_hand(manifest: Path, assignments: Sequence[str]) -> tuple[Eval
     described = Manifest.read(manifest)
     values = parse_assignments(assignments)
     words = {key: values.pop(key) for key in ("background", "working_points") if key in values}
+    settings = validate(Evaluation, values, "evaluation")
+    if described.dataset not in names("datasets"):
+        return EvaluationChoice(settings, words.get("background"), words.get("working_points", {}))
     dataset = resolve_dataset(described.dataset, {"classes": described.classes, **words}, "evaluation")
-    return validate(Evaluation, values, "evaluation"), dataset
+    return EvaluationChoice(settings, dataset.background, dataset.working_points)
 
 
 @dataclass(frozen=True)
@@ -157,8 +168,8 @@ def cost_of(config: Path, name: str) -> CostChoice:
         raise JetloomError(f"--run {name}: {config} has no such model; allowed: {', '.join(pairs)}")
     run = pairs[name]
     choice = experiment.model(run.dataset, run.model)
-    names = {"dataset": run.dataset, "model": run.model, "title": choice.title}
-    return CostChoice(choice.architecture, choice.preset, choice.options, experiment.cost, names)
+    told = {"dataset": run.dataset, "model": run.model, "title": choice.title}
+    return CostChoice(choice.architecture, choice.preset, choice.options, experiment.cost, told)
 
 
 def cost_by_hand(

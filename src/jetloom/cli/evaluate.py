@@ -48,7 +48,7 @@ def evaluate(
     from jetloom.workflow.machines import place
 
     place(1, 1, threads)
-    settings, dataset = evaluation_of(config, run) if config and run else evaluation_by_hand(manifest, set_)
+    chosen = evaluation_of(config, run) if config and run else evaluation_by_hand(manifest, set_)
     from jetloom.evaluation.evaluate import evaluate as evaluate_
 
     evaluate_(
@@ -56,9 +56,7 @@ def evaluate(
         manifest,
         output,
         split=split,
-        settings=settings,
-        background=dataset.background,
-        working_points=dataset.working_points,
+        **chosen._asdict(),
         training=training,
         same_data=config is not None,
         threads=threads,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from jetloom.config import read_experiment
+from jetloom.config import parse_experiment
 from jetloom.errors import JetloomError
 from jetloom.files import appearing
 from jetloom.report import tables
@@ -19,6 +19,9 @@ from jetloom.report.stored import Inputs
 from jetloom.report.style import looks, publication_style, save, write_csv
 from jetloom.report.tables.cells import Table
 from jetloom.report.tables.render import write as write_table
+
+NEEDED = {"experiment", "datasets", "models", "seeds"}
+"""Keys of the configuration of a whole experiment."""
 
 
 def report(given: Inputs, output: Path) -> dict[str, Sequence[Sequence[Result]]]:
@@ -82,8 +85,13 @@ def figure(name: str, given: Inputs, output: Path) -> None:
 def _collect(given: Inputs) -> Collection:
     """The results, which belong together and to the configuration, under its titles."""
     collection = collect(given)
-    check(collection, read_experiment(given.config) if given.config else None)
-    return titled(collection, yaml.safe_load(given.config.read_text())) if given.config else collection
+    if given.config is None:
+        check(collection)
+        return collection
+    config = yaml.safe_load(given.config.read_text())
+    # By hand, a file of titles alone will do.
+    check(collection, parse_experiment(config) if config.keys() >= NEEDED else None)
+    return titled(collection, config)
 
 
 def _efficiency(collection: Collection, resources: Path) -> Table | None:
