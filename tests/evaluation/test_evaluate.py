@@ -24,8 +24,10 @@ from .conftest import CLASSES, OBSERVERS, together
 RUN = {"experiment": "e", "dataset": "toy", "model": "transformer", "seed": 3, "title": "Transformer"}
 IDENTITY = Identity({"data": "toy"})
 SETTINGS = {
-    "settings": Evaluation(batch_size=13, bootstrap=20), "background": "QCD", "working_points": {"Hbb": 0.5, "Tbl": 0.9},
-}  # fmt: skip
+    "settings": Evaluation(batch_size=13, bootstrap=20),
+    "background": "QCD",
+    "working_points": {"Hbb": 0.5, "Tbl": 0.9},
+}
 
 
 @pytest.fixture
@@ -113,7 +115,8 @@ def test_predictions_are_written_in_row_groups_as_they_come(checkpoint, manifest
             yield batch
 
     described = Manifest.read(manifest)
-    scores, label = write_predictions(tmp_path / "parts.parquet", batches(), described, RUN, "test", IDENTITY)
+    identity = Identity(json.loads((tmp_path / "whole/metrics.json").read_text())["identity"]["made_from"])
+    scores, label = write_predictions(tmp_path / "parts.parquet", batches(), described, RUN, "test", identity)
     parts, whole = (pq.ParquetFile(tmp_path / name) for name in ("parts.parquet", "whole/predictions.parquet"))
     sizes = [parts.metadata.row_group(index).num_rows for index in range(parts.num_row_groups)]
     assert sum(sizes) == 60

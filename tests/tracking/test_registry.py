@@ -35,7 +35,8 @@ def evaluated(run_training, manifest, store):
         output = run_training(f"seed{seed}", seed=seed, store=store, epochs=2)
         evaluate(
             output / "best.ckpt", manifest, output, split="val",
-            settings=Evaluation(bootstrap=5), background=None, working_points={}, training=output / "training.json", threads=1,
+            settings=Evaluation(bootstrap=5), background=None, working_points={},
+            training=output / "training.json", threads=1,
         )  # fmt: skip
         metrics.append(output / "metrics.json")
         # The small data set has no test split; to MLflow the name makes the difference.
