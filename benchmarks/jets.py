@@ -6,11 +6,15 @@ from pathlib import Path
 import awkward
 import numpy
 
-from jetloom.config import Dataset, resolve_dataset
+from jetloom.config import Dataset, read_experiment, resolve_dataset
 from jetloom.data.simulate.rootfile import JET_TYPES, PARTICLE_TYPES, create
+from jetloom.workflow.plan import Plan
 
-RAW = Path("data/jetclass-sim/raw")
-"""Made by ``make demo``."""
+DEMO = Plan(read_experiment(Path(__file__).parents[1] / "config.yaml")).data["jetclass-sim"]
+"""Where ``make demo`` leaves its jets, below the directory that it ran in."""
+MANIFEST = Path(DEMO.manifest)
+RAW = Path(DEMO.raw[DEMO.dataset.raw_files("train")[0]].path).parent
+"""Raw files of the training split."""
 
 
 def dataset(shards: int = 1) -> Dataset:

@@ -3,7 +3,7 @@
     python benchmarks/loader.py --batch 512
     python benchmarks/loader.py waiting        # share of time that a training of SAL-T waits for its data
 
-Needs simulated jets: ``make demo`` leaves them in data/jetclass-sim/raw. weaver-core reads, standardises and pads while
+Needs simulated jets: ``make demo`` leaves them below data/jetclass-sim. weaver-core reads, standardises and pads while
 it trains; here that was done once by skim and tensors, whose cost benchmarks/skim.py and tensors.py show.
 """
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jets import MANIFEST
 from measure import (
     RESULTS,
     ROUNDS,
@@ -44,7 +45,7 @@ from jetloom.evaluation.memory import METHODS, peak_megabytes
 from jetloom.models import build
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-DEMO = Path("data/jetclass-sim/tensors/manifest.json")
+DEMO = MANIFEST
 LENGTHS = (64, 128, 256, 512, 1024, 2048)
 SLOPE_FROM = 256
 """Shorter jets measure the overhead of the calls."""

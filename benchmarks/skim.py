@@ -3,7 +3,7 @@
     python benchmarks/skim.py                  # one file of JetClass's size, 100,000 jets
     python benchmarks/skim.py memory           # peak memory against the size of the file
 
-Needs simulated jets: ``make demo`` leaves them in data/jetclass-sim/raw. CPU time is what counts: a skim is a job of
+Needs simulated jets: ``make demo`` leaves them below data/jetclass-sim. CPU time is what counts: a skim is a job of
 one core, and there are as many at once as there are cores.
 """
 

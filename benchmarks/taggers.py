@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jets import MANIFEST
 from measure import (
     RESULTS,
     ROUNDS,
@@ -44,7 +45,7 @@ from jetloom.data.manifest import Manifest
 from jetloom.models import build
 from jetloom.training.optimisers import Ranger
 
-DEMO = Path("data/jetclass-sim/tensors/manifest.json")
+DEMO = MANIFEST
 PRECISIONS = {"32": torch.float32, "bf16": torch.bfloat16}
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 WEAVER = {

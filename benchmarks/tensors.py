@@ -3,7 +3,7 @@
     python benchmarks/tensors.py               # one shard of 50,000 jets
     python benchmarks/tensors.py memory
 
-Needs simulated jets: ``make demo`` leaves them in data/jetclass-sim/raw. The shard is made from Parquet (read, ordered,
+Needs simulated jets: ``make demo`` leaves them below data/jetclass-sim. The shard is made from Parquet (read, ordered,
 transformed, padded, shuffled, bucketed); np.savez only writes the finished arrays.
 """
 

@@ -319,9 +319,10 @@ def test_two_machines_train_on_every_jet_once(story):
 def test_a_wrong_number_of_processes_ends_before_the_first_batch(story):
     """Two processes of srun and a recipe for one: each would have trained alone, both into the same files."""
     path = story.site.path
+    [manifest] = path.glob("data/shapes-sim/tensors-*/manifest.json")
     done = subprocess.run(
         ["srun", "-p", "main", "-N", "1", "-n", "2", "--mem=1500", "jetloom", "train",
-         "data/shapes-sim/tensors/manifest.json", "--model", "salt", "--preset", "tiny", "--output", "wrong",
+         str(manifest.relative_to(path)), "--model", "salt", "--preset", "tiny", "--output", "wrong",
          "--scratch", "scratch/wrong"],
         cwd=path, env=story.site.environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip

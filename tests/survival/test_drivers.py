@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from jetloom import drivers
+from jetloom.config import parse_experiment
+from jetloom.workflow.plan import Plan
 from tests.workflow.conftest import SMALL, Project, clone
 
 ENTER = (
@@ -83,17 +85,22 @@ def simulating(jets: int) -> dict:
     return {**SMALL, "datasets": ["jetclass-sim"], "per_dataset": {"jetclass-sim": {**jetclass, "simulation": counts}}}
 
 
+def _raw(config: dict) -> str:
+    """A raw file of the small experiment."""
+    return Plan(parse_experiment(config)).data["jetclass-sim"].raw["HToBB_000.root"].path
+
+
 @pytest.mark.slow
 def test_a_second_workflow_says_so_and_stops_and_a_killed_one_is_cleared_away(fresh: Project) -> None:
     pytest.importorskip("pythia8mc", reason="the simulation needs the extra [simulate]")
-    target = "data/jetclass-sim/raw/HToBB_000.root"
     fresh.write_config(simulating(10_000_000))
+    target = _raw(simulating(10_000_000))
     command = ["snakemake", "--profile", "profiles/local", "--cores", "1", target]
     first = subprocess.Popen(
         command, cwd=fresh.path, env=fresh.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
-    while not list(fresh.path.glob("data/jetclass-sim/raw/.*.partial")):
+    while not list(fresh.path.glob("data/jetclass-sim/raw-*/.*.partial")):
         assert time.monotonic() < deadline and first.poll() is None, "the simulation did not begin"
         time.sleep(0.1)
     second = fresh.snakemake("--cores", "1", target)
@@ -107,12 +114,13 @@ def test_a_second_workflow_says_so_and_stops_and_a_killed_one_is_cleared_away(fr
     first.kill()
     first.wait()
     fresh.write_config(simulating(20))
+    target = _raw(simulating(20))
     third = fresh.snakemake("--cores", "1", target)
     assert third.returncode == 0, third.stderr[-3000:]
     assert "its lock on the directory is removed" in third.stderr
     assert "was ended" in third.stderr
     assert not any(psutil.pid_exists(job) for job in jobs)
-    assert [path.name for path in (fresh.path / "data/jetclass-sim/raw").iterdir()] == ["HToBB_000.root"]
+    assert sorted(path.name for path in (fresh.path / target).parent.iterdir()) == ["HToBB_000.root", "about.json"]
 
 
 @pytest.fixture

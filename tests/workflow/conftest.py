@@ -69,7 +69,7 @@ class Project:
     def run(self, *arguments: str) -> str:
         """Run the workflow; fail with its own words."""
         done = self.snakemake(*arguments)
-        logs = "".join(f"\n== {log}\n{log.read_text()[-2000:]}" for log in self.path.glob("logs/**/*.log"))
+        logs = "".join(f"\n== {log}\n{log.read_text()[-2000:]}" for log in self.path.glob("*/*/logs/**/*.log"))
         assert done.returncode == 0, done.stderr[-5000:] + (logs if "Error" in done.stderr else "")
         return done.stderr + done.stdout
 

@@ -175,7 +175,10 @@ def test_fine_tuning_starts_from_the_other_training(project):
     )
     assert facts["training"]["initial_weights"].endswith("jetclass-kin/part/seed1/best.ckpt")
     assert facts["training"]["head_learning_rate_factor"] == 50
-    log = (project.path / "logs/train_model/part_jetclass-tiny/top_tagging/part_fine_tuned_seed1.log").read_text()
+    log = (
+        project.path / "results/part_jetclass-tiny/logs/train_model/top_tagging/part_fine_tuned_seed1.log"
+    ).read_text()
     assert "Started from" in log
     # Data sets that differ in the features share their skims.
-    assert not list((project.path / "data/jetclass-kin").glob("skim/*.parquet"))
+    assert not (project.path / "data/jetclass-kin").exists()
+    assert len(list((project.path / "data/jetclass").glob("skim-*"))) == 1

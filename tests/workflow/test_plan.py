@@ -41,13 +41,14 @@ def test_lint_and_format_are_clean(fresh):
 def test_every_rule_says_what_it_logs_measures_and_needs():
     rules = {}
     for file in (ROOT / "workflow/rules").glob("*.smk"):
-        for block in re.split(r"\n(?=rule )", file.read_text())[1:]:
+        for block in re.split(r"\n(?= *rule\b)", file.read_text())[1:]:
             if "shell:" in block:
-                rules[re.match(r"rule (\w+)", block)[1]] = block
+                rules[re.match(r" *rule ?(\w*)", block)[1] or "download"] = block
     assert len(rules) >= 9
+    assert "download" in rules
     for name, block in rules.items():
         for directive in ("log:", "benchmark:", "threads:", "resources:", "conda:"):
-            assert f"\n    {directive}" in block, f"{name} has no {directive}"
+            assert re.search(rf"\n +{directive}", block), f"{name} has no {directive}"
 
 
 def test_an_experiment_of_its_own_inherits_nothing_from_the_demo(fresh):
@@ -97,8 +98,8 @@ def test_the_profile_for_htcondor_has_a_plan(fresh):
     assert re.search(r"^skim +60$", done.stdout, re.M)
 
 
-def test_gpus_of_this_machine_are_counted_and_handed_out(fresh):
-    """No GPU is needed to see which command would run."""
+def test_gpus_of_this_machine_are_counted(fresh):
+    """No GPU is needed to see what jobs ask for."""
     fresh.write_config({**SMALL, "training": {"devices": 2}})
     said = []
     for gpus in ("0,1,2", ""):
@@ -111,7 +112,5 @@ def test_gpus_of_this_machine_are_counted_and_handed_out(fresh):
         )
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
-    assert "jetloom gpus 2 jetloom train" in said[0]
-    assert "jetloom gpus 1 jetloom evaluate" in said[0]
     assert re.search(r"rule train_model:\n.*?resources: .*?gpu=2", said[0], re.S)
-    assert "jetloom gpus" not in said[1]
+    assert re.search(r"rule evaluate:\n.*?resources: .*?gpu=1", said[0], re.S)

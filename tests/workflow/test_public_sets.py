@@ -83,7 +83,8 @@ def test_a_corrupted_file_of_a_mirror_stops_the_workflow_in_one_line(tmp_path):
     project.write_config(settings)
     done: subprocess.CompletedProcess[str] = project.snakemake("data")
     assert done.returncode != 0
-    [line] = (project.path / "logs/download/top_tagging.log").read_text().strip().splitlines()[-1:]
+    [log] = (project.path / "data/top_tagging/logs").glob("raw-*/download_top_tagging.log")
+    [line] = log.read_text().strip().splitlines()[-1:]
     assert line.startswith("jetloom: train.h5")
     assert "expected " + "0" * 32 in line
-    assert not list((project.path / "data/top_tagging/raw").glob("*.h5"))
+    assert not list((project.path / "data/top_tagging").glob("raw*/*.h5"))

@@ -43,7 +43,7 @@ rule report:
         "../../envs/jetloom.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=3000,
         runtime=30,
     params:
         key=PLAN.report_key(),

@@ -38,7 +38,8 @@ class Files:
     examples
         examples.json of the same trainings, for the figures of single jets.
     config
-        Configuration of the experiment: its titles of models and data sets count, results of other settings are refused, the page ends with it.
+        Configuration of the experiment: its titles count, results of other settings are refused, the page ends with
+        it.
     """
 
     metrics: Some = ()
