@@ -137,3 +137,13 @@ def test_memory_is_bounded_by_the_chunk(tmp_path):
         peaks[jets] = float(done.stdout) / 1024
     # All 27,000 jets more are 90 MB.
     assert peaks[30_000] - peaks[3_000] < 30, peaks
+
+
+def test_what_programs_hide_in_a_directory_of_meshes_is_not_its_content(tmp_path):
+    """Snakemake's .snakemake_timestamp: meshes made by hand are the same as those of the workflow."""
+    (tmp_path / "chair_0001.off").write_text("OFF 0 0 0")
+    before = content_hash(tmp_path)
+    (tmp_path / ".snakemake_timestamp").touch()
+    assert content_hash(tmp_path) == before
+    (tmp_path / "chair_0002.off").write_text("OFF 0 0 0")
+    assert content_hash(tmp_path) != before

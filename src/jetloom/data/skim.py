@@ -118,12 +118,15 @@ class _Content:
 
 
 def content_hash(raw: Path) -> str:
-    """sha256 of a file, or of the names and contents of a directory's files."""
+    """sha256 of a file, or of the names and contents of a directory's files.
+
+    Hidden files do not count: Snakemake leaves one in each directory that it makes, and file browsers do.
+    """
     if raw.is_file():
         with raw.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for file in sorted(path for path in raw.iterdir() if path.is_file()):
+    for file in sorted(path for path in raw.iterdir() if path.is_file() and not path.name.startswith(".")):
         digest.update(f"{file.name}\n{content_hash(file)}\n".encode())
     return digest.hexdigest()
 

@@ -180,8 +180,9 @@ def _published_files(preset: str) -> list[RemoteFile]:
 
 
 def _seen(path: Path) -> list[Any]:
-    """Names, sizes and times of a file or of the files of a directory."""
-    files = sorted(item for item in path.iterdir() if item.is_file()) if path.is_dir() else [path]
+    """Names, sizes and times of a file or of the files of a directory, hidden ones left out."""
+    inside = path.iterdir() if path.is_dir() else [path]
+    files = sorted(item for item in inside if item.is_file() and (item == path or not item.name.startswith(".")))
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
