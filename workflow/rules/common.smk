@@ -55,9 +55,7 @@ rule freeze_config:
         runtime=10,
     params:
         # A function, so that braces in names of raw files are not taken for wildcards.
-        text=lambda wildcards: yaml.safe_dump(
-            EXPERIMENT.model_dump(mode="json", exclude_unset=True), sort_keys=False
-        ),
+        text=lambda wildcards: yaml.safe_dump(EXPERIMENT.model_dump(mode="json", exclude_unset=True), sort_keys=False),
     shell:
         "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
 
