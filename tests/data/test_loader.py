@@ -53,9 +53,9 @@ def write(directory, jets_of_shards, buckets=BUCKETS, bias=0.0):
         "jets": number, "per_class": {}, "per_bucket": {}, "truncated": 0, "shards": entries,
     }  # fmt: skip
     manifest = Manifest.model_validate({
-        "schema_version": SCHEMA_VERSION, "dataset": "toy", "title": "Toy", "kind": "jets", "simulated": True,
+        "schema_version": SCHEMA_VERSION, "dataset": "toy", "kind": "jets", "simulated": True,
         "source": "jetclass", "feature_set": "kin", "features": ["one"], "standardisation": [["one"] + [None] * 4],
-        "classes": [str(index) for index in range(CLASSES)], "background": None, "working_points": {},
+        "classes": [str(index) for index in range(CLASSES)],
         "observers": ["number"], "max_particles": buckets[-1], "buckets": list(buckets), "selection": {}, "seed": 1,
         "splits": {"train": split}, "made_from": [],
     }).signed()  # fmt: skip
