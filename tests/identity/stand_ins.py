@@ -274,7 +274,10 @@ class _Tracker:
 
 _real = {"write_predictions": evaluate.write_predictions, "evaluate": evaluate.evaluate}
 for _module, _changes in (
-    (shapes, {"make_mesh": _shifted(shapes.make_mesh), "simulate": _saying("simulate", shapes.simulate, 4, _simulated)}),
+    (
+        shapes,
+        {"make_mesh": _shifted(shapes.make_mesh), "simulate": _saying("simulate", shapes.simulate, 4, _simulated)},
+    ),
     (modelnet10, {"cloud": _stretched(modelnet10.cloud)}),
     (skim, {"skim": _saying("skim", skim.skim, 3, _skimmed)}),
     (skimlist, {"write": _saying("list", skimlist.write, 1, lambda skims, output: [checksum(path) for path in skims])}),

@@ -1,7 +1,7 @@
 """Random sequences of edits, calls and kills of the real workflow, with verbs that take milliseconds.
 
-Whatever has happened, a call ends in what a fresh directory gives with the same settings and code; no verb works on what
-it has worked on already; and no report shows a number that its own settings and code do not lead to.
+Whatever has happened, a call ends in what a fresh directory gives with the same settings and code; no verb works on
+what it has worked on already; and no report shows a number that its own settings and code do not lead to.
 """
 
 import copy
