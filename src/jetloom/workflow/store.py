@@ -102,7 +102,7 @@ def _users(data: Path, results: Sequence[Path]) -> dict[Path, set[str]]:
     users: dict[Path, set[str]] = {}
     digests = {key: path.parent for path in data.glob("*/tensors-*/manifest.json") if (key := _digest(path))}
     for config in sorted(path for root in results for path in root.glob("*/config.yaml")):
-        name, home = config.parent.name, config.parent
+        experiment, home = config.parent.name, config.parent
         used = {digests[key] for path in home.glob("*/*/seed*/*.json") if (key := _digest(path)) in digests}
         try:
             plan = Plan(read_experiment(config))
@@ -110,15 +110,12 @@ def _users(data: Path, results: Sequence[Path]) -> dict[Path, set[str]]:
             planned = [Path(path) for path in [*plan.about, *plan.raw_of]]
         except JetloomError:
             # Of which data it is can only be guessed from its results: nothing of their families goes.
-            families = {presets.family(path.name) if path.name in presets.names("datasets") else path.name
-                        for path in home.iterdir() if path.is_dir()}  # fmt: skip
-            planned = [
-                path
-                for family in families
-                for path in [*(data / family).glob("*"), *(data / family).rglob("*.parquet")]
-            ]
+            names = [path.name for path in home.iterdir() if path.is_dir()]
+            families = {presets.family(item) if item in presets.names("datasets") else item for item in names}
+            homes = [data / family for family in families]
+            planned = [path for place in homes for path in (*place.glob("*"), *place.rglob("*.parquet"))]
         for path in [*used, *planned, *(skim for item in used for skim in _skims(item))]:
-            users.setdefault(_plain(path), set()).add(name)
+            users.setdefault(_plain(path), set()).add(experiment)
     for path, names in list(users.items()):
         if path.suffix == ".parquet":
             # A simulated file's directory carries the identity that ends the name of its skim.
