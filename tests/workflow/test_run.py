@@ -140,7 +140,7 @@ class TestAfterARun:
         changed = with_changes(per_model={"salt": {"options": {"d_model": 24}}})
         with edited(finished, "config.yaml", changed):
             jobs = finished.plan()
-            assert jobs == SALT_AGAIN + Counter(freeze_config=1)
+            assert jobs == SALT_AGAIN
             assert finished.plan("results/small/jetclass-sim/pfn/seed1/metrics.json") == Counter()
 
     def test_the_code_of_salt_retrains_salt_alone(self, finished):
@@ -149,16 +149,16 @@ class TestAfterARun:
 
     def test_another_seed_trains_only_that_seed(self, finished):
         with edited(finished, "config.yaml", with_changes(seeds=[1, 2])):
-            assert finished.plan() == Counter(train_model=3, evaluate=3, report=1, track_results=1, freeze_config=1)
+            assert finished.plan() == Counter(train_model=3, evaluate=3, report=1, track_results=1)
 
     def test_the_title_of_the_page_rewrites_the_page(self, finished):
         with edited(finished, "config.yaml", with_changes(report={"title": "Other"})):
-            assert finished.plan() == Counter(report=1, track_results=1, freeze_config=1)
+            assert finished.plan() == Counter(report=1, track_results=1)
 
     def test_titles_and_how_a_training_is_run_train_nothing(self, finished):
         changes = {"salt": {"title": "Ours"}, "pfn": {"training": {"checkpoint_minutes": 3, "workers": 1}}}
         with edited(finished, "config.yaml", with_changes(per_model=changes)):
-            assert finished.plan() == Counter(report=1, track_results=1, freeze_config=1)
+            assert finished.plan() == Counter(report=1, track_results=1)
 
     def test_a_cut_makes_new_skims_and_everything_after_them(self, finished):
         small = SMALL["per_dataset"]

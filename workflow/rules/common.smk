@@ -10,6 +10,7 @@ import yaml
 from jetloom.config import Run, parse_experiment
 from jetloom.environment import require_commit
 from jetloom.errors import JetloomError
+from jetloom.identity import short
 from jetloom.workflow.data import LABEL_OF
 from jetloom.workflow.plan import Plan, arguments
 
@@ -24,8 +25,12 @@ except JetloomError as error:
 
 DATA = EXPERIMENT.data_directory
 HERE = PLAN.results
-# Settings that change no result reach a verb through this file: it is ordered before the verb, and not compared.
+# Settings reach verbs through this file, which the driver writes (driver.smk). It is no input: what of it decides a result
+# is in a key among the parameters of the rule. As output of a job, even `ancient`, it would hide changes of parameters:
+# Snakemake does not look for them in jobs behind one that has to run.
 FROZEN = f"{HERE}/config.yaml"
+# The configuration as this experiment is run with it, defaults of the schema left out.
+FROZEN_TEXT = yaml.safe_dump(EXPERIMENT.model_dump(mode="json", exclude_unset=True), sort_keys=False)
 
 
 wildcard_constraints:
@@ -36,28 +41,6 @@ wildcard_constraints:
     seed=r"\d+",
     split="|".join(sorted({split for plan in PLAN.data.values() for split in plan.dataset.splits})),
     shard=r"\d\d\d+",
-
-
-# The configuration as this experiment was run with it, defaults of the schema left out.
-rule freeze_config:
-    output:
-        FROZEN,
-    log:
-        f"{HERE}/logs/freeze_config.log",
-    benchmark:
-        f"{HERE}/benchmarks/freeze_config/config.tsv"
-    localrule: True
-    conda:
-        "../../envs/jetloom.yaml"
-    threads: 1
-    resources:
-        mem_mb=100,
-        runtime=10,
-    params:
-        # A function, so that braces in names of raw files are not taken for wildcards.
-        text=lambda wildcards: yaml.safe_dump(EXPERIMENT.model_dump(mode="json", exclude_unset=True), sort_keys=False),
-    shell:
-        "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
 
 
 def training(wildcards):

@@ -1,11 +1,15 @@
-"""One workflow at a time on the same files, and what a killed one has left."""
+"""One workflow at a time on the same files, what a killed one has left, and the configuration of this one."""
 
 from jetloom.drivers import enter
+from jetloom.files import appearing
 from jetloom.workflow.store import earlier_layout
 
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     try:
         for line in [*enter(Path.cwd(), HERE), *earlier_layout(Path(DATA))]:
             print(line, file=sys.stderr)
+        if not Path(FROZEN).is_file() or Path(FROZEN).read_text() != FROZEN_TEXT:
+            with appearing(Path(FROZEN)) as unfinished:
+                unfinished.write_text(FROZEN_TEXT)
     except (JetloomError, OSError) as error:
         sys.exit(f"workflow: {error}")

@@ -5,7 +5,6 @@
 rule evaluate:
     input:
         manifest=lambda wildcards: PLAN.data[wildcards.dataset].manifest,
-        config=ancient(FROZEN),
         checkpoint=rules.train_model.output.checkpoint,
         training=rules.train_model.output.training,
     output:
@@ -28,7 +27,7 @@ rule evaluate:
         key=lambda wildcards: PLAN.evaluation_key(wildcards.dataset),
     shell:
         "jetloom evaluate {input.checkpoint:q} {input.manifest:q} --training {input.training:q}"
-        " --config {input.config:q} --run {wildcards.dataset}/{wildcards.model}/seed{wildcards.seed}"
+        " --config {FROZEN:q} --run {wildcards.dataset}/{wildcards.model}/seed{wildcards.seed}"
         " --threads {threads} --output {params.directory:q} &> {log:q}"
 
 
@@ -36,7 +35,6 @@ rule evaluate:
 rule measure_cost:
     input:
         manifest=lambda wildcards: PLAN.data[wildcards.dataset].manifest,
-        config=ancient(FROZEN),
     output:
         f"{HERE}/{{dataset}}/{{model}}/cost.json",
     log:
@@ -53,7 +51,7 @@ rule measure_cost:
     params:
         key=lambda wildcards: PLAN.cost_key(wildcards.dataset, wildcards.model),
     shell:
-        "jetloom cost {input.manifest:q} --config {input.config:q} --run {wildcards.dataset}/{wildcards.model}"
+        "jetloom cost {input.manifest:q} --config {FROZEN:q} --run {wildcards.dataset}/{wildcards.model}"
         " --threads {threads} --output {output:q} &> {log:q}"
 
 

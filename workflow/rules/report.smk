@@ -3,7 +3,6 @@
 
 rule report:
     input:
-        config=FROZEN,
         metrics=PLAN.files("metrics.json"),
         predictions=PLAN.files("predictions.parquet"),
         training=PLAN.files("training.json"),
@@ -46,9 +45,9 @@ rule report:
         mem_mb=3000,
         runtime=30,
     params:
-        key=PLAN.report_key(),
+        key=[PLAN.report_key(), short(FROZEN_TEXT)],
     shell:
-        "jetloom report --config {input.config:q} --manifests {input.manifests:q} --resources {output.resources:q}"
+        "jetloom report --config {FROZEN:q} --manifests {input.manifests:q} --resources {output.resources:q}"
         " --provenance {output.provenance:q} --output $(dirname {output.page:q}) &> {log:q}"
 
 
@@ -59,7 +58,6 @@ rule track_results:
         predictions=rules.report.input.predictions,
         costs=rules.report.input.costs,
         figures=rules.report.output.figures,
-        config=FROZEN,
     output:
         f"{HERE}/tracked.json",
     log:
@@ -74,10 +72,11 @@ rule track_results:
         mem_mb=3000,
         runtime=30,
     params:
+        key=short(FROZEN_TEXT),
         onnx="--onnx" if EXPERIMENT.tracking.onnx else "--no-onnx",
     shell:
         "jetloom mlflow log --metrics {input.metrics:q} --costs {input.costs:q} --figures {input.figures:q}"
-        " --config {input.config:q} {params.onnx} --output {output:q} &> {log:q}"
+        " --config {FROZEN:q} {params.onnx} --output {output:q} &> {log:q}"
 
 
 rule figures:

@@ -31,7 +31,6 @@ rule mlflow_store:
 rule train_model:
     input:
         manifest=lambda wildcards: PLAN.data[wildcards.dataset].manifest,
-        config=ancient(FROZEN),
         store=ancient(rules.mlflow_store.output[0]),
         # Of the training that this one starts from, if any.
         weights=lambda wildcards: training(wildcards).weights or [],
@@ -62,7 +61,7 @@ rule train_model:
         directory=subpath(output.checkpoint, parent=True),
         scratch=lambda wildcards: training(wildcards).scratch,
     shell:
-        "jetloom train {input.manifest:q} --config {input.config:q}"
+        "jetloom train {input.manifest:q} --config {FROZEN:q}"
         " --run {wildcards.dataset}/{wildcards.model}/seed{wildcards.seed} --store {input.store:q} --threads {threads}"
         " --scratch {params.scratch:q} --output {params.directory:q} &> {log:q}"
 

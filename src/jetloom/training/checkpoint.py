@@ -13,7 +13,7 @@ from jetloom.errors import JetloomError
 from jetloom.files import appearing
 from jetloom.models.registry import build
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 DAMAGE = (
     *(pickle.UnpicklingError, struct.error, EOFError, OSError),
     *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
