@@ -13,7 +13,7 @@ from jetloom.errors import JetloomError
 from jetloom.evaluation import export as exporting
 from jetloom.evaluation.export import export
 from jetloom.models import build
-from jetloom.training.checkpoint import save, save_model
+from jetloom.training.checkpoint import SCHEMA_VERSION, save, save_model
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -75,7 +75,7 @@ def test_the_file_answers_as_the_model_does(checkpoint, manifest, tmp_path, valu
 def test_what_is_no_checkpoint(checkpoint, tmp_path):
     output = tmp_path / "model.onnx"
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
-    save({"schema_version": 1, "optimiser": {}}, tmp_path / "last.ckpt")
+    save({"schema_version": SCHEMA_VERSION, "optimiser": {}}, tmp_path / "last.ckpt")
     content = torch.load(checkpoint[0], weights_only=True)
     save(content | {"options": {"p": 4}}, tmp_path / "other.ckpt")
     save({key: value for key, value in content.items() if key != "manifest"}, tmp_path / "bare.ckpt")

@@ -2,14 +2,18 @@
 
 import copy
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from tests.identity import warm
@@ -55,9 +59,14 @@ MODULES = {
 
 
 class WarmProject(Project):
-    """A clone in which snakemake and jetloom take no time to start."""
+    """A clone in which snakemake and jetloom take no time to start.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the clone.
+        programs: module whose PROGRAMS run.
+    """
+
+    def __init__(self, path: Path, programs: str) -> None:
         super().__init__(path)
         self.socket = path / "warm"
         self.output = path / "output.txt"
@@ -70,7 +79,7 @@ class WarmProject(Project):
             "PYTHONPATH": f"{path / 'src'}:{ROOT}",
             **{"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         }
-        command = [sys.executable, "-m", "tests.identity.warm", str(self.socket)]
+        command = [sys.executable, "-m", "tests.identity.warm", str(self.socket), programs]
         self._said = (path / "warm.txt").open("w")
         self.process = subprocess.Popen(
             command, cwd=path, env=self.environment | changes, stdout=self._said, stderr=subprocess.STDOUT
@@ -111,6 +120,16 @@ class WarmProject(Project):
         )
         return status, self.output.read_text()
 
+    def jetloom(self, *arguments: str) -> tuple[int, str]:
+        """Run a verb: exit status, and what it said."""
+        return warm.call(self.socket, "jetloom", [*arguments], self.path, self.output), self.output.read_text()
+
+    def kill(self) -> None:
+        """Kill everything that runs, with no time to say anything."""
+        for worker in psutil.Process(self.process.pid).children():
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+
     def work(self) -> list[list[str]]:
         """What really worked since the last time, in turn: begin or end, verb, output, digest of what it read."""
         log = self.path / "work.jsonl"
@@ -146,6 +165,6 @@ def jobs(text: str) -> dict[str, int]:
     return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)", table[1], re.M)} if table else {}
 
 
-def warm_project(path: Path) -> WarmProject:
+def warm_project(path: Path, programs: str) -> WarmProject:
     """A clone of the project with its process."""
-    return WarmProject(clone(path).path)
+    return WarmProject(clone(path).path, programs)

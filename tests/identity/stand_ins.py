@@ -8,12 +8,10 @@ end of a module (:data:`MODULES`), which the stand-ins let change what the modul
 Each verb that really works says so in ``work.jsonl``, and dies where ``kill.json`` says.
 """
 
-import atexit
 import json
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,14 +20,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import rich.console
-import rich.progress  # noqa: F401
-import snakemake.cli
 import torch
 
 import jetloom
-from jetloom import cli, drivers  # noqa: F401
-from jetloom.cli import choice  # noqa: F401
+from jetloom import cli
 from jetloom.config import Training, parse_experiment
 from jetloom.data import skim, skimlist, tensors
 from jetloom.data.manifest import Manifest
@@ -42,6 +36,7 @@ from jetloom.tracking import store
 from jetloom.training import checkpoint, train
 from jetloom.training.progress import COLUMNS
 from tests.identity.project import MODULES
+from tests.identity.verbs import workflow
 
 SOURCES = Path(jetloom.__file__).parent
 LEARNT = {"batch_size", "epochs", "learning_rate", "weight_decay"}
@@ -274,10 +269,10 @@ class _Tracker:
 
 _real = {"write_predictions": evaluate.write_predictions, "evaluate": evaluate.evaluate}
 for _module, _changes in (
-    (
-        shapes,
-        {"make_mesh": _shifted(shapes.make_mesh), "simulate": _saying("simulate", shapes.simulate, 4, _simulated)},
-    ),
+    (shapes, {
+        "make_mesh": _shifted(shapes.make_mesh),
+        "simulate": _saying("simulate", shapes.simulate, 4, _simulated),
+    }),
     (modelnet10, {"cloud": _stretched(modelnet10.cloud)}),
     (skim, {"skim": _saying("skim", skim.skim, 3, _skimmed)}),
     (skimlist, {"write": _saying("list", skimlist.write, 1, lambda skims, output: [checksum(path) for path in skims])}),
@@ -317,15 +312,6 @@ def _verb(arguments: list[str], driver: int | None) -> None:
     if _working:
         moment("end")
         _say("end")
-
-
-def _workflow(arguments: list[str], driver: int | None) -> None:
-    sys.argv = ["snakemake", *arguments]
-    try:
-        snakemake.cli.main(arguments)
-    finally:
-        # A workflow takes its own note away.
-        atexit._run_exitfuncs()
 
 
 def _reference(arguments: list[Any], driver: int | None) -> None:
@@ -386,5 +372,5 @@ def _tensors(dataset: Any, name: str, place: Path) -> Path:
     return place / "tensors" / "manifest.json"
 
 
-PROGRAMS = {"jetloom": _verb, "snakemake": _workflow, "reference": _reference}
+PROGRAMS = {"jetloom": _verb, "snakemake": workflow, "reference": _reference}
 """What a warm process runs."""

@@ -1,11 +1,13 @@
 """A process that has imported everything and forks for each call of snakemake and jetloom, which saves their imports.
 
-``python -m tests.identity.warm SOCKET`` serves; :data:`CLIENT` is the program that takes the place of ``jetloom``, and
-:func:`call` asks for anything else. A call has its caller's standard streams and directory, and dies its death.
+``python -m tests.identity.warm SOCKET MODULE`` serves the PROGRAMS of a module; :data:`CLIENT` is the program that takes
+the place of ``jetloom``, and :func:`call` asks for anything else. A call has its caller's standard streams and directory,
+and dies its death.
 """
 
 import array
 import gc
+import importlib
 import json
 import os
 import select
@@ -117,6 +119,4 @@ def _status(program: Callable[[], object]) -> int:
 
 
 if __name__ == "__main__":
-    from tests.identity.stand_ins import PROGRAMS
-
-    serve(Path(sys.argv[1]), PROGRAMS)
+    serve(Path(sys.argv[1]), importlib.import_module(sys.argv[2]).PROGRAMS)

@@ -105,9 +105,9 @@ def test_damaged_files_are_one_line(model, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([1, 2], "not a checkpoint of jetloom, version 1"),
-        ({"state_dict": {}}, "not a checkpoint of jetloom, version 1"),
-        ({"schema_version": 99}, "not a checkpoint of jetloom, version 1"),
+        ([1, 2], "not a checkpoint of jetloom, version 2"),
+        ({"state_dict": {}}, "not a checkpoint of jetloom, version 2"),
+        ({"schema_version": 99}, "not a checkpoint of jetloom, version 2"),
         # last.ckpt of a running training.
         ({"schema_version": SCHEMA_VERSION, "model": {}, "progress": {}}, "not a trained model"),
         ({"schema_version": SCHEMA_VERSION, "state_dict": {}}, "not a trained model"),

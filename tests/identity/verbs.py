@@ -1,0 +1,36 @@
+"""The workflow and its verbs as they are, imported beforehand."""
+
+import atexit
+import sys
+
+import rich.console
+import rich.progress  # noqa: F401
+import snakemake.cli
+
+from jetloom import cli, drivers  # noqa: F401
+from jetloom.cli import choice  # noqa: F401
+from jetloom.data import skimlist, tensors  # noqa: F401
+from jetloom.data.simulate import shapes  # noqa: F401
+from jetloom.data.sources import modelnet10  # noqa: F401
+from jetloom.evaluation import cost, evaluate, track  # noqa: F401
+from jetloom.report import build, provenance, verify  # noqa: F401
+from jetloom.training import train  # noqa: F401
+
+
+def workflow(arguments: list[str], driver: int | None) -> None:
+    """Run snakemake in this process."""
+    sys.argv = ["snakemake", *arguments]
+    try:
+        snakemake.cli.main(arguments)
+    finally:
+        # A workflow takes its own note away.
+        atexit._run_exitfuncs()
+
+
+def verb(arguments: list[str], driver: int | None) -> None:
+    """Run jetloom in this process."""
+    cli.main(arguments)
+
+
+PROGRAMS = {"snakemake": workflow, "jetloom": verb}
+"""What a warm process runs."""
