@@ -4,12 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install demo test quick lint mlflow docs lock clean
+SEQUENCES ?= 300
+SEED ?= $(shell date +%s)
+
+.PHONY: help install demo test quick survive lint mlflow docs lock clean
 
 help:
 	@echo "make demo      simulate, train, compare; the report is results/demo/report/index.html"
 	@echo "make test      run the whole test suite"
 	@echo "make quick     run the tests that take seconds"
+	@echo "make survive   run hundreds of random sequences of edits, calls and kills (SEQUENCES, SEED)"
 	@echo "make lint      check style of code and workflow"
 	@echo "make mlflow    open the MLflow UI on the runs in results/"
 	@echo "make docs      draw the pictures in docs/"
@@ -35,6 +39,10 @@ test: install
 
 quick: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not slow"
+
+survive: install
+	@echo "$(SEQUENCES) sequences; to repeat them: make survive SEQUENCES=$(SEQUENCES) SEED=$(SEED)"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" JETLOOM_SURVIVE=$(SEQUENCES) pytest -n 2 --hypothesis-seed=$(SEED) tests/identity
 
 lint: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint'

@@ -193,7 +193,7 @@ def project(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_whatever_happens_a_call_ends_like_a_fresh_directory(project: WarmProject) -> None:
-    """JETLOOM_SURVIVE asks for so many sequences, from a seed that is printed."""
+    """Thirty sequences, always the same; JETLOOM_SURVIVE asks for so many others (make survive)."""
     long = os.environ.get("JETLOOM_SURVIVE")
     chosen = settings(
         max_examples=int(long or 30), stateful_step_count=4, derandomize=not long, deadline=None, database=None,

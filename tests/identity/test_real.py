@@ -1,4 +1,4 @@
-"""Sequences of edits, calls and kills with real trainings: what is measured is that of a fresh run to the last bit."""
+"""Edits, calls and kills with real trainings: what is measured is, to the last bit, that of a fresh directory."""
 
 import copy
 import json

@@ -14,7 +14,7 @@ def _git(project, *arguments):
 
 @pytest.mark.slow
 def test_a_paper_starts_from_a_commit_only(fresh):
-    paper = ["--config", "paper=true", "--", "freeze_config"]
+    paper = ["--config", "paper=true", "--", "mlflow_store"]
     done = fresh.snakemake(*paper)
     assert done.returncode != 0
     assert "this is no git repository" in done.stderr
@@ -30,7 +30,7 @@ def test_a_paper_starts_from_a_commit_only(fresh):
     assert [line for line in done.stderr.splitlines() if "uncommitted changes (git status)" in line]
     assert "Traceback" not in done.stderr
     assert fresh.snakemake("--dry-run", *paper).returncode == 0, "looking is allowed"
-    assert fresh.snakemake("--", "freeze_config").returncode == 0, "trials are not papers"
+    assert fresh.snakemake("--", "mlflow_store").returncode == 0, "trials are not papers"
 
 
 def test_a_trial_form_of_a_paper_is_no_paper():
