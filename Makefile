@@ -5,7 +5,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 SEQUENCES ?= 300
-SEED ?= $(shell date +%s)
+# Read once: the seed that is printed is the one that is used.
+SEED := $(or $(SEED),$(shell date +%s))
 
 .PHONY: help install demo test quick survive lint mlflow docs lock clean
 
