@@ -87,7 +87,7 @@ def show_datasets(data: Path) -> None:
             name,
             kind,
             str(len(dataset.classes)),
-            _on_disk(dataset, data / presets.family(name)),
+            _on_disk(dataset, data / name / "raw"),
             dataset.size or "none",
             dataset.licence,
             f"{dataset.title} {dataset.homepage}",
@@ -96,12 +96,9 @@ def show_datasets(data: Path) -> None:
     print("Splits, selection, files and citation of one: jetloom datasets NAME")
 
 
-def _on_disk(dataset: Dataset, home: Path) -> str:
+def _on_disk(dataset: Dataset, raw: Path) -> str:
     names = {name for split in dataset.splits for name in dataset.raw_files(split)}
-    # Simulated files of other settings lie beside each other; each name counts once.
-    places = [home / "raw", *home.glob("raw-*")]
-    found = {name: raw / name for raw in places for name in names if (raw / name).exists()}
-    here = list(found.values())
+    here = [raw / name for name in names if (raw / name).exists()]
     files = [file for path in here for file in ([path] if path.is_file() else path.iterdir())]
     size = sum(file.stat().st_size for file in files)
     return f"{len(here)} of {len(names)}" + (f", {decimal(size)}" if here else "")

@@ -77,10 +77,8 @@ def test_point_clouds_have_radius_and_height(tmp_path):
 def test_without_skims_it_says_how_to_make_them(tmp_path, capsys):
     with pytest.raises(JetloomError, match="jetloom skim"):
         plot("Top", [], tmp_path / "top")
-    config = tmp_path / "config.yaml"
-    config.write_text("{experiment: x, datasets: [top_tagging], models: [part], seeds: [1], data_directory: none}")
     with pytest.raises(SystemExit, match="no skims"):
-        main(["datasets", "plot", "top_tagging", "--config", str(config), "--output", str(tmp_path / "top")])
+        main(["datasets", "plot", "top_tagging", "--data", str(tmp_path), "--output", str(tmp_path / "top")])
 
 
 def test_the_verbs_cite_list_and_plot(tmp_path, skims, capsys):

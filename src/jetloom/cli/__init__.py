@@ -2,7 +2,7 @@
 
 import sys
 
-from jetloom.cli import cluster, data, evaluate, gpus, mlflow, models, report, results, status, store, train  # noqa: F401
+from jetloom.cli import cluster, data, evaluate, gpus, mlflow, models, report, results, status, train  # noqa: F401
 from jetloom.cli.app import app
 from jetloom.errors import JetloomError
 from jetloom.files import FULL, full

@@ -16,7 +16,6 @@ app = App(
 simulate = app.command(App(name="simulate", help="Make a simulated data set in its publisher's own format."))
 tensors = app.command(App(name="tensors", help="Turn skims into shards ready to train on."))
 datasets = app.command(App(name="datasets", help="What the data sets are, and what of them is here."))
-data = app.command(App(name="data", help="What data lie on this machine, and what of them no result uses."))
 mlflow = app.command(App(name="mlflow", help="The MLflow store of the trainings."))
 
 Set = Annotated[

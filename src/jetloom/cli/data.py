@@ -272,8 +272,7 @@ def plot_dataset(
     if name not in plans:
         raise JetloomError(f"{config}: no data set {name!r}; allowed: {', '.join(plans)}")
     found = [Path(plans[name].skim(raw)) for raw in plans[name].raw]
-    # With none at all, the message says how to make them.
-    plot(plans[name].dataset.title, found if any(map(Path.exists, found)) else [], output or Path(name))
+    plot(plans[name].dataset.title, found, output or Path(name))
 
 
 def _dataset(name: str, assignments: tuple[str, ...], about: Path | None = None) -> "Dataset":
