@@ -1,6 +1,7 @@
-"""What ``jetloom models`` and ``jetloom datasets`` print."""
+"""What ``jetloom models``, ``jetloom datasets`` and ``jetloom data`` print."""
 
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from jetloom import presets
 from jetloom.config import Dataset, resolve_dataset
 from jetloom.options import options
+from jetloom.workflow.store import Place
 
 WIDTH_OF_FEATURES = {"kin": 7, "kinpid": 13, "full": 17, "xyz": 3}
 
@@ -87,7 +89,7 @@ def show_datasets(data: Path) -> None:
             name,
             kind,
             str(len(dataset.classes)),
-            _on_disk(dataset, data / name / "raw"),
+            _on_disk(dataset, data / presets.family(name)),
             dataset.size or "none",
             dataset.licence,
             f"{dataset.title} {dataset.homepage}",
@@ -96,12 +98,30 @@ def show_datasets(data: Path) -> None:
     print("Splits, selection, files and citation of one: jetloom datasets NAME")
 
 
-def _on_disk(dataset: Dataset, raw: Path) -> str:
+def _on_disk(dataset: Dataset, home: Path) -> str:
+    # Simulated files lie in a directory for each way to simulate them; any of them will do here.
+    directories: Iterable[Path] = home.glob("raw-*") if dataset.simulation else [home / "raw"]
     names = {name for split in dataset.splits for name in dataset.raw_files(split)}
-    here = [raw / name for name in names if (raw / name).exists()]
-    files = [file for path in here for file in ([path] if path.is_file() else path.iterdir())]
+    here = [(name, raw / name) for raw in directories for name in names if (raw / name).exists()]
+    files = [file for _, path in here for file in ([path] if path.is_file() else path.iterdir())]
     size = sum(file.stat().st_size for file in files)
-    return f"{len(here)} of {len(names)}" + (f", {decimal(size)}" if here else "")
+    return f"{len({name for name, _ in here})} of {len(names)}" + (f", {decimal(size)}" if here else "")
+
+
+def show_places(places: Sequence[Place]) -> None:
+    """One row for each directory of data: what it is, number of files, size, and which results use it."""
+    table = _table(["directory", "files", "size"], ["is", "used by"])
+    for place in places:
+        files, size = place.extent
+        used_by = ", ".join(sorted(place.users)) or ("no result" if place.removable else "")
+        table.add_row(escape(str(place.path)), f"{files:,}", decimal(size), escape(place.what), escape(used_by))
+    _console().print(table)
+    print(f"{summed(places)} in all")
+
+
+def summed(places: Sequence[Place]) -> str:
+    """Files and bytes of some directories, in words."""
+    return f"{sum(place.extent[0] for place in places):,} files, {decimal(sum(place.extent[1] for place in places))}"
 
 
 def show_citation(name: str) -> None:

@@ -13,6 +13,7 @@ from jetloom.errors import JetloomError
 from jetloom.identity import short
 from jetloom.workflow.data import LABEL_OF
 from jetloom.workflow.plan import Plan, arguments
+from jetloom.workflow.store import earlier_layout
 
 try:
     EXPERIMENT = parse_experiment(config)
@@ -22,6 +23,10 @@ try:
         require_commit()
 except JetloomError as error:
     sys.exit(f"configuration: {error}")
+
+if workflow.is_main_process:
+    for line in earlier_layout(Path(EXPERIMENT.data_directory)):
+        print(line, file=sys.stderr)
 
 DATA = EXPERIMENT.data_directory
 HERE = PLAN.results
@@ -41,6 +46,28 @@ wildcard_constraints:
     seed=r"\d+",
     split="|".join(sorted({split for plan in PLAN.data.values() for split in plan.dataset.splits})),
     shard=r"\d\d\d+",
+
+
+# The configuration as this experiment was run with it, defaults of the schema left out.
+rule freeze_config:
+    output:
+        FROZEN,
+    log:
+        f"{HERE}/logs/freeze_config.log",
+    benchmark:
+        f"{HERE}/benchmarks/freeze_config/config.tsv"
+    localrule: True
+    conda:
+        "../../envs/jetloom.yaml"
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=10,
+    params:
+        # A function, so that braces in names of raw files are not taken for wildcards.
+        text=lambda wildcards: yaml.safe_dump(EXPERIMENT.model_dump(mode="json", exclude_unset=True), sort_keys=False),
+    shell:
+        "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
 
 
 def training(wildcards):

@@ -2,7 +2,19 @@
 
 import sys
 
-from jetloom.cli import cluster, data, evaluate, gpus, mlflow, models, report, results, status, train  # noqa: F401
+from jetloom.cli import (  # noqa: F401
+    cluster,
+    data,
+    evaluate,
+    gpus,
+    mlflow,
+    models,
+    report,
+    results,
+    status,
+    store,
+    train,
+)
 from jetloom.cli.app import app
 from jetloom.errors import JetloomError
 from jetloom.files import FULL, full

@@ -16,6 +16,7 @@ app = App(
 simulate = app.command(App(name="simulate", help="Make a simulated data set in its publisher's own format."))
 tensors = app.command(App(name="tensors", help="Turn skims into shards ready to train on."))
 datasets = app.command(App(name="datasets", help="What the data sets are, and what of them is here."))
+store = app.command(App(name="data", help="Raw files, skims and tensors of the workflow, and which results use them."))
 mlflow = app.command(App(name="mlflow", help="The MLflow store of the trainings."))
 
 Set = Annotated[

@@ -271,7 +271,9 @@ def plot_dataset(
     plans = Plan(read_experiment(config)).data
     if name not in plans:
         raise JetloomError(f"{config}: no data set {name!r}; allowed: {', '.join(plans)}")
-    found = [Path(plans[name].skim(raw)) for raw in plans[name].raw]
+    planned = [Path(plans[name].skim(raw)) for raw in plans[name].raw]
+    # Some are no picture of the data set: the first that is missing is named then.
+    found = planned if any(path.exists() for path in planned) else []
     plot(plans[name].dataset.title, found, output or Path(name))
 
 
