@@ -42,3 +42,21 @@ def test_one_architecture_lists_its_options_and_presets(capsys, name):
 def test_every_data_set_is_a_row(capsys, tmp_path):
     out = printed(capsys, "datasets", f"--data={tmp_path}")
     assert all(f"\n  {name} " in out for name in presets.names("datasets"))
+
+
+def test_simulated_raw_files_are_found_where_the_workflow_puts_them(capsys, tmp_path):
+    """One directory for each number of jets; the small sets share the files of the large one."""
+    for place, names in {
+        "jetclass-sim/raw-0000000001": ["HToBB_000.root", "HToCC_000.root"],
+        "jetclass-sim/raw-0000000002": ["HToBB_000.root", "HToBB_001.root"],
+        "jetclass-sim/raw": ["HToGG_000.root"],
+        "jetclass/raw": ["HToBB_000.root"],
+    }.items():
+        (tmp_path / place).mkdir(parents=True)
+        for name in names:
+            (tmp_path / place / name).write_bytes(bytes(1000))
+    lines = printed(capsys, "datasets", f"--data={tmp_path}").splitlines()
+    here = {line.split()[0]: line for line in lines if line.startswith("  jetclass")}
+    assert "3 of 30, 4.0 kB" in here["jetclass-sim"]
+    assert "1 of 1250, 1.0 kB" in here["jetclass"]
+    assert " 1 of " in here["jetclass-2M"]

@@ -1,17 +1,20 @@
 """Plots of a data set against sums made by hand."""
 
 import csv
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
 import pytest
+import yaml
 
 from jetloom.cli import main
-from jetloom.config import resolve_dataset
+from jetloom.config import read_experiment, resolve_dataset
 from jetloom.data.skim import skim
 from jetloom.data.sources.top_tagging import chunks
 from jetloom.errors import JetloomError
 from jetloom.report.distributions import plot
+from jetloom.workflow.plan import Plan
 
 from ..data import make_top_tagging, mirrors
 
@@ -77,8 +80,40 @@ def test_point_clouds_have_radius_and_height(tmp_path):
 def test_without_skims_it_says_how_to_make_them(tmp_path, capsys):
     with pytest.raises(JetloomError, match="jetloom skim"):
         plot("Top", [], tmp_path / "top")
+    config = configuration(tmp_path)
     with pytest.raises(SystemExit, match="no skims"):
-        main(["datasets", "plot", "top_tagging", "--data", str(tmp_path), "--output", str(tmp_path / "top")])
+        main(["datasets", "plot", "top_tagging", "--config", str(config), "--output", str(tmp_path / "top")])
+    with pytest.raises(SystemExit, match="no data set 'top'; allowed: top_tagging"):
+        main(["datasets", "plot", "top", "--config", str(config)])
+
+
+def configuration(tmp_path):
+    """An experiment on three small files of top tagging."""
+    dataset = {"raw": str(tmp_path / "raw")}
+    for name in ("train", "val", "test"):
+        make_top_tagging.make(tmp_path / f"raw/{name}.h5", COUNTS, LABELS)
+    config = {
+        "experiment": "own", "datasets": ["top_tagging"], "models": ["pfn"], "seeds": [1], "preset": "tiny",
+        "per_dataset": {"top_tagging": dataset}, "data_directory": str(tmp_path / "data"),
+    }  # fmt: skip
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(config))
+    return tmp_path / "own.yaml"
+
+
+def test_the_skims_of_a_configuration_are_drawn_when_all_are_there(tmp_path):
+    config = configuration(tmp_path)
+    plan = Plan(read_experiment(config)).data["top_tagging"]
+    output = tmp_path / "top"
+    command = ["datasets", "plot", "top_tagging", "--config", str(config), "--output", str(output)]
+    for name in ("train.h5", "val.h5", "test.h5"):
+        with pytest.raises(SystemExit, match=r"no such skim|no skims"):
+            main(command)
+        skim("top_tagging", plan.dataset, Path(plan.raw[name].path), Path(plan.skim(name)))
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    assert not ended.value.code
+    # Each file has three jets of each class.
+    assert {(row["class"], row["jets_of_class"]) for row in table(tmp_path / "top.csv")} == {("QCD", "9"), ("top", "9")}
 
 
 def test_the_verbs_cite_list_and_plot(tmp_path, skims, capsys):

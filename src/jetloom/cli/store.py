@@ -94,7 +94,7 @@ def _results(given: tuple[Path, ...] | None) -> tuple[Path, ...]:
 
 
 def _looked_in(given: tuple[Path, ...] | None, experiments: int) -> str:
-    return f"Looked in {', '.join(map(str, _results(given)))}: {experiments} experiments with results"
+    return f"experiments with results in {', '.join(map(str, _results(given)))}: {experiments}"
 
 
 def _agreed() -> bool:
