@@ -39,16 +39,16 @@ STARTS = {
 
 def jobs_of(directory: Path) -> list[dict[str, Any]]:
     """Rule, begin and end (seconds since 1970), CPU seconds and peak memory (MB) of each benchmarked job."""
-    root = directory / "logs/benchmarks"
+    roots = [*directory.glob("results/*/benchmarks"), *directory.glob("data/*/benchmarks/*")]
     jobs = []
-    for path in sorted(root.rglob("*.tsv")):
+    for root, path in ((root, path) for root in sorted(roots) for path in sorted(root.rglob("*.tsv"))):
         with path.open() as lines:
             for row in csv.DictReader(lines, delimiter="\t"):
                 seconds, end = float(row["s"]), path.stat().st_mtime
                 values = {key: _number(row[key]) for key in ("cpu_time", "max_rss")}
                 jobs.append({"rule": path.relative_to(root).parts[0], "begin": end - seconds, "end": end} | values)
     if not jobs:
-        sys.exit(f"{root}: no benchmark files; run the workflow there first")
+        sys.exit(f"{directory}: no benchmark files; run the workflow there first")
     return jobs
 
 

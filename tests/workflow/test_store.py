@@ -332,6 +332,12 @@ def test_without_results_it_refuses_unless_that_is_said(capsys):
     assert not files()
 
 
+def test_a_directory_that_is_not_there_is_one_line():
+    freeze("demo", shapes())
+    for verb in (["list"], ["prune", "--yes"]):
+        assert "dta: no such directory of data" in refused(*verb, "--data=dta")
+
+
 def test_results_in_several_directories_count_and_one_of_an_experiment_itself(capsys):
     for name, seed in (("a", 1), ("b", 2)):
         fabricate(freeze(name, shapes(seed=seed)))

@@ -62,9 +62,14 @@ class Store:
     Args:
         root: ``data_directory``.
         uses: what the results need of it.
+
+    Raises:
+        JetloomError: there is no such directory.
     """
 
     def __init__(self, root: Path, uses: Uses) -> None:
+        if not root.is_dir():
+            raise JetloomError(f"{root}: no such directory of data; --data names the workflow's `data_directory`")
         self.root, self.uses = Path(os.path.normpath(root)), uses
         self.families = sorted(path for path in self.root.glob("*") if path.is_dir() and not path.name.startswith("."))
         self._digests = {path.parent: _digest(path) for path in self.root.glob("*/tensors*/manifest.json")}
