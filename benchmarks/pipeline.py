@@ -41,7 +41,7 @@ def jobs_of(directory: Path) -> list[dict[str, Any]]:
     """Rule, begin and end (seconds since 1970), CPU seconds and peak memory (MB) of each benchmarked job."""
     roots = [*directory.glob("results/*/benchmarks"), *directory.glob("data/*/benchmarks/*")]
     jobs = []
-    for root, path in ((root, path) for root in sorted(roots) for path in sorted(root.rglob("*.tsv"))):
+    for root, path in ((home, path) for home in sorted(roots) for path in sorted(home.rglob("*.tsv"))):
         with path.open() as lines:
             for row in csv.DictReader(lines, delimiter="\t"):
                 seconds, end = float(row["s"]), path.stat().st_mtime

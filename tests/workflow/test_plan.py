@@ -59,6 +59,16 @@ def test_an_experiment_of_its_own_inherits_nothing_from_the_demo(fresh):
     assert "simulate_shapes" not in jobs
 
 
+def test_data_of_an_earlier_layout_are_named_once(fresh):
+    old = fresh.path / "data/jetclass-sim/tensors/manifest.json"
+    old.parent.mkdir(parents=True)
+    old.write_text("{}")
+    done = fresh.snakemake("--dry-run")
+    assert done.returncode == 0, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if "earlier layout" in line]
+    assert line.startswith("data/jetclass-sim: ") and "`jetloom data prune`" in line
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
