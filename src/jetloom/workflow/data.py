@@ -93,7 +93,7 @@ class DataPlan:
         settings = made.model_dump(mode="json", include=used) | {"jets": made.jets[split]}
         return {"holds": "raw files", "settings": settings, "code": fingerprint(SIMULATOR[self.dataset.kind])}
 
-    @property
+    @cached_property
     def downloads(self) -> str:
         """Directory of public raw files: ``raw``, unless this experiment takes other files for the published ones."""
         published = {file.name: _published(file) for file in _published_files(self.family)}
@@ -112,7 +112,7 @@ class DataPlan:
         code = fingerprint("jetloom.data.skim", f"jetloom.data.sources.{self.dataset.source}")
         return {"holds": "skims", "settings": self.dataset.model_dump(mode="json", include=fields), "code": code}
 
-    @property
+    @cached_property
     def skim_directory(self) -> str:
         """Directory of the skims."""
         return f"{self.home}/skim-{short(self.skim_settings)}"
