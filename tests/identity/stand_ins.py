@@ -157,7 +157,8 @@ def _fit(order: Any, tracker: Any) -> Any:
         *([checksum(file) for file in files], order.model, order.resolved),
         *(recipe.model_dump(mode="json", include=LEARNT), order.seed, weights, code),
     ]
-    begin("train", order.scratch.parent / "-".join(map(str, order.run.values())), facts)
+    # Data are one thing to a training: another test split is another manifest.
+    begin("train", order.scratch.parent / "-".join(map(str, order.run.values())), facts, described.digest)
     state = train._state(order)
     trail = state["trail"] if state else []
     saved = {"schema_version": 1, "identity": order.identity.record()}
@@ -191,7 +192,7 @@ def _evaluate(checkpoint: Path, manifest: Path, output: Path, **words: Any) -> N
     def write(path: Path, batches: Any, described: Any, run: Any, split: str, identity: Any) -> Any:
         [batch] = batches
         said = [words["settings"].model_dump(mode="json"), words["background"], words["working_points"]]
-        begin("evaluate", output, [batch[0].tolist(), batch[1].tolist()], said)
+        begin("evaluate", output, [batch[0].tolist(), batch[1].tolist()], said, described.digest)
         return predictions(path, [batch], described, run, split, identity)
 
     predictions = _real["write_predictions"]
