@@ -161,7 +161,7 @@ def _fit(order: Any, tracker: Any) -> Any:
     begin("train", order.scratch.parent / "-".join(map(str, order.run.values())), facts, described.digest)
     state = train._state(order)
     trail = state["trail"] if state else []
-    saved = {"schema_version": 1, "identity": order.identity.record()}
+    saved = {"schema_version": checkpoint.SCHEMA_VERSION, "identity": order.identity.record()}
     for epoch in range(len(trail), recipe.epochs):
         trail.append(digest(epoch, facts))
         checkpoint.save(saved | {"trail": trail}, order.scratch / "last.ckpt")

@@ -1,13 +1,12 @@
 """The validated experiment and what it makes (jetloom.workflow.plan)."""
 
 import json
-import shlex
 import sys
 from pathlib import Path
 
 import yaml
 
-from jetloom.config import Run, parse_experiment
+from jetloom.config import parse_experiment
 from jetloom.environment import require_commit
 from jetloom.errors import JetloomError
 from jetloom.identity import short
@@ -68,8 +67,3 @@ rule freeze_config:
         text=lambda wildcards: yaml.safe_dump(EXPERIMENT.model_dump(mode="json", exclude_unset=True), sort_keys=False),
     shell:
         "printf '%s' {params.text:q} > {output:q} 2> {log:q}"
-
-
-def training(wildcards):
-    """The training that wildcards name."""
-    return PLAN.trainings[Run(wildcards.dataset, wildcards.model, int(wildcards.seed))]

@@ -73,7 +73,7 @@ rule simulate_shapes:
         mem_mb=1000,
         runtime=30,
     params:
-        directory=f"{DATA}/{{family}}/raw-{{key}}",
+        directory=subpath(output[0], ancestor=2),
     shell:
         "jetloom simulate shapes-sim --about {input.about:q} --class {wildcards.shape} --split {wildcards.split}"
         " --output {params.directory:q} &> {log:q}"

@@ -1,10 +1,5 @@
 """Raw files of public data sets. One job for each directory: it fetches several files at once and resumes after a kill."""
 
-# Where the files come from changes no result: the command names this variable, so that Snakemake does not compare it.
-MIRRORS = {
-    fetch.name: " ".join(f"--mirror {shlex.quote(mirror)}" for mirror in fetch.mirrors) for fetch in PLAN.downloads
-}
-
 for fetch in PLAN.downloads:
 
     rule:
@@ -31,6 +26,8 @@ for fetch in PLAN.downloads:
             settings=lambda wildcards, words=arguments(fetch.settings[1]): words,
             directory=fetch.directory,
             checksums=fetch.checksums,
+            # Where the files come from changes no result; the verb reads it there.
+            config=FROZEN,
         shell:
             "jetloom download {params.preset} --output {params.directory:q} --checksums {params.checksums:q}"
-            f" --jobs {{threads}} {{params.settings:q}} {{MIRRORS[{fetch.name}]}} &> {{log:q}}"
+            " --jobs {threads} {params.settings:q} --config {params.config:q} &> {log:q}"

@@ -2,11 +2,10 @@
 
 from jetloom.drivers import enter
 from jetloom.files import appearing
-from jetloom.workflow.store import earlier_layout
 
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     try:
-        for line in [*enter(Path.cwd(), HERE), *earlier_layout(Path(DATA))]:
+        for line in enter(Path.cwd(), HERE):
             print(line, file=sys.stderr)
         if not Path(FROZEN).is_file() or Path(FROZEN).read_text() != FROZEN_TEXT:
             with appearing(Path(FROZEN)) as unfinished:

@@ -23,11 +23,12 @@ rule evaluate:
         runtime=60,
         gpu=1,
     params:
+        config=FROZEN,
         directory=subpath(output.metrics, parent=True),
         key=lambda wildcards: PLAN.evaluation_key(wildcards.dataset),
     shell:
         "jetloom evaluate {input.checkpoint:q} {input.manifest:q} --training {input.training:q}"
-        " --config {FROZEN:q} --run {wildcards.dataset}/{wildcards.model}/seed{wildcards.seed}"
+        " --config {params.config:q} --run {wildcards.dataset}/{wildcards.model}/seed{wildcards.seed}"
         " --threads {threads} --output {params.directory:q} &> {log:q}"
 
 
@@ -49,9 +50,10 @@ rule measure_cost:
         runtime=60,
         gpu=1,
     params:
+        config=FROZEN,
         key=lambda wildcards: PLAN.cost_key(wildcards.dataset, wildcards.model),
     shell:
-        "jetloom cost {input.manifest:q} --config {FROZEN:q} --run {wildcards.dataset}/{wildcards.model}"
+        "jetloom cost {input.manifest:q} --config {params.config:q} --run {wildcards.dataset}/{wildcards.model}"
         " --threads {threads} --output {output:q} &> {log:q}"
 
 

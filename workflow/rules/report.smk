@@ -45,9 +45,10 @@ rule report:
         mem_mb=3000,
         runtime=30,
     params:
+        config=FROZEN,
         key=[PLAN.report_key(), short(FROZEN_TEXT)],
     shell:
-        "jetloom report --config {FROZEN:q} --manifests {input.manifests:q} --resources {output.resources:q}"
+        "jetloom report --config {params.config:q} --manifests {input.manifests:q} --resources {output.resources:q}"
         " --provenance {output.provenance:q} --output $(dirname {output.page:q}) &> {log:q}"
 
 
@@ -72,11 +73,12 @@ rule track_results:
         mem_mb=3000,
         runtime=30,
     params:
+        config=FROZEN,
         key=short(FROZEN_TEXT),
         onnx="--onnx" if EXPERIMENT.tracking.onnx else "--no-onnx",
     shell:
         "jetloom mlflow log --metrics {input.metrics:q} --costs {input.costs:q} --figures {input.figures:q}"
-        " --config {FROZEN:q} {params.onnx} --output {output:q} &> {log:q}"
+        " --config {params.config:q} {params.onnx} --output {output:q} &> {log:q}"
 
 
 rule figures:

@@ -33,7 +33,7 @@ rule train_model:
         manifest=lambda wildcards: PLAN.data[wildcards.dataset].manifest,
         store=ancient(rules.mlflow_store.output[0]),
         # Of the training that this one starts from, if any.
-        weights=lambda wildcards: training(wildcards).weights or [],
+        weights=lambda wildcards: PLAN.training(wildcards).weights or [],
     output:
         checkpoint=update(f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/best.ckpt"),
         history=update(f"{HERE}/{{dataset}}/{{model}}/seed{{seed}}/history.csv"),
@@ -45,11 +45,11 @@ rule train_model:
     priority: 5
     conda:
         "../../envs/jetloom.yaml"
-    threads: lambda wildcards: training(wildcards).recipe.devices
+    threads: lambda wildcards: PLAN.training(wildcards).recipe.devices
     resources:
         mem_mb=4000,
         runtime=1440,
-        gpu=lambda wildcards: one_machine(training(wildcards).recipe),
+        gpu=lambda wildcards: one_machine(PLAN.training(wildcards).recipe),
         mpi=on_machines(PLAN, "mpi"),
         nodes=on_machines(PLAN, "nodes"),
         tasks=on_machines(PLAN, "tasks"),
@@ -58,10 +58,11 @@ rule train_model:
         cpus_per_task=on_machines(PLAN, "cpus_per_task"),
         gres=on_machines(PLAN, "gres"),
     params:
+        config=FROZEN,
         directory=subpath(output.checkpoint, parent=True),
-        scratch=lambda wildcards: training(wildcards).scratch,
+        scratch=lambda wildcards: PLAN.training(wildcards).scratch,
     shell:
-        "jetloom train {input.manifest:q} --config {FROZEN:q}"
+        "jetloom train {input.manifest:q} --config {params.config:q}"
         " --run {wildcards.dataset}/{wildcards.model}/seed{wildcards.seed} --store {input.store:q} --threads {threads}"
         " --scratch {params.scratch:q} --output {params.directory:q} &> {log:q}"
 

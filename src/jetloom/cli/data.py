@@ -97,6 +97,7 @@ def download(
     mirror: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     checksums: Path | None = None,
     jobs: int = 4,
+    config: Path | None = None,
     set_: Set = (),
 ) -> None:
     """Fetch the raw files of a public data set, verified; a broken download goes on when the command is given again.
@@ -115,10 +116,13 @@ def download(
         JSON file of checksums learnt where none are published; default: checksums.json in OUTPUT.
     jobs
         Files at once.
+    config
+        Configuration of an experiment, whose mirrors of OUTPUT are asked as well.
     """
     from jetloom.data.download import download as run
 
-    run(_dataset(dataset, set_), output, names=name or None, checksums=checksums, mirrors=mirror, jobs=jobs)
+    mirrors = [*mirror, *(_mirrors(config, output) if config else [])]
+    run(_dataset(dataset, set_), output, names=name or None, checksums=checksums, mirrors=mirrors, jobs=jobs)
 
 
 @app.command
@@ -275,6 +279,15 @@ def plot_dataset(
     # Some are no picture of the data set: the first that is missing is named then.
     found = planned if any(path.exists() for path in planned) else []
     plot(plans[name].dataset.title, found, output or Path(name))
+
+
+def _mirrors(config: Path, output: Path) -> list[str]:
+    """Where an experiment gets the raw files of a directory, before the publisher."""
+    from jetloom.config import read_experiment
+    from jetloom.workflow.plan import Plan
+
+    downloads = Plan(read_experiment(config)).downloads
+    return [mirror for fetch in downloads if Path(fetch.directory) == output for mirror in fetch.mirrors]
 
 
 def _dataset(name: str, assignments: tuple[str, ...], about: Path | None = None) -> "Dataset":

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jetloom import gpus
-from jetloom.config import Run, Training
+from jetloom.config import Training
 from jetloom.workflow.plan import Plan
 
 
@@ -24,7 +24,7 @@ def on_machines(plan: Plan, name: str) -> Callable[[Any, int], Any]:
     """
 
     def resource(wildcards: Any, threads: int) -> Any:
-        recipe = plan.trainings[Run(wildcards.dataset, wildcards.model, int(wildcards.seed))].recipe
+        recipe = plan.training(wildcards).recipe
         if recipe.nodes == 1:
             return None
         return {

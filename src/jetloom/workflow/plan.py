@@ -73,6 +73,10 @@ class Plan:
         """All trainings."""
         return {run: TrainingPlan(self, run) for run in self.experiment.runs}
 
+    def training(self, wildcards: Any) -> "TrainingPlan":
+        """The training that the wildcards ``dataset``, ``model`` and ``seed`` of a rule name."""
+        return self.trainings[Run(wildcards.dataset, wildcards.model, int(wildcards.seed))]
+
     def directory(self, run: Run) -> str:
         """Where the files of a training are."""
         return f"{self.results}/{run.dataset}/{run.model}/seed{run.seed}"
