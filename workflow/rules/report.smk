@@ -46,10 +46,11 @@ rule report:
         runtime=30,
     params:
         config=FROZEN,
+        directory=subpath(output.page, parent=True),
         key=[PLAN.report_key(), short(FROZEN_TEXT)],
     shell:
         "jetloom report --config {params.config:q} --manifests {input.manifests:q} --resources {output.resources:q}"
-        " --provenance {output.provenance:q} --output $(dirname {output.page:q}) &> {log:q}"
+        " --provenance {output.provenance:q} --output {params.directory:q} &> {log:q}"
 
 
 # MLflow is a viewer: what a dead server does not take is listed, and nothing else waits for it.
