@@ -42,7 +42,7 @@ def call(path: Path, what: str, arguments: list, directory: Path, output: Path) 
 
 
 def serve(path: Path, programs: dict[str, Callable[[list, int | None], object]]) -> None:
-    """Answer calls until killed.
+    """Answer calls until killed, or left alone by its parent.
 
     Args:
         path: socket.
@@ -59,8 +59,9 @@ def serve(path: Path, programs: dict[str, Callable[[list, int | None], object]])
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
     waiting: dict[int, socket.socket] = {}
-    while True:
-        ready, _, _ = select.select([listening, ended], [], [])
+    parent = os.getppid()
+    while os.getppid() == parent:
+        ready, _, _ = select.select([listening, ended], [], [], 5)
         if ended in ready:
             os.read(ended, 4096)
             for worker in list(waiting):
