@@ -150,3 +150,28 @@ def test_a_directory_of_locks_that_is_not_ones_own_is_refused(environment, tmp_p
         _take(1, {"GPU-0": "0"})
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "elsewhere").glob("*"))
+
+
+def test_jobs_of_a_workflow_take_turns_by_themselves(environment) -> None:
+    """What the rules start is the verb alone: it takes its GPUs before torch looks for them."""
+    code = (
+        "import os, sys\nfrom jetloom.workflow.machines import place\nplace(int(sys.argv[1]), 1, 1)\n"
+        "print(os.environ['CUDA_VISIBLE_DEVICES'], flush=True)\nsys.stdin.read()"
+    )
+    shared = environment | {"JETLOOM_SHARED_GPUS": "0,1,2"}
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, count], env=shared, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for count in ("1", "2")
+    ]
+    try:
+        seen = [process.stdout.readline().decode().strip().split(",") for process in running]
+        assert sorted(map(len, seen)) == [1, 2]
+        assert sorted(seen[0] + seen[1]) == ["0", "1", "2"]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    alone = subprocess.run(
+        [sys.executable, "-c", code, "1"], env=environment, input=b"", capture_output=True, check=True
+    )
+    assert alone.stdout.decode().strip() == "0,1,2", "by hand, or on a cluster, the job sees what it was given"
