@@ -81,8 +81,9 @@ def test_server_that_takes_connections_and_is_silent(manifest, tmp_path) -> None
 def test_mistakes_are_one_line(manifest, tmp_path, results, damaged: bool) -> None:
     store, message = tmp_path / "no.json", r"jetloom: .*no\.json: no such store; `jetloom mlflow init` writes one\n"
     if damaged:
+        # A first try leaves the directory as this training's own; what another one has left there would go.
+        train_by_command(manifest, tmp_path / "a", store)
         store, message = results / "mlflow.json", r"jetloom: .*last\.ckpt: not a readable checkpoint \(.+\)\n"
-        (tmp_path / "a-scratch").mkdir()
         (tmp_path / "a-scratch" / "last.ckpt").write_bytes(b"dead")
     ended = train_by_command(manifest, tmp_path / "a", store)
     assert ended.returncode == 1

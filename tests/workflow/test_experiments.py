@@ -119,9 +119,8 @@ def project(tmp_path_factory) -> Project:
     home = tmp_path_factory.mktemp("papers")
     made = clone(home / "clone")
     site = {name: mirrors.build(name, home / name) for name in mirrors.MIRRORS}
-    of_jetclass = {key: site["jetclass"][key] for key in ("classes", "splits", "shards")}
     for name in ("jetclass-2M", "jetclass-10M", "jetclass-kin", "jetclass-kinpid"):
-        site[name] = of_jetclass
+        site[name] = site["jetclass"]
     for name in ("top_tagging", "quark_gluon"):
         site[f"{name}-salt"] = site[name]
     (made.path / "site.yaml").write_text(yaml.safe_dump(site))
