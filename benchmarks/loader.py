@@ -21,11 +21,11 @@ import yaml
 from measure import ROUNDS, interleaved, machine, print_table, ratio, write
 from torch.nn.functional import cross_entropy
 
-from jetloom.data.features import FEATURE_SETS
-from jetloom.data.loader import Loader
-from jetloom.data.skim import skim
+from jetloom.data.prepare.features import FEATURE_SETS
+from jetloom.data.prepare.skim import skim
+from jetloom.data.prepare.tensors import write_manifest, write_shard
+from jetloom.data.read.loader import Loader
 from jetloom.data.sources.jetclass import LABELS
-from jetloom.data.tensors import write_manifest, write_shard
 from jetloom.models import build
 
 NEW = {

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from jetloom.environment import git, hardware, versions
+from jetloom.system.environment import git, hardware, versions
 
 RESULTS = Path(__file__).parent / "results"
 MATRIX = 2048

@@ -17,8 +17,8 @@ from taggers import DEMO, WEAVER, Weaver, jets_of, ours, transposed
 from torch import Tensor, nn
 
 from jetloom.batch import Batch
-from jetloom.data.manifest import Manifest
-from jetloom.evaluation.export import export_onnx
+from jetloom.data.prepare.manifest import Manifest
+from jetloom.publish.export import export_onnx
 
 NAMES = ["features", "vectors", "mask"]
 

@@ -26,8 +26,8 @@ from measure import RESULTS, ROUNDS, machine, print_table, write
 STARTS = {
     "jetloom --help": ("-m", "jetloom.cli", "--help"),
     "jetloom models": ("-m", "jetloom.cli", "models"),
-    "import of skim": ("-c", "import jetloom.data.skim"),
-    "import of tensors": ("-c", "import jetloom.data.tensors"),
+    "import of skim": ("-c", "import jetloom.data.prepare.skim"),
+    "import of tensors": ("-c", "import jetloom.data.prepare.tensors"),
     "import of train": ("-c", "import jetloom.training.train"),
     "import of evaluate": ("-c", "import jetloom.evaluation.evaluate"),
     "import of cost": ("-c", "import jetloom.evaluation.cost"),

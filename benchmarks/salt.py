@@ -37,12 +37,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from jetloom.batch import Batch
-from jetloom.data.loader import Loader
-from jetloom.data.manifest import Manifest
+from jetloom.data.prepare.manifest import Manifest
+from jetloom.data.read.loader import Loader
 from jetloom.evaluation.cost import Pool, read_pool
-from jetloom.evaluation.export import export_onnx
 from jetloom.evaluation.memory import METHODS, peak_megabytes
 from jetloom.models import build
+from jetloom.publish.export import export_onnx
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 DEMO = MANIFEST

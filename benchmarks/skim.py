@@ -17,7 +17,7 @@ import jets
 import uproot
 from measure import ROUNDS, interleaved, machine, peak_bytes, print_table, ratio, report_peak, write
 
-from jetloom.data.skim import skim
+from jetloom.data.prepare.skim import skim
 from jetloom.data.sources.jetclass import JET, LABELS, PARTICLE
 
 BRANCHES = [*PARTICLE, *JET, *(f"label_{name}" for name in LABELS)]

@@ -40,8 +40,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy, pad
 
 from jetloom.batch import Batch
-from jetloom.data.loader import Loader
-from jetloom.data.manifest import Manifest
+from jetloom.data.prepare.manifest import Manifest
+from jetloom.data.read.loader import Loader
 from jetloom.models import build
 from jetloom.training.optimisers import Ranger
 

@@ -16,9 +16,9 @@ import jets
 import numpy
 from measure import ROUNDS, interleaved, machine, peak_bytes, print_table, ratio, report_peak, write
 
-from jetloom.data.shardfile import open_arrays
-from jetloom.data.skim import skim
-from jetloom.data.tensors import write_shard
+from jetloom.data.prepare.shardfile import open_arrays
+from jetloom.data.prepare.skim import skim
+from jetloom.data.prepare.tensors import write_shard
 
 
 def measure(skimmed: Path, count: int, rounds: int, directory: Path) -> dict:

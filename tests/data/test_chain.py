@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from jetloom.config import resolve_dataset
-from jetloom.data.features import FEATURE_SETS, standardised
-from jetloom.data.loader import Loader
-from jetloom.data.manifest import Manifest
-from jetloom.data.skim import skim
-from jetloom.data.tensors import write_manifest, write_shard
+from jetloom.data.prepare.features import FEATURE_SETS, standardised
+from jetloom.data.prepare.manifest import Manifest
+from jetloom.data.prepare.skim import skim
+from jetloom.data.prepare.tensors import write_manifest, write_shard
+from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
 
 from .mirrors import _root_file

@@ -4,10 +4,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from jetloom.config import expand_braces, resolve_dataset
-from jetloom.data.download import download
-from jetloom.data.manifest import Manifest
-from jetloom.data.skim import skim
-from jetloom.data.tensors import write_manifest, write_shard
+from jetloom.data.fetch.download import download
+from jetloom.data.prepare.manifest import Manifest
+from jetloom.data.prepare.skim import skim
+from jetloom.data.prepare.tensors import write_manifest, write_shard
 
 from . import mirrors
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from jetloom.data.manifest import SCHEMA_VERSION, Manifest
+from jetloom.data.prepare.manifest import SCHEMA_VERSION, Manifest
 
 CLASSES = ["QCD", "Hbb", "Tbl"]
 OBSERVERS = ["jet_pt", "jet_sdmass", "jet_nparticles"]

@@ -11,11 +11,11 @@ import torch
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from jetloom.config import Evaluation
-from jetloom.data.manifest import Manifest
+from jetloom.data.prepare.manifest import Manifest
 from jetloom.errors import JetloomError
 from jetloom.evaluation import evaluate as module
 from jetloom.evaluation.evaluate import evaluate, score, write_predictions
-from jetloom.identity import Identity
+from jetloom.identity.digests import Identity
 from jetloom.models.registry import build
 from jetloom.training.checkpoint import load_model, save_model
 

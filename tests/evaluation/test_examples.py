@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from jetloom.batch import Batch
-from jetloom.data.loader import Loader
+from jetloom.data.read.loader import Loader
 from jetloom.evaluation.examples import examples, looking, partitions_of, reading_order
 from jetloom.models.part import ClassBlock
 from jetloom.models.registry import build

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from jetloom.config import resolve_dataset, resolve_training
-from jetloom.data.skim import skim
-from jetloom.data.tensors import write_manifest, write_shard
+from jetloom.data.prepare.skim import skim
+from jetloom.data.prepare.tensors import write_manifest, write_shard
 from jetloom.errors import JetloomError
 from jetloom.evaluation.evaluate import score
 from jetloom.evaluation.predict import predict

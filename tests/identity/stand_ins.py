@@ -25,13 +25,15 @@ import torch
 import jetloom
 from jetloom import cli
 from jetloom.config import Training, parse_experiment
-from jetloom.data import skim, skimlist, tensors
-from jetloom.data.manifest import Manifest
+from jetloom.data.prepare import skim, skimlist, tensors
+from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.simulate import shapes
 from jetloom.data.sources import modelnet10
-from jetloom.evaluation import cost, evaluate, track
-from jetloom.identity import checksum, digest
-from jetloom.report import build, provenance
+from jetloom.evaluation import cost, evaluate
+from jetloom.identity.digests import checksum, digest
+from jetloom.publish import track
+from jetloom.report import build
+from jetloom.report.record import provenance
 from jetloom.tracking import store
 from jetloom.training import checkpoint, train
 from jetloom.training.progress import COLUMNS

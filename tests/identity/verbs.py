@@ -7,14 +7,23 @@ import rich.console
 import rich.progress  # noqa: F401
 import snakemake.cli
 
-from jetloom import cli, drivers  # noqa: F401
+from jetloom import cli
 from jetloom.cli import choice  # noqa: F401
-from jetloom.data import skimlist, tensors  # noqa: F401
+from jetloom.data.prepare import (
+    skimlist,  # noqa: F401
+    tensors,  # noqa: F401
+)
 from jetloom.data.simulate import shapes  # noqa: F401
 from jetloom.data.sources import modelnet10  # noqa: F401
-from jetloom.evaluation import cost, evaluate, track  # noqa: F401
-from jetloom.report import build, provenance, verify  # noqa: F401
+from jetloom.evaluation import cost, evaluate  # noqa: F401
+from jetloom.publish import track  # noqa: F401
+from jetloom.report import build  # noqa: F401
+from jetloom.report.record import (
+    provenance,  # noqa: F401
+    verify,  # noqa: F401
+)
 from jetloom.training import train  # noqa: F401
+from jetloom.workflow import drivers  # noqa: F401
 
 
 def workflow(arguments: list[str], driver: int | None) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from jetloom.batch import Batch
-from jetloom.evaluation.export import export_onnx
+from jetloom.publish.export import export_onnx
 from tests.models.jets import extreme_jets, permuted, random_jets, resized, tower_jets, with_padding
 from tests.models.rows import CLASSES, JETS, LONGEST, ROWS, close, make, sample
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from jetloom.report.build import report
-from jetloom.report.collect import Result
-from jetloom.report.stored import Inputs
+from jetloom.report.record.inputs import Inputs
+from jetloom.report.results.collect import Result
 
 from .fabricate import fabricate
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jetloom.evaluation.figures_of_merit import figures_of_merit
-from jetloom.identity import Identity
-from jetloom.report.predictions import Predictions
-from jetloom.report.stored import Inputs
+from jetloom.identity.digests import Identity
+from jetloom.report.record.inputs import Inputs
+from jetloom.report.results.predictions import Predictions
 
 JET_CLASSES = ["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
 SHAPES = ["bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table", "toilet"]

@@ -10,9 +10,9 @@ import pytest
 
 from jetloom.cli import main
 from jetloom.errors import JetloomError
-from jetloom.report.collect import Collection, collect
-from jetloom.report.provenance import write
-from jetloom.report.statistics import accuracy_difference
+from jetloom.report.record.provenance import write
+from jetloom.report.results.collect import Collection, collect
+from jetloom.report.statistics.over_seeds import accuracy_difference
 from jetloom.report.tables.comparison import compare
 
 from .fabricate import fabricate, predicted
@@ -35,7 +35,7 @@ def homes(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture
 def experiments(homes) -> dict[str, Collection]:
-    from jetloom.report.stored import inputs
+    from jetloom.report.record.inputs import inputs
 
     return {home.name: collect(inputs(home)) for home in homes}
 

@@ -10,7 +10,7 @@ import yaml
 
 from jetloom.cli import main
 from jetloom.config import read_experiment, resolve_dataset
-from jetloom.data.skim import skim
+from jetloom.data.prepare.skim import skim
 from jetloom.data.sources.top_tagging import chunks
 from jetloom.errors import JetloomError
 from jetloom.report.distributions import plot
@@ -67,7 +67,7 @@ def test_shares_are_those_of_the_jets(tmp_path, skims):
 def test_point_clouds_have_radius_and_height(tmp_path):
     changes = mirrors.build("modelnet10", tmp_path) | {"max_particles": 64, "buckets": [64]}
     dataset = resolve_dataset("modelnet10", changes, "")
-    from jetloom.data.download import download
+    from jetloom.data.fetch.download import download
 
     download(dataset, tmp_path / "raw", names=["chair/test"])
     skim("modelnet10", dataset, tmp_path / "raw/chair/test", tmp_path / "chair.parquet")

@@ -12,13 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jetloom import drivers
 from jetloom.config import parse_experiment
+from jetloom.workflow import drivers
 from jetloom.workflow.plan import Plan
 from tests.workflow.conftest import SMALL, Project, clone
 
 ENTER = (
-    "import sys, time, pathlib, subprocess\nfrom jetloom.drivers import enter\n"
+    "import sys, time, pathlib, subprocess\nfrom jetloom.workflow.drivers import enter\n"
     "print(enter(pathlib.Path(sys.argv[1])), flush=True)\n"
     "job = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
     "print(job.pid, flush=True)\ntime.sleep(600)"
@@ -73,7 +73,7 @@ def test_a_living_workflow_keeps_its_lock_and_a_killed_one_loses_lock_and_jobs(t
 
 
 def test_a_workflow_that_ended_leaves_no_note(tmp_path) -> None:
-    code = "import sys, pathlib\nfrom jetloom.drivers import enter\nenter(pathlib.Path(sys.argv[1]))"
+    code = "import sys, pathlib\nfrom jetloom.workflow.drivers import enter\nenter(pathlib.Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     assert list((tmp_path / ".snakemake" / "workflows").iterdir()) == []
 

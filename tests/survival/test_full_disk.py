@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from jetloom.cli import main
-from jetloom.data import archives
-from jetloom.data.download import download
+from jetloom.data.fetch import archives
+from jetloom.data.fetch.download import download
 from jetloom.errors import JetloomError
 from jetloom.tracking.store import prepare
-from tests.data.http_server import served
+from tests.data.fetch.http_server import served
+from tests.data.fetch.test_download import dataset
 from tests.data.mirrors import _root_file
-from tests.data.test_download import dataset
 
 from .verbs import VERBS, Verb, call, content, left
 

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from jetloom.cli import main
-from jetloom.jobs import Job, jobs
+from jetloom.workflow.jobs import Job, jobs
 
 DRIVER = (
-    "import sys, time, pathlib, subprocess\nfrom jetloom.drivers import enter\n"
+    "import sys, time, pathlib, subprocess\nfrom jetloom.workflow.drivers import enter\n"
     "enter(pathlib.Path.cwd())\n"
     "job = subprocess.Popen(['bash', '-c', sys.argv[1] + ' &> logs/serve.log; true'])\n"
     "print(job.pid, flush=True)\ntime.sleep(600)"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from jetloom.data.manifest import SCHEMA_VERSION, Manifest
+from jetloom.data.prepare.manifest import SCHEMA_VERSION, Manifest
 
 CLASSES = ["QCD", "Hbb", "Tbl"]
 BUCKETS = (8, 16)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from jetloom.data.loader import Loader
+from jetloom.data.read.loader import Loader
 from jetloom.training.checkpoint import load
 from tests.training.outcome import assert_same, history
 

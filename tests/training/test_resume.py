@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from jetloom.errors import JetloomError
+from jetloom.system.lock import locked
 from jetloom.training.callbacks import Keeper
-from jetloom.training.lock import locked
 from jetloom.training.module import Tagger
 from tests.training.conftest import OPTIONS
 from tests.training.outcome import assert_same, history

@@ -15,14 +15,14 @@ import yaml
 
 from jetloom.config import Training, parse_experiment
 from jetloom.errors import JetloomError
-from jetloom.masking import masked
+from jetloom.system.masking import masked
 from jetloom.tracking import tracker as tracking
 from jetloom.tracking.description import DataInput, Description, describe
 from jetloom.tracking.spool import Left
 from jetloom.tracking.store import Store, choose_uri, open_client, open_store, prepare, unmasked
 from jetloom.tracking.tracker import Tracker
 from jetloom.training.callbacks import Keeper
-from jetloom.training.telling import Reporter
+from jetloom.training.reporting import Reporter
 from tests.tracking.conftest import free_port, wait_until
 from tests.training.outcome import assert_same
 from tests.training.test_resume import OFTEN, Killed, die_after

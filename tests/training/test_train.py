@@ -7,7 +7,7 @@ import torch
 
 from jetloom.batch import Batch
 from jetloom.config import Training
-from jetloom.data.loader import Loader
+from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.training.checkpoint import load_model

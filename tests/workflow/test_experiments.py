@@ -9,7 +9,7 @@ import yaml
 from jetloom.config import Experiment, parse_experiment
 from jetloom.errors import JetloomError
 from jetloom.models import build
-from jetloom.report.published import names, published
+from jetloom.report.papers.published import names, published
 
 from ..data import mirrors
 from .conftest import ROOT, Project, clone

@@ -9,14 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jetloom import drivers
 from jetloom.cli import main
 from jetloom.config import read_experiment
-from jetloom.data import skimlist
+from jetloom.data.prepare import skimlist
+from jetloom.data.prepare.skim import skim
+from jetloom.data.prepare.tensors import write_manifest, write_shard
 from jetloom.data.simulate.shapes import simulate_set
-from jetloom.data.skim import skim
-from jetloom.data.tensors import write_manifest, write_shard
-from jetloom.workflow import store
+from jetloom.workflow import drivers, store
 from jetloom.workflow.data import DataPlan
 from jetloom.workflow.plan import Plan
 from jetloom.workflow.store import earlier_layout

@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 
 from jetloom.config import parse_experiment
-from jetloom.environment import require_commit
+from jetloom.system.environment import require_commit
 from jetloom.errors import JetloomError
-from jetloom.identity import short
+from jetloom.identity.digests import short
 from jetloom.workflow.data import LABEL_OF
 from jetloom.workflow.plan import Plan, arguments
 from jetloom.workflow.store import earlier_layout

@@ -1,7 +1,7 @@
 """One workflow at a time on the same files, what a killed one has left, and the configuration of this one."""
 
-from jetloom.drivers import enter
-from jetloom.files import appearing
+from jetloom.workflow.drivers import enter
+from jetloom.system.files import appearing
 
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     try:

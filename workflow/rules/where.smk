@@ -1,6 +1,6 @@
 """Where jobs run: their GPUs, and what a training on several machines asks a cluster for."""
 
-from jetloom.gpus import share
+from jetloom.system.gpus import share
 from jetloom.workflow.machines import on_machines, one_machine
 
 # Jobs that run beside this driver take turns at the machine's GPUs; a cluster gives its jobs their own. The executor is

@@ -17,7 +17,7 @@ from jetloom.cli import (  # noqa: F401
 )
 from jetloom.cli.app import app
 from jetloom.errors import JetloomError
-from jetloom.files import FULL, full
+from jetloom.system.files import FULL, full
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from jetloom.config import (
     resolve_training,
     validate,
 )
-from jetloom.data.manifest import Manifest
+from jetloom.data.prepare.manifest import Manifest
 from jetloom.errors import JetloomError
 from jetloom.presets import model_card, names
 from jetloom.workflow.plan import Plan

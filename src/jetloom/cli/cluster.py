@@ -14,7 +14,7 @@ def cancel_orphans(directory: Path = Path()) -> None:
     directory
         The project, in which no workflow runs.
     """
-    from jetloom.orphans import cancel_orphans
+    from jetloom.workflow.orphans import cancel_orphans
 
     for job in cancel_orphans(directory.resolve()):
         print(f"cancelled SLURM job {job}: the workflow that had submitted it is dead")

@@ -47,7 +47,7 @@ def simulate_jetclass(
     about
         about.json of a directory of the workflow, whose settings count instead of those given here.
     """
-    from jetloom.data.about import settings
+    from jetloom.data.prepare.about import settings
     from jetloom.data.simulate.jetclass import simulate_set
 
     chosen = {"jets": jets, "seed": seed, "detector": detector, "mpi": mpi} | settings(about)
@@ -81,7 +81,7 @@ def simulate_shapes(
     about
         about.json of a directory of the workflow, whose settings count instead of those given here.
     """
-    from jetloom.data.about import settings
+    from jetloom.data.prepare.about import settings
     from jetloom.data.simulate.shapes import simulate_set
 
     chosen = {"jets": meshes, "seed": seed} | settings(about)
@@ -119,7 +119,7 @@ def download(
     config
         Configuration of an experiment, whose mirrors of OUTPUT are asked as well.
     """
-    from jetloom.data.download import download as run
+    from jetloom.data.fetch.download import download as run
 
     mirrors = [*mirror, *(_mirrors(config, output) if config else [])]
     run(_dataset(dataset, set_), output, names=name or None, checksums=checksums, mirrors=mirrors, jobs=jobs)
@@ -140,7 +140,7 @@ def skim(raw: Path, output: Path, *, dataset: str, about: Of = None, set_: Set =
     about
         about.json of a directory of the workflow, whose settings are laid over the preset.
     """
-    from jetloom.data.skim import skim as run
+    from jetloom.data.prepare.skim import skim as run
 
     run(dataset, _dataset(dataset, set_, about), raw, output)
 
@@ -156,7 +156,7 @@ def tensors_list(skims: Files, *, output: Path) -> None:
     output
         JSON file to write.
     """
-    from jetloom.data.skimlist import write
+    from jetloom.data.prepare.skimlist import write
 
     write(skims, output)
 
@@ -192,8 +192,8 @@ def tensors_shard(
     about
         about.json of a directory of the workflow, whose settings are laid over the preset.
     """
-    from jetloom.data import skimlist
-    from jetloom.data.tensors import write_shard
+    from jetloom.data.prepare import skimlist
+    from jetloom.data.prepare.tensors import write_shard
 
     name, settings = _named(dataset, set_, about)
     write_shard(name, settings, split, shard, skimlist.read(list_) if list_ else skims or [], output)
@@ -216,7 +216,7 @@ def tensors_manifest(
     about
         about.json of a directory of the workflow, whose settings are laid over the preset.
     """
-    from jetloom.data.tensors import write_manifest
+    from jetloom.data.prepare.tensors import write_manifest
 
     name, settings = _named(dataset, set_, about)
     write_manifest(name, settings, shards, output)
@@ -233,7 +233,7 @@ def list_datasets(name: str | None = None, *, data: Path = Path("data")) -> None
     data
         `data_directory` of the workflow.
     """
-    from jetloom.listing import show_dataset, show_datasets
+    from jetloom.cli.listing import show_dataset, show_datasets
 
     show_datasets(data) if name is None else show_dataset(name)
 
@@ -241,7 +241,7 @@ def list_datasets(name: str | None = None, *, data: Path = Path("data")) -> None
 @datasets.command
 def cite(name: str) -> None:
     """Print the BibTeX entries of a data set."""
-    from jetloom.listing import show_citation
+    from jetloom.cli.listing import show_citation
 
     show_citation(name)
 
@@ -292,14 +292,14 @@ def _mirrors(config: Path, output: Path) -> list[str]:
 
 def _dataset(name: str, assignments: tuple[str, ...], about: Path | None = None) -> "Dataset":
     from jetloom.config import merge, parse_assignments, resolve_dataset
-    from jetloom.data.about import settings
+    from jetloom.data.prepare.about import settings
 
     return resolve_dataset(name, merge(settings(about), parse_assignments(assignments)), name)
 
 
 def _named(name: str | None, assignments: tuple[str, ...], about: Path | None) -> tuple[str, "Dataset"]:
     """The preset and its settings, either of which a file of the workflow may give."""
-    from jetloom.data.about import preset
+    from jetloom.data.prepare.about import preset
     from jetloom.errors import JetloomError
 
     chosen = name or preset(about)

@@ -197,6 +197,6 @@ def export(
     threads
         CPU threads.
     """
-    from jetloom.evaluation.export import export as run
+    from jetloom.publish.export import export as run
 
     run(checkpoint, output, values=values, threads=threads)

@@ -22,6 +22,6 @@ def gpus(count: int, program: str, *arguments: Annotated[str, Parameter(allow_le
     arguments
         Of the program.
     """
-    from jetloom.gpus import run_with_gpus
+    from jetloom.system.gpus import run_with_gpus
 
     run_with_gpus(count, [program, *arguments])

@@ -56,7 +56,7 @@ def mlflow_log(
     output
         JSON file that lists which runs took them.
     """
-    from jetloom.evaluation.track import track
+    from jetloom.publish.track import track
 
     track(metrics, costs, figures, output, config=config, onnx=onnx)
 

@@ -11,7 +11,7 @@ from jetloom.cli.app import app
 from jetloom.errors import JetloomError
 
 if TYPE_CHECKING:
-    from jetloom.report.stored import Inputs
+    from jetloom.report.record.inputs import Inputs
 
 Some = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
 
@@ -81,7 +81,7 @@ def report(
         File for the record that ties each number to runs, files, hashes and commits (provenance.json).
     """
     from jetloom.report.build import report as run
-    from jetloom.report.efficiency import read_jobs, write_jobs
+    from jetloom.report.resources import read_jobs, write_jobs
 
     given, measured = _inputs(directory, files or Files())
     if resources:
@@ -91,7 +91,7 @@ def report(
     given = replace(given, title=title) if title else given
     rows = run(given, output)
     if provenance:
-        from jetloom.report.provenance import write
+        from jetloom.report.record.provenance import write
 
         write(provenance, given, output, rows)
 
@@ -120,7 +120,7 @@ def figure(name: str, directory: Path | None = None, *, files: Files | None = No
 
 def _inputs(directory: Path | None, files: Files) -> tuple["Inputs", list[Path]]:
     """Files of a report, and the directories of the benchmark files that belong to them."""
-    from jetloom.report.stored import Inputs
+    from jetloom.report.record.inputs import Inputs
 
     if directory:
         return _stored(directory), []
@@ -153,8 +153,8 @@ def _inputs(directory: Path | None, files: Files) -> tuple["Inputs", list[Path]]
 
 def _stored(directory: Path) -> "Inputs":
     """Files of a finished experiment; says on stderr what will not come out byte for byte."""
-    from jetloom.report.provenance import versions
-    from jetloom.report.stored import inputs, other_versions
+    from jetloom.report.record.inputs import inputs, other_versions
+    from jetloom.report.record.provenance import versions
 
     if not directory.is_dir():
         raise JetloomError(f"{directory}: no such directory; a finished experiment is results/<experiment>")

@@ -17,7 +17,7 @@ def verify(directory: Path, *, data: bool = False) -> None:
     data
         Also the tensors that the models were trained on.
     """
-    from jetloom.report.verify import verify as run
+    from jetloom.report.record.verify import verify as run
 
     checked, findings = run(directory, data=data)
     for path, what in findings:
@@ -40,7 +40,7 @@ def archive(directory: Path, *, output: Path | None = None, checkpoints: bool = 
     checkpoints
         With the trained models.
     """
-    from jetloom.report.archive import archive as run
+    from jetloom.report.record.archive import archive as run
 
     target = output or directory.absolute().with_suffix(".zip")
     members = run(directory, target, checkpoints=checkpoints)

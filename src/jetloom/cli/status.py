@@ -17,7 +17,7 @@ def status(directory: Path = Path()) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from jetloom.jobs import jobs
+    from jetloom.workflow.jobs import jobs
 
     found = jobs(directory.resolve())
     if not found:

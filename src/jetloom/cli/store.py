@@ -23,7 +23,7 @@ def list_data(*, data: Path = Path("data"), results: Results = None) -> None:
     results
         `results_directory` of the workflow (repeatable), or the directory of one experiment; default: results.
     """
-    from jetloom.listing import show_places
+    from jetloom.cli.listing import show_places
     from jetloom.workflow.store import Store
     from jetloom.workflow.uses import uses
 
@@ -50,7 +50,7 @@ def prune(*, data: Path = Path("data"), results: Results = None, yes: bool = Fal
     yes
         Ask nothing.
     """
-    from jetloom.listing import show_places, summed
+    from jetloom.cli.listing import show_places, summed
     from jetloom.workflow.store import Store, remove
     from jetloom.workflow.uses import uses
 
@@ -82,7 +82,7 @@ def prune(*, data: Path = Path("data"), results: Results = None, yes: bool = Fal
 
 def _alone() -> None:
     """Refuse beside a workflow, which may be about to read what is removed."""
-    from jetloom.drivers import others
+    from jetloom.workflow.drivers import others
 
     if owners := others(Path.cwd()):
         who = " and ".join(f"process {owner['pid']} on {owner['host']}" for owner in owners)

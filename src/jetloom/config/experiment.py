@@ -17,8 +17,8 @@ from jetloom.config.section import Different, Directory, Name, Seeds, Strict
 from jetloom.config.training import Training
 from jetloom.config.values import merge
 from jetloom.errors import JetloomError
-from jetloom.masking import without_password
 from jetloom.options import check_options
+from jetloom.system.masking import without_password
 
 
 class DatasetChanges(BaseModel):

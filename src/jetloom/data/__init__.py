@@ -10,7 +10,7 @@ def __getattr__(name: str) -> Any:
 
         return Batch
     if name == "Loader":
-        from jetloom.data.loader import Loader
+        from jetloom.data.read.loader import Loader
 
         return Loader
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,13 +16,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from jetloom.batch import Batch
 from jetloom.config import Cost
-from jetloom.data.loader import Loader
-from jetloom.data.manifest import Manifest
-from jetloom.environment import hardware, versions
+from jetloom.data.prepare.manifest import Manifest
+from jetloom.data.read.loader import Loader
 from jetloom.evaluation.memory import METHODS, peak_megabytes
-from jetloom.files import appearing
 from jetloom.models.registry import build
 from jetloom.presets import model_card
+from jetloom.system.environment import hardware, versions
+from jetloom.system.files import appearing
 
 SCHEMA_VERSION = 1
 REFERENCE_PARTICLES = 50

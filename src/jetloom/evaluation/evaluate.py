@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from jetloom.config import Evaluation
-from jetloom.data.loader import Loader
-from jetloom.data.manifest import Manifest
-from jetloom.environment import versions
+from jetloom.data.prepare.manifest import Manifest
+from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
 from jetloom.evaluation.examples import examples
 from jetloom.evaluation.figures_of_merit import figures_of_merit
 from jetloom.evaluation.made_from import CODE, setting_part
-from jetloom.files import appearing
-from jetloom.fingerprint import fingerprint
-from jetloom.gpu_use import gpu_use
-from jetloom.identity import Identity, checksum
+from jetloom.identity.code import fingerprint
+from jetloom.identity.digests import Identity, checksum
+from jetloom.system.environment import versions
+from jetloom.system.files import appearing
+from jetloom.system.gpu_use import gpu_use
 from jetloom.training.checkpoint import load_model
 
 SCHEMA_VERSION = 1

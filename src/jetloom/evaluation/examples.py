@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from jetloom import kinematics
 from jetloom.batch import Batch
-from jetloom.data.loader import ShardFile
-from jetloom.data.manifest import Manifest
+from jetloom.data.prepare.manifest import Manifest
+from jetloom.data.read.loader import ShardFile
 from jetloom.models.dyntanh import Block, SmallTagger
 from jetloom.models.layers import trimmed
 from jetloom.models.linformer import ProjectedAttention

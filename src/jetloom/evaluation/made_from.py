@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from jetloom.config import Evaluation, read_by
-from jetloom.identity import digest
+from jetloom.identity.digests import digest
 
 CODE = "jetloom.evaluation.evaluate"
 """Module whose fingerprint, without that of the models, is that of the evaluation's code."""

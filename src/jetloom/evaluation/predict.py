@@ -12,12 +12,12 @@ from torch import nn
 
 from jetloom.batch import Batch
 from jetloom.config import Dataset, resolve_dataset
-from jetloom.data.features import FEATURE_SETS
-from jetloom.data.stream import batches
+from jetloom.data.prepare.features import FEATURE_SETS
+from jetloom.data.read.stream import batches
 from jetloom.errors import JetloomError
-from jetloom.files import appearing
 from jetloom.models import build, load_published
 from jetloom.presets import model_card
+from jetloom.system.files import appearing
 from jetloom.training.checkpoint import load_model
 
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jetloom.errors import JetloomError
-from jetloom.files import appearing
-from jetloom.report.collect import collect
-from jetloom.report.stored import inputs
-from jetloom.report.style import looks
+from jetloom.report.figures.style import looks
+from jetloom.report.record.inputs import inputs
+from jetloom.report.results.collect import collect
 from jetloom.report.tables.comparison import compare as compared
 from jetloom.report.tables.render import markdown, write
+from jetloom.system.files import appearing
 
 
 def compare(directories: Sequence[Path], output: Path | None) -> str:

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from jetloom.data.skim import read_facts
+from jetloom.data.prepare.skim import read_facts
 from jetloom.errors import JetloomError
-from jetloom.report.figures.parts import panels
+from jetloom.report.figures.panels import panels
+from jetloom.report.figures.style import PALETTE, Drawing, publication_style, save
 from jetloom.report.names import in_figure
-from jetloom.report.style import PALETTE, Drawing, publication_style, save
 
 # Quantity -> axis label, whether it is a whole number.
 JETS = {

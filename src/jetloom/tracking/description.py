@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from jetloom.config import Training, read_by
-from jetloom.environment import git, hardware
+from jetloom.system.environment import git, hardware
 
 DIGEST_LENGTH = 36
 """Longest digest that MLflow takes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jetloom.errors import JetloomError
-from jetloom.masking import masked
+from jetloom.system.masking import masked
 from jetloom.tracking.description import Description
 from jetloom.tracking.run import Point
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jetloom.errors import JetloomError
-from jetloom.masking import masked, without_password
+from jetloom.system.masking import masked, without_password
 
 # Seconds and tries; MLflow's own patience with a dead server is many minutes.
 TIMEOUTS = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas
 
 from jetloom.errors import JetloomError
-from jetloom.masking import masked
+from jetloom.system.masking import masked
 from jetloom.tracking.store import choose_uri, open_client, reason
 
 STYLE = """

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from jetloom.masking import masked
+from jetloom.system.masking import masked
 from jetloom.tracking.description import Description
 from jetloom.tracking.run import BATCH, Point, StoredRun
 from jetloom.tracking.spool import Left, Spool

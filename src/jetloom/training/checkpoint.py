@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from jetloom.errors import JetloomError
-from jetloom.files import appearing
 from jetloom.models.registry import build
+from jetloom.system.files import appearing
 
 SCHEMA_VERSION = 2
 DAMAGE = (

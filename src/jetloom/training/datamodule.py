@@ -4,7 +4,7 @@ from pathlib import Path
 
 from lightning.pytorch import LightningDataModule
 
-from jetloom.data.loader import Loader
+from jetloom.data.read.loader import Loader
 from jetloom.training.progress import Progress
 
 VALIDATION_BATCH = 512

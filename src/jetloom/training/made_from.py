@@ -6,8 +6,8 @@ from typing import Any
 
 from jetloom.config import Training, read_by
 from jetloom.errors import JetloomError
-from jetloom.fingerprint import fingerprint, model_fingerprint
-from jetloom.identity import Identity, checksum, digest
+from jetloom.identity.code import fingerprint, model_fingerprint
+from jetloom.identity.digests import Identity, checksum, digest
 from jetloom.options import check_options
 from jetloom.options import options as options_of
 from jetloom.presets import model_card

@@ -15,13 +15,14 @@ from lightning.pytorch import seed_everything
 from torch import nn
 
 from jetloom.config import Training
-from jetloom.data.manifest import Manifest
-from jetloom.environment import git, hardware, versions
+from jetloom.data.prepare.manifest import Manifest
 from jetloom.errors import JetloomError
-from jetloom.files import appearing
-from jetloom.gpu_use import gpu_use
-from jetloom.identity import Identity, checksum
+from jetloom.identity.digests import Identity, checksum
 from jetloom.models import build, load_published
+from jetloom.system.environment import git, hardware, versions
+from jetloom.system.files import appearing
+from jetloom.system.gpu_use import gpu_use
+from jetloom.system.lock import locked
 from jetloom.tracking.description import describe
 from jetloom.tracking.spool import UNSENT
 from jetloom.tracking.store import open_store
@@ -30,12 +31,11 @@ from jetloom.training.callbacks import SIGTERM_STATUS, Keeper
 from jetloom.training.checkpoint import load
 from jetloom.training.datamodule import Tensors
 from jetloom.training.launch import build_trainer, check_launch, rank
-from jetloom.training.lock import locked
 from jetloom.training.made_from import all_options, chosen_options, training_identity
 from jetloom.training.module import Tagger
 from jetloom.training.optimisers import head_of
 from jetloom.training.progress import COLUMNS, Progress
-from jetloom.training.telling import Narrator, Reporter
+from jetloom.training.reporting import Narrator, Reporter
 
 # What a checkpoint says of the data: enough to feed the model other jets.
 DESCRIBED = {

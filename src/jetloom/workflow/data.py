@@ -15,8 +15,8 @@ from jetloom import presets
 from jetloom.config import Dataset, DatasetChanges, RemoteFile, read_by
 from jetloom.data.simulate.processes import PROCESS_OF
 from jetloom.errors import JetloomError
-from jetloom.fingerprint import fingerprint
-from jetloom.identity import short
+from jetloom.identity.code import fingerprint
+from jetloom.identity.digests import short
 
 LABEL_OF = {process: label for label, process in PROCESS_OF.items()}
 SIMULATOR = {"jets": "jetloom.data.simulate.jetclass", "points": "jetloom.data.simulate.shapes"}
@@ -109,7 +109,7 @@ class DataPlan:
     def skim_settings(self) -> dict[str, Any]:
         """What the skims are made from, the raw files aside."""
         fields = read_by(Dataset, "skims", kind=self.dataset.kind)
-        code = fingerprint("jetloom.data.skim", f"jetloom.data.sources.{self.dataset.source}")
+        code = fingerprint("jetloom.data.prepare.skim", f"jetloom.data.sources.{self.dataset.source}")
         return {"holds": "skims", "settings": self.dataset.model_dump(mode="json", include=fields), "code": code}
 
     @cached_property
@@ -135,7 +135,7 @@ class DataPlan:
         skims = {
             split: [os.path.relpath(path, self.root) for path in self.skims(split)] for split in self.dataset.splits
         }
-        code = fingerprint("jetloom.data.tensors")
+        code = fingerprint("jetloom.data.prepare.tensors")
         return {
             "holds": "tensors", "dataset": self.preset, "settings": settings, "code": code, "skims": short(skims),
         }  # fmt: skip

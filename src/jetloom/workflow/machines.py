@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jetloom import gpus
 from jetloom.config import Training
+from jetloom.system import gpus
 from jetloom.workflow.plan import Plan
 
 

@@ -1,7 +1,7 @@
 """What an experiment makes: its data, trainings and evaluations, each with its files and a key of what it is made from.
 
 A key is known when the plan is made and decides which jobs Snakemake starts; the identity of an output
-(:mod:`jetloom.identity`) is known when a job has run, and each step compares it.
+(:mod:`jetloom.identity.digests`) is known when a job has run, and each step compares it.
 """
 
 import json
@@ -22,8 +22,8 @@ from jetloom.config import (
 )
 from jetloom.evaluation.made_from import CODE as EVALUATION
 from jetloom.evaluation.made_from import setting_part
-from jetloom.fingerprint import fingerprint, model_fingerprint
-from jetloom.identity import short
+from jetloom.identity.code import fingerprint, model_fingerprint
+from jetloom.identity.digests import short
 from jetloom.training.made_from import CODE, all_options, chosen_options
 from jetloom.workflow.data import DataPlan, Download, merged_downloads
 
@@ -124,7 +124,7 @@ class Plan:
 
     def report_key(self) -> str:
         """Digest of what a report shows besides the results, and of its code."""
-        code = fingerprint("jetloom.report.build", "jetloom.report.provenance")
+        code = fingerprint("jetloom.report.build", "jetloom.report.record.provenance")
         return short(self.experiment.report.model_dump(mode="json"), code)
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from jetloom import presets
-from jetloom.data import about
+from jetloom.data.prepare import about
 from jetloom.errors import JetloomError
-from jetloom.identity import SHORT
+from jetloom.identity.digests import SHORT
 from jetloom.workflow.uses import Users, Uses
 
 KEYED = re.compile(rf"(raw|skim|tensors)-[0-9a-f]{{{SHORT}}}")

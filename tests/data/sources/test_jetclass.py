@@ -6,7 +6,7 @@ import pytest
 import uproot
 
 from jetloom.config import resolve_dataset
-from jetloom.data.skim import skim
+from jetloom.data.prepare.skim import skim
 from jetloom.data.sources.jetclass import JET, LABELS, PARTICLE, chunks
 from jetloom.errors import JetloomError
 

@@ -6,7 +6,7 @@ import pytest
 import trimesh
 
 from jetloom.config import resolve_dataset
-from jetloom.data.skim import skim
+from jetloom.data.prepare.skim import skim
 from jetloom.data.sources.modelnet10 import chunks, cloud, read_off
 from jetloom.errors import JetloomError
 

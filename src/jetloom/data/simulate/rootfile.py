@@ -8,7 +8,7 @@ import awkward
 import numpy
 import uproot
 
-from jetloom.files import appearing
+from jetloom.system.files import appearing
 
 TREE = "tree"
 

@@ -13,7 +13,7 @@ import numpy
 from jetloom.data.simulate.furniture import FURNITURE
 from jetloom.data.simulate.primitives import Mesh, join, write_off
 from jetloom.errors import JetloomError
-from jetloom.files import appearing
+from jetloom.system.files import appearing
 
 CLASSES: tuple[str, ...] = tuple(FURNITURE)
 

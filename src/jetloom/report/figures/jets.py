@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from jetloom.report.collect import DataSet
-from jetloom.report.figures.parts import context, equal_count_bins, legend, linear_bins, panels
+from jetloom.report.figures.panels import context, equal_count_bins, legend, linear_bins, panels
+from jetloom.report.figures.style import PALETTE, Drawing, Look
 from jetloom.report.names import OBSERVERS, in_figure
-from jetloom.report.style import PALETTE, Drawing, Look
+from jetloom.report.results.collect import DataSet
 
 SHOWN = ("jet_nparticles", "jet_pt", "jet_sdmass", "jet_mass")
 

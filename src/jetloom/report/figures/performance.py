@@ -9,12 +9,18 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from jetloom.evaluation.metrics import discriminant
-from jetloom.report.collect import DataSet, Entry
-from jetloom.report.figures.parts import context, legend, panels
+from jetloom.report.figures.panels import context, legend, panels
+from jetloom.report.figures.style import Drawing, Look
 from jetloom.report.names import in_figure
 from jetloom.report.numbers import Figure
-from jetloom.report.statistics import combined_interval, mean_confusion, ranked, rejection_over_seeds, roc_over_seeds
-from jetloom.report.style import Drawing, Look
+from jetloom.report.results.collect import DataSet, Entry
+from jetloom.report.statistics.over_seeds import (
+    combined_interval,
+    mean_confusion,
+    ranked,
+    rejection_over_seeds,
+    roc_over_seeds,
+)
 
 LARGEST_ODDS = 9.0
 """The discriminant is shown up to these log-odds; what lies beyond is in the last bin."""

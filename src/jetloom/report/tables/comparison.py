@@ -8,12 +8,11 @@ import numpy as np
 
 from jetloom.config import Training, read_by
 from jetloom.errors import JetloomError
-from jetloom.report.collect import Collection, DataSet, Entry
 from jetloom.report.names import in_text
 from jetloom.report.numbers import Figure, fixed, scaled, significant
-from jetloom.report.paired import auc_difference, median_result
-from jetloom.report.rebuilt import device_hours
-from jetloom.report.statistics import (
+from jetloom.report.papers.rebuilt import device_hours
+from jetloom.report.results.collect import Collection, DataSet, Entry
+from jetloom.report.statistics.over_seeds import (
     Difference,
     accuracy_difference,
     apart,
@@ -21,6 +20,7 @@ from jetloom.report.statistics import (
     over_seeds,
     rejection_at,
 )
+from jetloom.report.statistics.paired import auc_difference, median_result
 from jetloom.report.tables.cells import Cell, Table, changed_footnote, changed_mark, figure_cell, rejection_cell
 
 

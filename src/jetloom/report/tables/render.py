@@ -9,8 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from jetloom.report.figures.style import Look
 from jetloom.report.names import CLASSES
-from jetloom.report.style import Look
 from jetloom.report.tables.cells import Cell, Table
 
 TEMPLATES = Path(str(files("jetloom.report") / "templates"))

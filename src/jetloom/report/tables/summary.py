@@ -4,11 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from jetloom.options import options
-from jetloom.report.collect import Collection, DataSet, Entry, Result
 from jetloom.report.figures.costs import milliseconds_per_jet
 from jetloom.report.names import in_text
 from jetloom.report.numbers import Figure, duration, scaled, significant, with_uncertainties
-from jetloom.report.statistics import accuracy_difference, over_seeds, ranked, rejection_over_seeds, survivors
+from jetloom.report.results.collect import Collection, DataSet, Entry, Result
+from jetloom.report.statistics.over_seeds import (
+    accuracy_difference,
+    over_seeds,
+    ranked,
+    rejection_over_seeds,
+    survivors,
+)
 from jetloom.report.tables.cells import (
     Cell,
     Records,

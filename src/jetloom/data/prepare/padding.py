@@ -1,0 +1,109 @@
+"""From canonical jagged jets to the flat inputs of a model, and from there into padded arrays."""
+
+from typing import NamedTuple
+
+import numpy
+import pyarrow
+from numpy.typing import NDArray
+
+from jetloom.data.prepare.features import RAW_COLUMNS, standardised
+
+JET_COLUMNS = ["jet_pt", "jet_eta", "jet_energy", "jet_sdmass", "jet_nparticles"]
+OBSERVERS = ["jet_pt", "jet_eta", "jet_mass", "jet_sdmass", "jet_nparticles"]
+
+
+class Jets(NamedTuple):
+    """n jets with P kept particles in all, jet by jet, hardest particle first."""
+
+    features: NDArray
+    """(P, F) float32, standardised."""
+    vectors: NDArray | None
+    """(P, 4) float32, px, py, pz, E in GeV; None for point clouds."""
+    coordinates: NDArray
+    """(P, 2) float32 deta, dphi; (P, 3) x, y, z for point clouds."""
+    length: NDArray
+    """(n,) kept particles."""
+    count: NDArray
+    """(n,) particles before the cut."""
+    label: NDArray
+    """(n,) class index."""
+    observers: NDArray
+    """(n, K) float32, in the order of ``observer_names``."""
+
+
+def needed_columns(feature_set: str, present: list[str]) -> list[str]:
+    """Canonical columns that ``flatten`` reads, of those a file has."""
+    return [*RAW_COLUMNS[feature_set], "label", *(name for name in JET_COLUMNS if name in present)]
+
+
+def observer_names(present: list[str]) -> list[str]:
+    """Observers that can be had from the columns of a file; ``jet_mass`` is computed."""
+    return [name for name in OBSERVERS if name in present or (name == "jet_mass" and "jet_energy" in present)]
+
+
+def flatten(table: pyarrow.Table, kind: str, feature_set: str, max_particles: int) -> Jets:
+    """Inputs of a model for the rows of a skim.
+
+    Args:
+        table: canonical columns, at least ``needed_columns``.
+        kind: ``jets``, whose particles are ordered by falling pT, or ``points``, which keep their order.
+        feature_set: ``kin``, ``kinpid``, ``full`` or ``xyz``.
+        max_particles: the first so many particles of each jet are kept.
+    """
+    table = table.combine_chunks()
+    lists = {name: _list(table, name) for name in RAW_COLUMNS[feature_set]}
+    count = numpy.diff(next(iter(lists.values())).offsets.to_numpy())
+    flat = {name: column.flatten().to_numpy(zero_copy_only=False) for name, column in lists.items()}
+    jet = numpy.repeat(numpy.arange(len(count)), count)
+    if kind == "jets":
+        pt = numpy.hypot(flat["part_px"], flat["part_py"])
+        if numpy.any((numpy.diff(pt) > 0) & (numpy.diff(jet) == 0)):
+            falling = numpy.lexsort((-pt, jet))
+            flat = {name: values[falling] for name, values in flat.items()}
+    if count.size and count.max() > max_particles:
+        kept = slots(count) < max_particles
+        flat, jet = {name: values[kept] for name, values in flat.items()}, jet[kept]
+    jets = kind == "jets"
+    pt, energy = (_numbers(table, name)[jet] for name in ("jet_pt", "jet_energy")) if jets else (None, None)
+    features = standardised(feature_set, flat, pt, energy)
+    names = observer_names(table.column_names)
+    observed = [_observed(table, name) for name in names]
+    return Jets(
+        features=features,
+        vectors=_stack(flat, "part_px", "part_py", "part_pz", "part_energy") if jets else None,
+        coordinates=_stack(flat, "part_deta", "part_dphi") if jets else features,
+        length=numpy.minimum(count, max_particles),
+        count=count,
+        label=_numbers(table, "label").astype(numpy.int64),
+        observers=numpy.stack(observed, axis=1) if names else numpy.empty((len(count), 0), numpy.float32),
+    )
+
+
+def slots(length: NDArray) -> NDArray:
+    """Place of each particle in its jet, (P,)."""
+    return numpy.arange(length.sum()) - numpy.repeat(length.cumsum() - length, length)
+
+
+def particle_counts(table: pyarrow.Table, feature_set: str) -> NDArray:
+    """Particles of each row, before any cut."""
+    return numpy.diff(_list(table.combine_chunks(), RAW_COLUMNS[feature_set][0]).offsets.to_numpy())
+
+
+def _list(table: pyarrow.Table, name: str) -> pyarrow.ListArray:
+    column = table[name]
+    return column.chunk(0) if column.num_chunks else pyarrow.array([], column.type)
+
+
+def _numbers(table: pyarrow.Table, name: str) -> NDArray:
+    return table[name].to_numpy()
+
+
+def _stack(flat: dict[str, NDArray], *names: str) -> NDArray:
+    return numpy.stack([flat[name] for name in names], axis=1).astype(numpy.float32, copy=False)
+
+
+def _observed(table: pyarrow.Table, name: str) -> NDArray:
+    if name != "jet_mass":
+        return _numbers(table, name).astype(numpy.float32)
+    pt, eta, energy = (_numbers(table, key).astype(float) for key in ("jet_pt", "jet_eta", "jet_energy"))
+    return numpy.sqrt(numpy.maximum(energy**2 - (pt * numpy.cosh(eta)) ** 2, 0.0)).astype(numpy.float32)

@@ -1,0 +1,299 @@
+"""Batches from memory-mapped shards: each from one length bucket, gathered with numpy, no Python loop over jets.
+
+Order of a shuffled epoch, from (seed, pass) alone: shards are shuffled and opened a few at a time; among the open ones
+the jets of a bucket are cut into windows and shuffled inside; and the batches of all buckets come in random order. So
+reading stays local whatever the size of the set, and every jet comes once in a pass. Only the order of the open shards
+is in memory. Unshuffled: shard by shard, bucket by bucket, as stored.
+
+Inside a window short runs of jets change places, not single jets: neighbours in a shard are random already, since it
+was shuffled when it was made, and memory is read twice as fast so. Runs are cut at other places in each pass.
+"""
+
+import math
+import re
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import accumulate, count, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy
+import torch
+from numpy.typing import NDArray
+
+from jetloom.batch import Batch
+from jetloom.config import Reweighting
+from jetloom.data.prepare.manifest import Manifest
+from jetloom.data.prepare.shardfile import AGAIN, open_arrays
+from jetloom.data.read.sampling import Sampling
+from jetloom.errors import JetloomError
+
+NEEDED = {"features", "coordinates", "length", "label"}
+OPEN_SHARDS = 4
+WINDOW_BATCHES = 32
+LONGEST_RUN = 16
+"""Jets that stay together in a window; shorter where a batch would be made of less than as many runs."""
+
+
+class ShardFile:
+    """The arrays of one shard by bucket, mapped and not read."""
+
+    def __init__(self, path: Path) -> None:
+        self.buckets: dict[int, dict[str, NDArray]] = {}
+        for name, array in open_arrays(path).items():
+            width, _, key = name.partition("/")
+            if not re.fullmatch("[0-9]{1,9}", width):
+                raise JetloomError(f"{path}: {name} is no array of a shard; {AGAIN}")
+            self.buckets.setdefault(int(width), {})[key] = array
+        for width, arrays in self.buckets.items():
+            jets = {len(array) for array in arrays.values()}
+            if not arrays.keys() >= NEEDED or len(jets) != 1 or arrays["features"].shape[1:2] != (width,):
+                raise JetloomError(f"{path}: the arrays of bucket {width} do not fit together; {AGAIN}")
+
+    def jets(self, width: int) -> int:
+        """Jets in a bucket."""
+        return len(self.buckets[width]["label"]) if width in self.buckets else 0
+
+
+class Rows(NamedTuple):
+    """Which jets make a batch: places in one bucket of some shards laid end to end."""
+
+    shards: tuple[int, ...]
+    width: int
+    rows: NDArray
+
+
+class _Cut(NamedTuple):
+    jets: int
+    used: int
+    batches: int
+
+
+class Loader:
+    """Iterable over the batches of a split.
+
+    Args:
+        manifest: ``manifest.json``; shards lie relative to it.
+        split: name of the split.
+        batch_size: jets per batch and rank, at most; batches of a bucket are of nearly equal size, none is tiny.
+        shuffle: random order, another one each epoch.
+        seed: of the order.
+        rank: of this process among all of the training (global, not per node).
+        world_size: processes of the training; each gets its own jets, in as many batches as every other. Shuffled,
+            these are of the same size too: what cannot be shared out, fewer jets than processes, is left out of a pass.
+        samples_per_epoch: jets per epoch over all ranks; epochs then go on where the last one ended. Default: all.
+        drop_last: only full batches (static shapes); what is left of a bucket is left out of this pass.
+        observers: yield ``(batch, observers)``, observers (B, K) float32 in the order of ``manifest.observers``.
+        workers: threads that gather the next batches meanwhile; 0: each is gathered when it is asked for.
+        pin: gather into page-locked memory, from which a GPU copies while the processor goes on; needs a GPU.
+        reweighting: keep each jet in a pass with the probability of its class and bin; a pass is shorter then.
+
+    Raises:
+        JetloomError: unknown split, missing or damaged shard, too few jets for a single batch.
+    """
+
+    def __init__(
+        self,
+        manifest: Path,
+        split: str,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        samples_per_epoch: int | None = None,
+        drop_last: bool = False,
+        observers: bool = False,
+        workers: int = 0,
+        pin: bool = False,
+        reweighting: Reweighting | None = None,
+    ) -> None:
+        self.manifest = Manifest.read(manifest)
+        if split not in self.manifest.splits:
+            raise JetloomError(f"{manifest}: no split {split!r}; allowed: {', '.join(self.manifest.splits)}")
+        self.split = split
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.rank, self.world_size = rank, world_size
+        self.samples_per_epoch, self.drop_last, self.observers = samples_per_epoch, drop_last, observers
+        self.workers, self.pin = workers, pin
+        # A damaged shard is an error now, not in mid-training.
+        self._shards = [ShardFile(manifest.parent / shard.file) for shard in self.manifest.splits[split].shards]
+        self._sampling = reweighting and Sampling(
+            reweighting, self.manifest, [shard.buckets for shard in self._shards], seed
+        )
+        self._epoch = self._position = 0
+        self._ends: list[int] = []
+        if not self._batches_of_pass(0):
+            raise JetloomError(
+                f"{manifest}: split {split} has {self.manifest.splits[split].jets} jets, too few in every bucket for a "
+                f"batch of {batch_size} on each of {world_size} processes; lower batch_size"
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration yields, from its beginning."""
+        self._epoch, self._position = epoch, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Epoch and batches of it that were taken."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on where ``state_dict`` was called."""
+        self._epoch, self._position = state["epoch"], state["position"]
+
+    def __len__(self) -> int:
+        """Batches left in the current epoch, the same on every rank."""
+        return self._batches(self._epoch) - self._position
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._gather(self._plans(self._epoch, self._position)):
+            self._position += 1
+            yield batch
+        self.set_epoch(self._epoch + 1)
+
+    def _gather(self, plans: Iterator[Rows]) -> Iterator[Any]:
+        if not self.workers:
+            yield from map(self._batch, plans)
+            return
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting: deque[Future[Any]] = deque()
+            try:
+                for plan in plans:
+                    waiting.append(pool.submit(self._batch, plan))
+                    if len(waiting) > 2 * self.workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _batches(self, epoch: int) -> int:
+        if self.samples_per_epoch is not None:
+            return math.ceil(self.samples_per_epoch / (self.batch_size * self.world_size))
+        return self._batches_of_pass(epoch)
+
+    def _plans(self, epoch: int, start: int) -> Iterator[Rows]:
+        """Batches of an epoch from number ``start`` on."""
+        if self.samples_per_epoch is None:
+            return self._of_pass(epoch, start)
+        # Epochs cut one endless sequence of passes into equal pieces.
+        length = self._batches(epoch)
+        return islice(self._endless(epoch * length + start), length - start)
+
+    def _endless(self, first: int) -> Iterator[Rows]:
+        begin = 0
+        for number in count():
+            if number == len(self._ends):
+                self._ends.append(begin + self._batches_of_pass(number))
+            if first < self._ends[number]:
+                yield from self._of_pass(number, max(first - begin, 0))
+            begin = self._ends[number]
+
+    def _groups(self, number: int) -> list[tuple[int, ...]]:
+        """Shards of a pass, those that are open together."""
+        shards = range(len(self._shards))
+        if not self.shuffle:
+            return [(shard,) for shard in shards]
+        order = numpy.random.default_rng([self.seed, number]).permutation(len(shards)).tolist()
+        return [tuple(order[start : start + OPEN_SHARDS]) for start in range(0, len(order), OPEN_SHARDS)]
+
+    def _batches_of_pass(self, number: int) -> int:
+        return sum(self._batches_of_group(group) for group in self._groups(number))
+
+    def _batches_of_group(self, shards: tuple[int, ...]) -> int:
+        return sum(self._cut(shards, width).batches for width in self.manifest.buckets)
+
+    def _cut(self, shards: tuple[int, ...], width: int) -> _Cut:
+        jets = sum(self._jets(shard, width) for shard in shards)
+        together = self.batch_size * self.world_size
+        unit = together if self.drop_last else self.world_size if self.shuffle else 1
+        used = jets // unit * unit
+        return _Cut(jets, used, math.ceil(used / together))
+
+    def _jets(self, shard: int, width: int) -> int:
+        """Jets of a bucket that are used in a pass."""
+        return self._sampling.jets(shard, width) if self._sampling else self._shards[shard].jets(width)
+
+    def _rows(self, number: int, shards: tuple[int, ...], width: int) -> NDArray:
+        """Places of the jets that are used in a pass, rising."""
+        if not self._sampling:
+            return numpy.arange(sum(self._shards[shard].jets(width) for shard in shards))
+        begins = accumulate((self._shards[shard].jets(width) for shard in shards), initial=0)
+        parts = [
+            begin + self._sampling.rows(number, shard, width) for begin, shard in zip(begins, shards, strict=False)
+        ]
+        return numpy.concatenate(parts)
+
+    def _of_pass(self, number: int, start: int) -> Iterator[Rows]:
+        """Batches of one pass over the split from number ``start`` on."""
+        for index, shards in enumerate(self._groups(number)):
+            batches = self._batches_of_group(shards)
+            if start < batches:
+                yield from self._of_group(number, index, shards)[start:]
+            start = max(start - batches, 0)
+
+    def _of_group(self, number: int, index: int, shards: tuple[int, ...]) -> list[Rows]:
+        generator = numpy.random.default_rng([self.seed, number, index])
+        batches = [
+            item for width in self.manifest.buckets for item in self._of_bucket(number, shards, width, generator)
+        ]
+        return [batches[place] for place in generator.permutation(len(batches))] if self.shuffle else batches
+
+    def _of_bucket(
+        self, number: int, shards: tuple[int, ...], width: int, generator: numpy.random.Generator
+    ) -> list[Rows]:
+        jets, used, batches = self._cut(shards, width)
+        if not batches:
+            return []
+        together = self.batch_size * self.world_size
+        rows = self._rows(number, shards, width)
+        if self.shuffle:
+            rows = _mixed(rows, WINDOW_BATCHES * together, max(1, min(LONGEST_RUN, together // LONGEST_RUN)), generator)
+            # What is left out is not always the same.
+            rows = numpy.roll(rows, -int(generator.integers(jets))) if used < jets else rows
+            # Nearly equal batches, none of them tiny.
+            edges = numpy.arange(batches + 1) * (used // self.world_size) // batches * self.world_size
+        else:
+            edges = numpy.minimum(numpy.arange(batches + 1) * together, used)
+        size = numpy.diff(edges)
+        first = edges[:-1] + size * self.rank // self.world_size
+        last = edges[:-1] + size * (self.rank + 1) // self.world_size
+        return [Rows(shards, width, rows[one:end]) for one, end in zip(first.tolist(), last.tolist(), strict=True)]
+
+    def _batch(self, plan: Rows) -> Any:
+        parts = [
+            self._shards[shard].buckets[plan.width] for shard in plan.shards if self._shards[shard].jets(plan.width)
+        ]
+        tensors = {key: self._empty((len(plan.rows), *array.shape[1:]), array.dtype) for key, array in parts[0].items()}
+        tensors["mask"] = self._empty((len(plan.rows), plan.width), numpy.dtype(bool))
+        arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
+        begin = filled = 0
+        for part in parts:
+            end = begin + len(part["label"])
+            rows = plan.rows if len(parts) == 1 else plan.rows[(plan.rows >= begin) & (plan.rows < end)] - begin
+            for key, array in part.items():
+                # Rows are in range; mode "raise" would gather into a second buffer first.
+                numpy.take(array, rows, axis=0, out=arrays[key][filled : filled + len(rows)], mode="clip")
+            begin, filled = end, filled + len(rows)
+        numpy.less(numpy.arange(plan.width, dtype=numpy.int16), arrays["length"][:, None], out=arrays["mask"])
+        batch = Batch(
+            tensors["features"], tensors.get("vectors"), tensors["coordinates"], tensors["mask"], tensors["label"]
+        )
+        return (batch, tensors.get("observers", torch.empty(len(plan.rows), 0))) if self.observers else batch
+
+    def _empty(self, shape: tuple[int, ...], dtype: numpy.dtype) -> torch.Tensor:
+        empty = torch.from_numpy(numpy.empty(shape, dtype))
+        return torch.empty_like(empty, pin_memory=True) if self.pin else empty
+
+
+def _mixed(rows: NDArray, window: int, run: int, generator: numpy.random.Generator) -> NDArray:
+    """Rows in windows, inside which runs of neighbours are shuffled."""
+    skipped = int(generator.integers(run))
+    runs = numpy.arange(-(-(len(rows) + skipped) // run))
+    for begin in range(0, len(runs), window // run):
+        generator.shuffle(runs[begin : begin + window // run])
+    places = (runs[:, None] * run + numpy.arange(run) - skipped).ravel()
+    return rows[places[(places >= 0) & (places < len(rows))]]

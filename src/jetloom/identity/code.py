@@ -1,0 +1,76 @@
+"""What a result depends on in the code: edits to imported modules do not trigger Snakemake, so rules pass this.
+
+Comments, docstrings and layout do not count: the syntax trees are hashed without them.
+"""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from jetloom.options import source_file
+from jetloom.presets import model_card
+
+# What these say reaches a result as a value, which the rules hash, or not at all.
+NEUTRAL = {
+    *("jetloom.presets", "jetloom.options", "jetloom.identity.code", "jetloom.errors"),
+    *("jetloom.system.environment", "jetloom.system.files", "jetloom.system.masking", "jetloom.system.gpus"),
+    *("jetloom.system.gpu_use", "jetloom.identity.digests", "jetloom.data.prepare.about"),
+    *("jetloom.system.lock", "jetloom.training.reporting"),
+}
+
+
+@cache
+def fingerprint(*modules: str, without: str = "") -> str:
+    """Hash of some modules of jetloom and of all jetloom modules that they import, 16 hex digits.
+
+    Args:
+        modules: dotted names, for example ``jetloom.data.prepare.skim``.
+        without: package that does not count, because what it decides is in a file that the stage reads.
+    """
+    found: dict[str, str] = {}
+    queue = list(modules)
+    while queue:
+        name = queue.pop()
+        if name in found or name in NEUTRAL or name.startswith(("jetloom.config", "jetloom.tracking")):
+            continue
+        if without and name.startswith(without):
+            continue
+        tree = _without_docstrings(ast.parse(source_file(name).read_text()))
+        found[name] = ast.dump(tree)
+        queue += _imports(tree)
+    digest = hashlib.sha256()
+    for name in sorted(found):
+        digest.update(f"{name}\n{found[name]}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def model_fingerprint(architecture: str) -> str:
+    """Hash of the code of one architecture and the parts it is made of."""
+    return fingerprint(model_card(architecture).class_path.rpartition(".")[0])
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            # A bare string is a docstring (or an attribute's): it computes nothing.
+            kept = [item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
+            node.body = kept  # type: ignore[attr-defined]
+    return tree
+
+
+def _imports(tree: ast.Module) -> list[str]:
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in names if name.startswith("jetloom") and _is_module(name)]
+
+
+def _is_module(name: str) -> bool:
+    path = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()

@@ -1,0 +1,201 @@
+"""The page: one HTML file that needs no network."""
+
+import base64
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+from PIL import Image
+
+from jetloom import __version__
+from jetloom.report import tables
+from jetloom.report.figures import FIGURES
+from jetloom.report.figures.style import Look
+from jetloom.report.names import in_text
+from jetloom.report.numbers import duration
+from jetloom.report.page.first_screen import answer
+from jetloom.report.results.collect import Collection, DataSet, Entry
+from jetloom.report.tables.render import TEMPLATES, environment
+
+
+def render(collection: Collection, looks: dict[str, Look], figures: Path, title: str, config: str | None,
+           shown: tables.Tables) -> str:  # fmt: skip
+    """The page as text.
+
+    Args:
+        collection: the results.
+        looks: colours of the models.
+        figures: directory of the pictures, ``<data set>/<name>.png``.
+        title: headline.
+        config: text of the configuration file.
+        shown: the tables.
+    """
+    links = [result.training.get("mlflow") or {} for _, result in collection.results]
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            title=title,
+            lead=_lead(collection),
+            looks=looks,
+            sections=[_section(dataset, figures, shown.datasets[dataset.name]) for dataset in collection.datasets],
+            papers=shown.papers,
+            machines=_machines(collection),
+            efficiency=shown.efficiency,
+            local_store=any(link.get("run_id") and tables.mlflow_link(link)[1] for link in links),
+            config=config,
+            # Our own files, no input: nothing in them to escape.
+            css=Markup((TEMPLATES / "page.css").read_text()),
+            js=Markup((TEMPLATES / "page.js").read_text()),
+        )
+    )
+
+
+def caption(name: str, dataset: DataSet) -> str:
+    """How to read a figure, in the words of the data set."""
+    points = dataset.first["values"]["rejection"]
+    cost = next((entry.cost for entry in dataset.entries if entry.cost), None)
+    return FIGURES[name].caption.format(
+        thing=dataset.thing,
+        particle=dataset.particle,
+        background=in_text(dataset.background) if dataset.background else f"{dataset.thing} of all other classes",
+        background_jets=f"{next(iter(points.values()))['background_jets']:,}" if points else "",
+        memory=cost["memory_method"] if cost else "",
+    )
+
+
+def _section(dataset: DataSet, figures: Path, of_dataset: dict[str, tables.Table]) -> dict[str, Any]:
+    shown = []
+    for name, kind in FIGURES.items():
+        path = figures / dataset.name / f"{name}.png"
+        if path.is_file():
+            image, width, height = _embed(path)
+            shown.append({
+                "name": name, "title": kind.title.format(thing=dataset.thing, particle=dataset.particle),
+                "caption": caption(name, dataset),
+                "image": image, "width": width, "height": height,
+            })  # fmt: skip
+    return {
+        "id": dataset.name,
+        "name": dataset.name,
+        "title": dataset.title,
+        "answer": answer(dataset),
+        "statement": _statement(dataset),
+        "facts": _facts(dataset),
+        "tables": of_dataset,
+        "figures": shown,
+        "data": _data(dataset),
+        "recipes": [_recipe(entry) for entry in dataset.entries],
+    }
+
+
+def _embed(path: Path) -> tuple[str, int, int]:
+    """A picture as base64, and its size."""
+    with Image.open(path) as image:
+        return base64.b64encode(path.read_bytes()).decode(), image.width, image.height
+
+
+def _lead(collection: Collection) -> str:
+    results = collection.results
+    experiments = dict.fromkeys(result.metrics["run"].get("experiment", "") for _, result in results)
+    seconds = sum(result.training["seconds"] for _, result in results)
+    return (
+        f"Experiment {', '.join(experiments)}: {len(results)} trainings of {len(collection.models)} architectures on "
+        f"{len(collection.datasets)} data set{'s' if len(collection.datasets) > 1 else ''}, {duration(seconds)} of "
+        "training in all. Every tagger of a data set is scored on the same test sample."
+    )
+
+
+def _statement(dataset: DataSet) -> str:
+    if not dataset.manifest["simulated"]:
+        return ""
+    like = {"jetclass": "JetClass", "modelnet": "ModelNet10"}
+    public = next((name for key, name in like.items() if key in dataset.manifest["source"]), "the public set")
+    return (
+        f"These {dataset.thing} are simulations of ours, {public}-like, not the public set, and the training sample is "
+        "small: compare the taggers with each other, not with published figures."
+    )
+
+
+def _facts(dataset: DataSet) -> str:
+    splits = {name: f"{split['jets']:,}" for name, split in dataset.manifest["splits"].items()}
+    counts = ", ".join(f"{number} in {name}" for name, number in splits.items())
+    return (
+        f"{len(dataset.classes)} classes; {dataset.thing} per split: {counts}. Inputs: "
+        f"{len(dataset.manifest['features'])} features per {dataset.particle[:-1]} (set "
+        f"“{dataset.manifest['feature_set']}”), at most {dataset.manifest['max_particles']} {dataset.particle}."
+    )
+
+
+def _data(dataset: DataSet) -> list[tuple[str, str]]:
+    manifest = dataset.manifest
+    cuts = [_cut(name, *bounds) for name, bounds in manifest["selection"].items()]
+    rows = [
+        ("Data set", f"{dataset.title} ({manifest['dataset']})"),
+        ("Origin", "simulated by jetloom" if manifest["simulated"] else f"public files, read by {manifest['source']}"),
+        ("Classes", ", ".join(in_text(name) for name in manifest["classes"])),
+        ("Selection", "; ".join(cuts) or "none"),
+        ("Features", ", ".join(manifest["features"])),
+    ]
+    for name, split in manifest["splits"].items():
+        counts = list(split["per_class"].values())
+        spread = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
+        truncated = f"; {split['truncated']:,} cut to {manifest['max_particles']}" if split["truncated"] else ""
+        rows.append((f"Split {name}", f"{split['jets']:,} {dataset.thing}, {spread} per class{truncated}"))
+    rows += [
+        ("Made from", f"files: {len(manifest['made_from'])}; their hashes are in manifest.json"),
+        ("Digest of the tensors", f"sha256 {manifest['digest']}"),
+    ]
+    return rows
+
+
+def _cut(name: str, low: float | None, high: float | None) -> str:
+    left = f"{low:g} ≤ " if low is not None else ""
+    right = f" ≤ {high:g}" if high is not None else ""
+    return f"{left}{name}{right}"
+
+
+def _recipe(entry: Entry) -> tuple[str, str]:
+    facts = entry.results[0].training
+    options = json.dumps(facts["options"], sort_keys=True)
+    training = json.dumps(facts["training"], sort_keys=True)
+    return entry.title, f"{facts['architecture']}, preset {facts['preset']}, options {options}; training {training}"
+
+
+def _machines(collection: Collection) -> list[tuple[str, str]]:
+    trained = [result.training for _, result in collection.results]
+    costs = [entry.cost for dataset in collection.datasets for entry in dataset.entries if entry.cost]
+    rows = [("Trained on", "; ".join(_unique(_machine(facts["hardware"]) for facts in trained)))]
+    if costs:
+        rows.append(("Cost measured on", "; ".join(_unique(_machine(cost["hardware"]) for cost in costs))))
+    names = _unique(name for facts in trained for name in facts["versions"])
+    for name in names:
+        rows.append((name, ", ".join(_unique(facts["versions"].get(name, "unknown") for facts in trained))))
+    rows.append(("report made by", f"jetloom {__version__}"))
+    seconds = sum(facts["seconds"] for facts in trained)
+    device = sum(facts["seconds"] * facts.get("processes", 1) for facts in trained)
+    rows.append(("Training time", f"{duration(seconds)} of wall time, {duration(device)} of device time; "
+                 f"{len(trained)} trainings"))  # fmt: skip
+    rows.append(("Interrupted and resumed", "; ".join(_resumed(collection)) or "no training"))
+    return rows
+
+
+def _resumed(collection: Collection) -> list[str]:
+    return [
+        f"{entry.title} on {entry.dataset}, seed {result.seed}: {number} time{'s' if number > 1 else ''}"
+        for entry, result in collection.results
+        if (number := result.training.get("resumed", 0))
+    ]
+
+
+def _machine(hardware: dict[str, Any]) -> str:
+    parts = [hardware.get("gpu"), hardware.get("cpu"), f"threads: {hardware['threads']}"]
+    if hardware.get("memory_gb"):
+        parts.append(f"{hardware['memory_gb']:g} GB")
+    return ", ".join(part for part in parts if part)
+
+
+def _unique(items: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(items))

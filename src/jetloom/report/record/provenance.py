@@ -1,0 +1,236 @@
+"""Write ``provenance.json``: W3C PROV that ties each cell of each table to runs, files, hashes and commits.
+
+Source: PROV-DM and PROV-JSON, https://www.w3.org/TR/prov-dm/ and https://www.w3.org/submissions/prov-json/.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from prov.model import ProvActivity, ProvDocument, ProvEntity
+
+from jetloom import __version__
+from jetloom.identity.digests import checksum
+from jetloom.report.record.inputs import Inputs, identity
+from jetloom.report.results.collect import Result
+from jetloom.system.files import appearing
+
+DRAWING = ("matplotlib", "mplhep", "mplhep_data", "numpy", "pillow", "jinja2", "jetloom")
+"""Packages on which the bytes of the page depend."""
+NAMESPACE = "https://w3id.org/jetloom/provenance#"
+_COST = {"flops", "flops_particles", "milliseconds_per_jet", "peak_memory_mb"}
+_TRAINING = {"training_seconds", "best_epoch", "epochs", "seconds", "device", "commit", "dirty", "parameters"}
+_NAMES = {
+    "model", "title", "dataset", "seed", "seeds", "tagger", "metric", "reference", "published", "published_spread",
+    "source", "status",
+}  # fmt: skip
+"""Columns that say what a row is about, or what others published: no results of ours."""
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that make the page."""
+    return {name: version(name) for name in DRAWING}
+
+
+def write(path: Path, given: Inputs, report: Path, rows: Mapping[str, Sequence[Sequence[Result]]]) -> None:
+    """Record a report that was just made.
+
+    Args:
+        path: ``provenance.json``; files are named relative to its directory.
+        given: what the report was made from.
+        report: directory of the report.
+        rows: what :func:`jetloom.report.build.report` said of its tables: the trainings behind each row.
+    """
+    record = Record(path.parent)
+    for role, paths in given.results.items():
+        for item in paths:
+            record.file(item, role)
+    if given.config:
+        record.file(given.config, "config")
+    if given.resources:
+        record.file(given.resources, "resources")
+    record.data(given)
+    record.trainings(given)
+    record.costs(given)
+    used = list(record.files.values())
+    made = [record.file(item, "report") for item in sorted(report.rglob("*")) if item.is_file()]
+    record.report(given, used, made)
+    for name, trainings in sorted(rows.items()):
+        if trainings:
+            record.cells(report / "tables" / f"{name}.csv", trainings, given)
+    with appearing(path) as partial:
+        partial.write_text(record.document.serialize(format="json", indent=1) + "\n")
+
+
+class Record:
+    """A PROV document under construction.
+
+    Args:
+        root: directory to which paths are relative.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.document = ProvDocument()
+        self.document.add_namespace("jetloom", NAMESPACE)
+        names = ("file", "activity", "commit", "sha256", "cell")
+        self.names = {name: self.document.add_namespace(name, f"{NAMESPACE}{name}/") for name in names}
+        self.files: dict[Path, ProvEntity] = {}
+        self.contents: dict[Path, dict[str, Any]] = {}
+
+    def file(self, path: Path, role: str) -> ProvEntity:
+        """A file with its hash."""
+        if path not in self.files:
+            facts = {
+                "jetloom:role": role,
+                "jetloom:sha256": checksum(path),
+                "jetloom:bytes": path.stat().st_size,
+            }
+            self.files[path] = self.document.entity(self.names["file"][identity(path, self.root)], facts)
+        return self.files[path]
+
+    def known(self, sha256: str, label: str) -> ProvEntity:
+        """Something of which only the hash is known."""
+        name = self.names["sha256"][sha256]
+        found = self.document.get_record(name)
+        return found[0] if found else self.document.entity(name, {"prov:label": label})  # type: ignore[return-value]
+
+    def activity(self, name: str, facts: Mapping[str, Any], git: Mapping[str, Any]) -> ProvActivity:
+        """A step with the commit of its code."""
+        values = {
+            f"jetloom:{key}": value if isinstance(value, str | int | float) else json.dumps(value, sort_keys=True)
+            for key, value in facts.items()
+            if value is not None
+        }
+        step = self.document.activity(self.names["activity"][quote(name)], None, None, values)
+        if git.get("commit"):
+            commit = self.names["commit"][git["commit"]]
+            if not self.document.get_record(commit):
+                self.document.agent(commit, {"prov:type": "prov:SoftwareAgent", "prov:label": "commit of jetloom"})
+            self.document.wasAssociatedWith(step, commit)
+        return step
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """Content of a JSON file that is read more than once."""
+        if path not in self.contents:
+            self.contents[path] = json.loads(path.read_text())
+        return self.contents[path]
+
+    def data(self, given: Inputs) -> None:
+        """Tensors, and the raw files that their manifest names."""
+        # A manifest names its preset, of which there may be several data sets; their names are those of the runs.
+        names = {(content := self.read(path))["data_digest"]: content["run"]["dataset"] for path in given.metrics}
+        steps: dict[str, ProvActivity] = {}
+        for path in given.manifests:
+            content = self.read(path)
+            digest = content["digest"]
+            if digest not in steps:
+                facts = {"preset": content["dataset"], "digest": digest, "simulated": content["simulated"]}
+                steps[digest] = self.activity(f"tensors/{names.get(digest, digest)}", facts, {})
+                for source in content["made_from"]:
+                    self.document.used(steps[digest], self.known(source["sha256"], source["file"]))
+            self.document.wasGeneratedBy(self.file(path, "manifests"), steps[digest])
+
+    def trainings(self, given: Inputs) -> None:
+        """Trainings and evaluations of the runs."""
+        manifests = {self.read(path)["digest"]: path for path in given.manifests}
+        evaluated = {_run(self.read(path)): path for path in given.metrics}
+        shown = {_run(self.read(path)): path for path in given.examples}
+        beside = {path.parent: path for path in given.predictions}
+        for path in given.training:
+            facts, run = self.read(path), _run(self.read(path))
+            tracked = facts.get("mlflow") or {}
+            keys = (
+                "architecture",
+                "preset",
+                "options",
+                "training",
+                "seconds",
+                "device",
+                "hardware",
+                "versions",
+                "resumed",
+            )
+            git = facts.get("git") or {}
+            more = {"dirty": git.get("dirty"), "mlflow_run": tracked.get("run_id"), "resumed": facts.get("resumed")}
+            step = self.activity(f"train/{run}", {key: facts.get(key) for key in keys} | more, git)
+            manifest = manifests.get(facts["data_digest"])
+            if manifest:
+                self.document.used(step, self.files[manifest])
+            for made in (path, path.with_name("history.csv")):
+                if made in self.files:
+                    self.document.wasGeneratedBy(self.files[made], step)
+            if run not in evaluated:
+                continue
+            metrics = evaluated[run]
+            content = self.read(metrics)
+            checkpoint = self._checkpoint(path.with_name("best.ckpt"), content["checkpoint_sha256"])
+            self.document.wasGeneratedBy(checkpoint, step)
+            scoring = self.activity(f"evaluate/{run}", {"split": content["split"], "versions": content["versions"]}, {})
+            self.document.used(scoring, checkpoint)
+            if content["data_digest"] in manifests:
+                self.document.used(scoring, self.files[manifests[content["data_digest"]]])
+            for made in (metrics, beside.get(metrics.parent), shown.get(run)):
+                if made:
+                    self.document.wasGeneratedBy(self.files[made], scoring)
+
+    def _checkpoint(self, path: Path, sha256: str) -> ProvEntity:
+        if path.is_file() and checksum(path) == sha256:
+            return self.file(path, "checkpoint")
+        return self.known(sha256, "checkpoint that was evaluated")
+
+    def costs(self, given: Inputs) -> None:
+        """Measurements of cost."""
+        for path in given.costs:
+            content = self.read(path)
+            facts = {key: content.get(key) for key in ("device", "hardware", "versions", "flop_counter")}
+            step = self.activity(f"cost/{_model(content)}", facts, {})
+            self.document.wasGeneratedBy(self.file(path, "costs"), step)
+
+    def report(self, given: Inputs, used: Iterable[ProvEntity], made: Iterable[ProvEntity]) -> None:
+        """The report itself, with what is needed to make it again."""
+        facts = {
+            "title": given.title, "versions": versions(), "jetloom": __version__,
+        }  # fmt: skip
+        step = self.activity("report", facts, {})
+        for item in used:
+            self.document.used(step, item)
+        for item in made:
+            self.document.wasGeneratedBy(item, step)
+
+    def cells(self, table: Path, trainings: Sequence[Sequence[Result]], given: Inputs) -> None:
+        """Each cell of a table, derived from the files of the trainings behind its row."""
+        with table.open(newline="") as opened:
+            rows = list(csv.DictReader(opened))
+        for number, (row, results) in enumerate(zip(rows, trainings, strict=True), start=1):
+            for column, value in row.items():
+                if column in _NAMES or not value or not results:
+                    continue
+                name = f"{table.stem}/{number}/{quote(column, safe='')}"
+                facts = {"jetloom:table": table.name, "jetloom:row": row.get("model", ""), "jetloom:column": column}
+                cell = self.document.entity(self.names["cell"][name], facts | {"prov:value": value})
+                for source in self._sources(column, results, given):
+                    self.document.wasDerivedFrom(cell, source)
+
+    def _sources(self, column: str, results: Sequence[Result], given: Inputs) -> list[ProvEntity]:
+        runs = {_run(result.metrics) for result in results}
+        if column in _COST:
+            models = {_model(result.metrics) for result in results}
+            chosen = [path for path in given.costs if _model(self.read(path)) in models]
+        else:
+            files = given.training if column in _TRAINING else given.metrics
+            chosen = [path for path in files if _run(self.read(path)) in runs]
+        return [self.files[path] for path in chosen]
+
+
+def _model(content: Mapping[str, Any]) -> str:
+    run = content["run"]
+    return f"{run['dataset']}/{run['model']}"
+
+
+def _run(content: Mapping[str, Any]) -> str:
+    return f"{_model(content)}/seed{content['run']['seed']}"
