@@ -16,7 +16,7 @@ from measure import RESULTS, machine, peak_bytes, print_table, report_peak, writ
 from numpy.typing import NDArray
 
 from jetloom.config import resolve_dataset
-from jetloom.evaluation.figures_of_merit import figures_of_merit
+from jetloom.tasks.classification.measure import figures_of_merit
 
 FEATURES = 16
 SEPARATION = 0.7

@@ -47,13 +47,13 @@ FIRST: dict[str, Any] = {
 MODULES = {
     "simulation": "data/simulate/shapes.py",
     "reader": "data/sources/modelnet10.py",
-    "features": "data/padding.py",
+    "features": "data/prepare/padding.py",
     "pointnet": "models/pointnet.py",
     "salt": "models/salt.py",
     "training": "training/optimisers.py",
-    "metric": "evaluation/metrics.py",
+    "metric": "tasks/classification/metrics.py",
     "cost": "evaluation/cost.py",
-    "plot": "report/style.py",
+    "plot": "drawing/style.py",
 }
 """Modules that are edited, each by the name of what it decides."""
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from jetloom.report.build import report
-from jetloom.report.record.inputs import Inputs
-from jetloom.report.results.collect import Result
+from jetloom.results.collect import Result
+from jetloom.results.inputs import Inputs
 
 from .fabricate import fabricate
 

@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jetloom.evaluation.figures_of_merit import figures_of_merit
 from jetloom.identity.digests import Identity
-from jetloom.report.record.inputs import Inputs
-from jetloom.report.results.predictions import Predictions
+from jetloom.results.inputs import Inputs
+from jetloom.results.predictions import Predictions
+from jetloom.tasks.classification.measure import figures_of_merit
 
 JET_CLASSES = ["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
 SHAPES = ["bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table", "toilet"]

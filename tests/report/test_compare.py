@@ -11,9 +11,9 @@ import pytest
 from jetloom.cli import main
 from jetloom.errors import JetloomError
 from jetloom.report.record.provenance import write
-from jetloom.report.results.collect import Collection, collect
-from jetloom.report.statistics.over_seeds import accuracy_difference
 from jetloom.report.tables.comparison import compare
+from jetloom.results.collect import Collection, collect
+from jetloom.results.over_seeds import accuracy_difference
 
 from .fabricate import fabricate, predicted
 
@@ -35,7 +35,7 @@ def homes(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture
 def experiments(homes) -> dict[str, Collection]:
-    from jetloom.report.record.inputs import inputs
+    from jetloom.results.inputs import inputs
 
     return {home.name: collect(inputs(home)) for home in homes}
 

@@ -129,11 +129,11 @@ class TestAfterARun:
             assert finished.plan() == Counter()
 
     def test_a_plot_redraws_the_report_alone(self, finished):
-        with edited(finished, "src/jetloom/report/figures/style.py", lambda text: text + "\n\nEXTRA = 1\n"):
+        with edited(finished, "src/jetloom/drawing/style.py", lambda text: text + "\n\nEXTRA = 1\n"):
             assert finished.plan() == Counter(report=1, track_results=1)
 
     def test_a_metric_evaluates_again_and_trains_nothing(self, finished):
-        with edited(finished, "src/jetloom/evaluation/metrics.py", lambda text: text + "\n\nEXTRA = 1\n"):
+        with edited(finished, "src/jetloom/tasks/classification/metrics.py", lambda text: text + "\n\nEXTRA = 1\n"):
             assert finished.plan() == Counter(evaluate=3, report=1, track_results=1)
 
     def test_the_width_of_salt_retrains_salt_alone(self, finished):

@@ -11,7 +11,7 @@ from jetloom.cli.app import app
 from jetloom.errors import JetloomError
 
 if TYPE_CHECKING:
-    from jetloom.report.record.inputs import Inputs
+    from jetloom.results.inputs import Inputs
 
 Some = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
 
@@ -120,7 +120,7 @@ def figure(name: str, directory: Path | None = None, *, files: Files | None = No
 
 def _inputs(directory: Path | None, files: Files) -> tuple["Inputs", list[Path]]:
     """Files of a report, and the directories of the benchmark files that belong to them."""
-    from jetloom.report.record.inputs import Inputs
+    from jetloom.results.inputs import Inputs
 
     if directory:
         return _stored(directory), []
@@ -153,8 +153,8 @@ def _inputs(directory: Path | None, files: Files) -> tuple["Inputs", list[Path]]
 
 def _stored(directory: Path) -> "Inputs":
     """Files of a finished experiment; says on stderr what will not come out byte for byte."""
-    from jetloom.report.record.inputs import inputs, other_versions
     from jetloom.report.record.provenance import versions
+    from jetloom.results.inputs import inputs, other_versions
 
     if not directory.is_dir():
         raise JetloomError(f"{directory}: no such directory; a finished experiment is results/<experiment>")

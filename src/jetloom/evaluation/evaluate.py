@@ -16,13 +16,13 @@ from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
 from jetloom.evaluation.examples import examples
-from jetloom.evaluation.figures_of_merit import figures_of_merit
 from jetloom.evaluation.made_from import CODE, setting_part
 from jetloom.identity.code import fingerprint
 from jetloom.identity.digests import Identity, checksum
 from jetloom.system.environment import versions
 from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use
+from jetloom.tasks.classification.measure import figures_of_merit
 from jetloom.training.checkpoint import load_model
 
 SCHEMA_VERSION = 1

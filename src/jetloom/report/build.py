@@ -6,18 +6,18 @@ from pathlib import Path
 import yaml
 
 from jetloom.config import parse_experiment
+from jetloom.drawing.cells import Table
+from jetloom.drawing.style import looks, publication_style, save, write_csv
 from jetloom.errors import JetloomError
 from jetloom.report import tables
+from jetloom.report.belonging import check
 from jetloom.report.figures import FIGURES
-from jetloom.report.figures.style import looks, publication_style, save, write_csv
 from jetloom.report.page.render import render
-from jetloom.report.record.inputs import Inputs
 from jetloom.report.resources import stored_jobs, summarise
 from jetloom.report.resources import table as table_of_efficiency
-from jetloom.report.results.belonging import check
-from jetloom.report.results.collect import Collection, Result, collect, titled
-from jetloom.report.tables.cells import Table
 from jetloom.report.tables.render import write as write_table
+from jetloom.results.collect import Collection, Result, collect, titled
+from jetloom.results.inputs import Inputs
 from jetloom.system.files import appearing
 
 NEEDED = {"experiment", "datasets", "models", "seeds"}

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from jetloom.drawing.style import looks
 from jetloom.errors import JetloomError
-from jetloom.report.figures.style import looks
-from jetloom.report.record.inputs import inputs
-from jetloom.report.results.collect import collect
 from jetloom.report.tables.comparison import compare as compared
 from jetloom.report.tables.render import markdown, write
+from jetloom.results.collect import collect
+from jetloom.results.inputs import inputs
 from jetloom.system.files import appearing
 
 

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jetloom.data.prepare.skim import read_facts
+from jetloom.drawing.names import in_figure
+from jetloom.drawing.panels import panels
+from jetloom.drawing.style import PALETTE, Drawing, publication_style, save
 from jetloom.errors import JetloomError
-from jetloom.report.figures.panels import panels
-from jetloom.report.figures.style import PALETTE, Drawing, publication_style, save
-from jetloom.report.names import in_figure
 
 # Quantity -> axis label, whether it is a whole number.
 JETS = {

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from jetloom.drawing.cells import Cell, Table
+from jetloom.drawing.numbers import duration, significant
 from jetloom.errors import JetloomError
-from jetloom.report.numbers import duration, significant
-from jetloom.report.tables.cells import Cell, Table
 from jetloom.system.files import appearing
 
 SPARE = 1.3

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.training.auc import count_, empty_counts, macro_auc
+from jetloom.tasks.classification.auc import count_, empty_counts, macro_auc
 from jetloom.training.optimisers import Ranger, build_optimiser, rate_factor, set_rate
 from jetloom.training.progress import Progress
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from PIL import Image
 
-from jetloom.report.figures.style import looks, publication_style, save
+from jetloom.drawing.style import looks, publication_style, save
 from jetloom.report.figures.training_sizes import family, samples
-from jetloom.report.results.collect import collect
+from jetloom.results.collect import collect
 
 from ..fabricate import fabricate
 

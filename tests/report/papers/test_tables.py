@@ -13,16 +13,16 @@ import pytest
 
 from jetloom import presets
 from jetloom.config import resolve_training
-from jetloom.report.figures.style import looks
-from jetloom.report.numbers import Figure
+from jetloom.drawing.numbers import Figure
+from jetloom.drawing.style import looks
 from jetloom.report.papers.flops import profiler_flops
 from jetloom.report.papers.published import names, published
 from jetloom.report.papers.rebuilt import garwood, measured, pull, rebuild
-from jetloom.report.record.inputs import Inputs
-from jetloom.report.results.collect import Collection, collect
-from jetloom.report.statistics.over_seeds import combined_interval, over_seeds
 from jetloom.report.tables import of_dataset, of_papers
 from jetloom.report.tables.render import csv_text, html, latex, markdown
+from jetloom.results.collect import Collection, collect
+from jetloom.results.inputs import Inputs
+from jetloom.results.over_seeds import combined_interval, over_seeds
 
 from ..fabricate import fabricate
 

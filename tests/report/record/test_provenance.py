@@ -17,9 +17,9 @@ from jetloom.cli import main
 from jetloom.errors import JetloomError
 from jetloom.report.build import report
 from jetloom.report.record.archive import archive
-from jetloom.report.record.inputs import Inputs, inputs, read
 from jetloom.report.record.provenance import write
 from jetloom.report.record.verify import verify
+from jetloom.results.inputs import Inputs, inputs, read
 
 from ..conftest import MODELS
 from ..fabricate import fabricate

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from jetloom.drawing.style import Drawing, Look
 from jetloom.report.figures import costs, examples, jets, learning, performance
-from jetloom.report.figures.style import Drawing, Look
 from jetloom.report.figures.training_sizes import samples
-from jetloom.report.results.collect import DataSet
+from jetloom.results.collect import DataSet
 
 
 class Kind(NamedTuple):

@@ -7,10 +7,10 @@ import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from jetloom.report.figures.panels import context, legend
-from jetloom.report.figures.style import Drawing, Look
-from jetloom.report.results.collect import DataSet, Entry
-from jetloom.report.statistics.over_seeds import over_seeds, pareto
+from jetloom.drawing.panels import context, legend
+from jetloom.drawing.style import Drawing, Look
+from jetloom.results.collect import DataSet, Entry
+from jetloom.results.over_seeds import over_seeds, pareto
 
 
 def milliseconds_per_jet(entry: Entry) -> dict[str, float]:

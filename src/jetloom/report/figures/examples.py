@@ -9,10 +9,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from jetloom.report.figures.panels import context
-from jetloom.report.figures.style import MARKERS, PALETTE, Drawing, Look
-from jetloom.report.names import in_figure
-from jetloom.report.results.collect import DataSet, Entry
+from jetloom.drawing.names import in_figure
+from jetloom.drawing.panels import context
+from jetloom.drawing.style import MARKERS, PALETTE, Drawing, Look
+from jetloom.results.collect import DataSet, Entry
 
 COLUMNS = 5
 """Jets in a figure; they are taken evenly from the list of classes."""

@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from jetloom.report.figures.panels import context, equal_count_bins, legend, linear_bins, panels
-from jetloom.report.figures.style import PALETTE, Drawing, Look
-from jetloom.report.names import OBSERVERS, in_figure
-from jetloom.report.results.collect import DataSet
+from jetloom.drawing.names import OBSERVERS, in_figure
+from jetloom.drawing.panels import context, equal_count_bins, legend, linear_bins, panels
+from jetloom.drawing.style import PALETTE, Drawing, Look
+from jetloom.results.collect import DataSet
 
 SHOWN = ("jet_nparticles", "jet_pt", "jet_sdmass", "jet_mass")
 

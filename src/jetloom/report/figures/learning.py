@@ -6,9 +6,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.lines import Line2D
 
-from jetloom.report.figures.panels import context, legend
-from jetloom.report.figures.style import Drawing, Look
-from jetloom.report.results.collect import DataSet
+from jetloom.drawing.panels import context, legend
+from jetloom.drawing.style import Drawing, Look
+from jetloom.results.collect import DataSet
 
 
 def training(dataset: DataSet, looks: dict[str, Look]) -> Drawing:

@@ -8,19 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from jetloom.evaluation.metrics import discriminant
-from jetloom.report.figures.panels import context, legend, panels
-from jetloom.report.figures.style import Drawing, Look
-from jetloom.report.names import in_figure
-from jetloom.report.numbers import Figure
-from jetloom.report.results.collect import DataSet, Entry
-from jetloom.report.statistics.over_seeds import (
+from jetloom.drawing.names import in_figure
+from jetloom.drawing.numbers import Figure
+from jetloom.drawing.panels import context, legend, panels
+from jetloom.drawing.style import Drawing, Look
+from jetloom.results.collect import DataSet, Entry
+from jetloom.results.over_seeds import (
     combined_interval,
     mean_confusion,
     ranked,
     rejection_over_seeds,
     roc_over_seeds,
 )
+from jetloom.tasks.classification.metrics import discriminant
 
 LARGEST_ODDS = 9.0
 """The discriminant is shown up to these log-odds; what lies beyond is in the last bin."""

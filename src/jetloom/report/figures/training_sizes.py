@@ -6,11 +6,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator, StrMethodFormatter
 
-from jetloom.report.figures.panels import context, legend
-from jetloom.report.figures.style import Drawing, Look
-from jetloom.report.names import in_figure
-from jetloom.report.results.collect import DataSet, Entry
-from jetloom.report.statistics.over_seeds import combined_interval, over_seeds, rejection_over_seeds
+from jetloom.drawing.names import in_figure
+from jetloom.drawing.panels import context, legend
+from jetloom.drawing.style import Drawing, Look
+from jetloom.results.collect import DataSet, Entry
+from jetloom.results.over_seeds import combined_interval, over_seeds, rejection_over_seeds
 
 ALIKE = ("kind", "source", "simulated", "classes", "feature_set", "max_particles", "selection")
 """What the manifests of two data sets must share for their difference to be the number of training jets."""

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from jetloom.drawing.names import in_text
+from jetloom.drawing.numbers import scaled, significant, with_uncertainties
 from jetloom.report.figures.costs import milliseconds_per_jet
-from jetloom.report.names import in_text
-from jetloom.report.numbers import scaled, significant, with_uncertainties
-from jetloom.report.results.collect import DataSet, Entry
-from jetloom.report.statistics.over_seeds import accuracy_difference, mean_confusion, over_seeds, ranked
+from jetloom.results.collect import DataSet, Entry
+from jetloom.results.over_seeds import accuracy_difference, mean_confusion, over_seeds, ranked
 
 CLEAR = 2.0
 """Standard deviations from which on a difference is called one."""

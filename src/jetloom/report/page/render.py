@@ -10,14 +10,14 @@ from markupsafe import Markup
 from PIL import Image
 
 from jetloom import __version__
+from jetloom.drawing.names import in_text
+from jetloom.drawing.numbers import duration
+from jetloom.drawing.style import Look
 from jetloom.report import tables
 from jetloom.report.figures import FIGURES
-from jetloom.report.figures.style import Look
-from jetloom.report.names import in_text
-from jetloom.report.numbers import duration
 from jetloom.report.page.first_screen import answer
-from jetloom.report.results.collect import Collection, DataSet, Entry
 from jetloom.report.tables.render import TEMPLATES, environment
+from jetloom.results.collect import Collection, DataSet, Entry
 
 
 def render(collection: Collection, looks: dict[str, Look], figures: Path, title: str, config: str | None,

@@ -11,7 +11,7 @@ from jetloom.config import Training, read_by, resolve_training
 from jetloom.options import check_options
 from jetloom.options import options as options_of
 from jetloom.report.papers.published import PublishedTable, Row
-from jetloom.report.results.collect import Entry
+from jetloom.results.collect import Entry
 
 TOLERANCE = 0.1
 """Numbers of jets that differ by less count as alike: papers round them, and validation jets are set apart in several

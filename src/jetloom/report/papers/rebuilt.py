@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from scipy.special import gammaincinv
 
-from jetloom.report.numbers import Figure
+from jetloom.drawing.numbers import Figure
 from jetloom.report.papers.comparability import differences
 from jetloom.report.papers.flops import profiler_flops
 from jetloom.report.papers.published import PublishedTable, Row, Value, names, published
-from jetloom.report.results.collect import Collection, DataSet, Entry
-from jetloom.report.statistics.over_seeds import (
+from jetloom.results.collect import Collection, DataSet, Entry
+from jetloom.results.over_seeds import (
     apart,
     combined_interval,
     mean_rejection_over_seeds,

@@ -3,12 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jetloom.report.names import in_text
-from jetloom.report.numbers import Figure, fixed, scaled, significant
-from jetloom.report.papers.published import Value
-from jetloom.report.papers.rebuilt import Line, Rebuilt, measured, pull
-from jetloom.report.results.collect import Result
-from jetloom.report.tables.cells import (
+from jetloom.drawing.cells import (
     Cell,
     Table,
     changed_footnote,
@@ -17,6 +12,11 @@ from jetloom.report.tables.cells import (
     rejection_cell,
     run_link,
 )
+from jetloom.drawing.names import in_text
+from jetloom.drawing.numbers import Figure, fixed, scaled, significant
+from jetloom.report.papers.published import Value
+from jetloom.report.papers.rebuilt import Line, Rebuilt, measured, pull
+from jetloom.results.collect import Result
 
 MARKS = {"read": "", "second-hand": "†", "recalled": "‡"}
 FOOTNOTES = {

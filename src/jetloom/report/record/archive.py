@@ -5,8 +5,8 @@ import zipfile
 from pathlib import Path
 
 from jetloom.errors import JetloomError
-from jetloom.report.record.inputs import NAME, files
 from jetloom.report.record.verify import verify
+from jetloom.results.inputs import NAME, files
 from jetloom.system.files import appearing
 
 OLDEST = (1980, 1, 1, 0, 0, 0)

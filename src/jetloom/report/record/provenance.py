@@ -15,8 +15,8 @@ from prov.model import ProvActivity, ProvDocument, ProvEntity
 
 from jetloom import __version__
 from jetloom.identity.digests import checksum
-from jetloom.report.record.inputs import Inputs, identity
-from jetloom.report.results.collect import Result
+from jetloom.results.collect import Result
+from jetloom.results.inputs import Inputs, identity
 from jetloom.system.files import appearing
 
 DRAWING = ("matplotlib", "mplhep", "mplhep_data", "numpy", "pillow", "jinja2", "jetloom")

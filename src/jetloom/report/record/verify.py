@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jetloom.identity.digests import checksum
-from jetloom.report.record.inputs import NAME, files
+from jetloom.results.inputs import NAME, files
 
 
 class Finding(NamedTuple):

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from jetloom.drawing.cells import Cell, Records, Table, figure_cell, mlflow_link, rejection_cell
 from jetloom.report.papers.rebuilt import rebuild
 from jetloom.report.papers.tables import paper_table
-from jetloom.report.results.collect import Collection, DataSet
-from jetloom.report.tables.cells import Cell, Records, Table, figure_cell, mlflow_link, rejection_cell
 from jetloom.report.tables.paired import multiplicity, pairs
 from jetloom.report.tables.summary import csv_of_dataset, csv_of_runs, overview, rejections, runs
+from jetloom.results.collect import Collection, DataSet
 
 
 class Tables(NamedTuple):

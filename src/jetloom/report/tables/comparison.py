@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jetloom.config import Training, read_by
+from jetloom.drawing.cells import Cell, Table, changed_footnote, changed_mark, figure_cell, rejection_cell
+from jetloom.drawing.names import in_text
+from jetloom.drawing.numbers import Figure, fixed, scaled, significant
 from jetloom.errors import JetloomError
-from jetloom.report.names import in_text
-from jetloom.report.numbers import Figure, fixed, scaled, significant
 from jetloom.report.papers.rebuilt import device_hours
-from jetloom.report.results.collect import Collection, DataSet, Entry
-from jetloom.report.statistics.over_seeds import (
+from jetloom.results.collect import Collection, DataSet, Entry
+from jetloom.results.over_seeds import (
     Difference,
     accuracy_difference,
     apart,
@@ -20,8 +21,7 @@ from jetloom.report.statistics.over_seeds import (
     over_seeds,
     rejection_at,
 )
-from jetloom.report.statistics.paired import auc_difference, median_result
-from jetloom.report.tables.cells import Cell, Table, changed_footnote, changed_mark, figure_cell, rejection_cell
+from jetloom.tasks.classification.paired import auc_difference, median_result
 
 
 class Finished(NamedTuple):

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jetloom.report.names import in_text
-from jetloom.report.numbers import Figure, fixed, with_uncertainties
-from jetloom.report.results.collect import DataSet, Entry
-from jetloom.report.statistics.over_seeds import Difference, accuracy_difference, ranked
-from jetloom.report.statistics.paired import (
+from jetloom.drawing.cells import Cell, Table, changed_footnote, changed_mark, figure_cell
+from jetloom.drawing.names import in_text
+from jetloom.drawing.numbers import Figure, fixed, with_uncertainties
+from jetloom.results.collect import DataSet, Entry
+from jetloom.results.over_seeds import Difference, accuracy_difference, ranked
+from jetloom.tasks.classification.paired import (
     Counts,
     auc_difference,
     check_same_jets,
@@ -20,7 +21,6 @@ from jetloom.report.statistics.paired import (
     median_result,
     survivors_of_one,
 )
-from jetloom.report.tables.cells import Cell, Table, changed_footnote, changed_mark, figure_cell
 
 BINS = 4
 

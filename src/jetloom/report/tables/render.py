@@ -9,9 +9,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from jetloom.report.figures.style import Look
-from jetloom.report.names import CLASSES
-from jetloom.report.tables.cells import Cell, Table
+from jetloom.drawing.cells import Cell, Table
+from jetloom.drawing.names import CLASSES
+from jetloom.drawing.style import Look
 
 TEMPLATES = Path(str(files("jetloom.report") / "templates"))
 _SPECIAL = {

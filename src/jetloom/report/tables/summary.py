@@ -3,19 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jetloom.options import options
-from jetloom.report.figures.costs import milliseconds_per_jet
-from jetloom.report.names import in_text
-from jetloom.report.numbers import Figure, duration, scaled, significant, with_uncertainties
-from jetloom.report.results.collect import Collection, DataSet, Entry, Result
-from jetloom.report.statistics.over_seeds import (
-    accuracy_difference,
-    over_seeds,
-    ranked,
-    rejection_over_seeds,
-    survivors,
-)
-from jetloom.report.tables.cells import (
+from jetloom.drawing.cells import (
     Cell,
     Records,
     Table,
@@ -24,6 +12,18 @@ from jetloom.report.tables.cells import (
     figure_cell,
     mlflow_link,
     rejection_cell,
+)
+from jetloom.drawing.names import in_text
+from jetloom.drawing.numbers import Figure, duration, scaled, significant, with_uncertainties
+from jetloom.options import options
+from jetloom.report.figures.costs import milliseconds_per_jet
+from jetloom.results.collect import Collection, DataSet, Entry, Result
+from jetloom.results.over_seeds import (
+    accuracy_difference,
+    over_seeds,
+    ranked,
+    rejection_over_seeds,
+    survivors,
 )
 
 

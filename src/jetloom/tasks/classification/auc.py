@@ -33,7 +33,8 @@ def count_(counts: Tensor, logits: Tensor, label: Tensor) -> None:
 
 
 def macro_auc(counts: Tensor) -> float:
-    """Macro one-vs-one AUC of the counts, as in :mod:`jetloom.evaluation.metrics`; NaN without a pair of classes."""
+    """Macro one-vs-one AUC of the counts, as in :mod:`~jetloom.tasks.classification.metrics`;
+    NaN without a pair of classes."""
     # Not on the device: an Apple GPU has no float64.
     counts = counts.cpu().double()
     own = counts.diagonal().t()[:, None]

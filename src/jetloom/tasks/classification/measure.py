@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jetloom.evaluation import metrics
-from jetloom.evaluation.bootstrap import FEW, binomial_interval, bootstrap, interval
-from jetloom.evaluation.grouped import Grouped
-from jetloom.evaluation.metrics import Array
+from jetloom.statistics.bootstrap import FEW, binomial_interval, bootstrap, interval
+from jetloom.tasks.classification import metrics
+from jetloom.tasks.classification.grouped import Grouped
+from jetloom.tasks.classification.metrics import Array
 
 LARGE = 500_000
 """Jets from which on bootstrap samples are drawn in groups: a weight for each jet takes minutes and gigabytes."""
@@ -47,7 +47,7 @@ def figures_of_merit(
         rejection_mean, where it was asked for), ``confusion`` (counts, rows = true) and ``roc``; a figure that the
         jets cannot measure is None.
 
-    Above ``LARGE`` jets the samples are those of :mod:`jetloom.evaluation.grouped`.
+    Above ``LARGE`` jets the samples are those of :mod:`jetloom.tasks.classification.grouped`.
 
     Raises:
         JetloomError: a class without jets, scores that are not finite.

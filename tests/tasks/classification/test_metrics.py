@@ -8,8 +8,8 @@ from scipy.stats import norm
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, roc_auc_score, roc_curve
 
 from jetloom.errors import JetloomError
-from jetloom.evaluation import metrics
-from jetloom.evaluation.bootstrap import bootstrap, resamples
+from jetloom.statistics.bootstrap import bootstrap, resamples
+from jetloom.tasks.classification import metrics
 
 
 def sample(jets: int = 600, classes: int = 5, seed: int = 0, decimals: int | None = None):
@@ -170,7 +170,7 @@ def test_resamples_keep_the_classes_and_do_not_depend_on_chunks(monkeypatch):
     assert whole.shape == (50, 100)
     for index in range(4):
         np.testing.assert_array_equal(whole[:, label == index].sum(axis=1), (label == index).sum())
-    monkeypatch.setattr("jetloom.evaluation.bootstrap._CELLS", 700)
+    monkeypatch.setattr("jetloom.statistics.bootstrap._CELLS", 700)
     np.testing.assert_array_equal(np.concatenate(list(resamples(label, 50, seed=3))), whole)
     # Each jet is drawn once on average, with the variance of a multinomial.
     many = np.concatenate(list(resamples(label, 4000, seed=4)))

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jetloom.report.numbers import Figure
-from jetloom.report.results.collect import DataSet, Entry
+from jetloom.drawing.numbers import Figure
+from jetloom.results.collect import DataSet, Entry
 
 
 def over_seeds(entry: Entry, name: str) -> Figure:

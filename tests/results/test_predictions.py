@@ -9,15 +9,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jetloom.drawing.style import looks
 from jetloom.report import tables
 from jetloom.report.figures import FIGURES
 from jetloom.report.figures.performance import scores as draw_scores
-from jetloom.report.figures.style import looks
 from jetloom.report.page.first_screen import answer
-from jetloom.report.results import predictions
-from jetloom.report.results.collect import collect
-
-from ..fabricate import fabricate, predicted
+from jetloom.results import predictions
+from jetloom.results.collect import collect
+from tests.report.fabricate import fabricate, predicted
 
 JETS = 200_000
 BYTES = 4 * (10 + 5) + 2

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from jetloom import presets
 from jetloom.errors import JetloomError
 from jetloom.presets import model_card
-from jetloom.report.record.inputs import Inputs
-from jetloom.report.results.predictions import Predictions
+from jetloom.results.inputs import Inputs
+from jetloom.results.predictions import Predictions
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from scipy.special import betainc
 
 from jetloom.errors import JetloomError
-from jetloom.evaluation.metrics import discriminant
-from jetloom.report.results.collect import Entry
-from jetloom.report.results.predictions import Predictions
-from jetloom.report.statistics.over_seeds import Difference
+from jetloom.results.collect import Entry
+from jetloom.results.over_seeds import Difference
+from jetloom.results.predictions import Predictions
+from jetloom.tasks.classification.metrics import discriminant
 
 Array = NDArray[np.float64]
 

@@ -6,18 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jetloom.report.figures.style import looks
-from jetloom.report.numbers import Figure, decimals, duration, scaled, with_uncertainties
-from jetloom.report.results.collect import Entry, Result
-from jetloom.report.statistics.over_seeds import (
+from jetloom.drawing.numbers import Figure, decimals, duration, scaled, with_uncertainties
+from jetloom.drawing.style import looks
+from jetloom.results.collect import Entry, Result
+from jetloom.results.over_seeds import (
     accuracy_difference,
     combined_interval,
     over_seeds,
     pareto,
     rejection_over_seeds,
 )
-
-from ..fabricate import predicted
+from tests.report.fabricate import predicted
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import beta, norm
 
-from jetloom.evaluation.bootstrap import binomial_interval
-from jetloom.evaluation.figures_of_merit import figures_of_merit, rejection
+from jetloom.statistics.bootstrap import binomial_interval
+from jetloom.tasks.classification.measure import figures_of_merit, rejection
 
 CLASSES = ["QCD", "Hbb"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from jetloom.config import Training
-from jetloom.training.auc import count_, empty_counts, macro_auc
+from jetloom.tasks.classification.auc import count_, empty_counts, macro_auc
 from jetloom.training.module import Tagger
 from jetloom.training.progress import Progress
 

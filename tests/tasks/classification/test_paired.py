@@ -8,13 +8,18 @@ from scipy.stats import binomtest, chi2
 from sklearn.metrics import roc_auc_score
 
 from jetloom.errors import JetloomError
-from jetloom.evaluation.bootstrap import resamples
-from jetloom.evaluation.metrics import macro_auc
 from jetloom.report.papers.rebuilt import garwood
-from jetloom.report.results.predictions import Predictions
-from jetloom.report.statistics.paired import auc_difference, auc_influence, check_same_jets, mcnemar, survivors_of_one
-
-from ..fabricate import predicted
+from jetloom.results.predictions import Predictions
+from jetloom.statistics.bootstrap import resamples
+from jetloom.tasks.classification.metrics import macro_auc
+from jetloom.tasks.classification.paired import (
+    auc_difference,
+    auc_influence,
+    check_same_jets,
+    mcnemar,
+    survivors_of_one,
+)
+from tests.report.fabricate import predicted
 
 Scored = tuple[np.ndarray, np.ndarray]
 

@@ -13,13 +13,13 @@ from jetloom.config import Evaluation, parse_experiment
 from jetloom.errors import JetloomError
 from jetloom.evaluation.made_from import setting_part
 from jetloom.identity.digests import Identity
+from jetloom.report.belonging import check
 from jetloom.report.build import figure
-from jetloom.report.record.inputs import Inputs
-from jetloom.report.results.belonging import check
-from jetloom.report.results.collect import collect
+from jetloom.results.collect import collect
+from jetloom.results.inputs import Inputs
 from jetloom.training.made_from import all_options, chosen_options, setting_parts
 
-from ..fabricate import fabricate
+from .fabricate import fabricate
 
 CONFIG = {"experiment": "demo", "datasets": ["jetclass-sim"], "models": ["salt"], "seeds": [1], "preset": "tiny"}
 

@@ -2,9 +2,8 @@
 
 import json
 
-from jetloom.report.results.collect import collect, titled
-
-from ..fabricate import fabricate
+from jetloom.results.collect import collect, titled
+from tests.report.fabricate import fabricate
 
 
 def test_titles_are_those_of_the_configuration_now(made) -> None:

@@ -7,11 +7,11 @@ import pytest
 from scipy.stats import ks_2samp
 
 from jetloom.errors import JetloomError
-from jetloom.evaluation import figures_of_merit as module
-from jetloom.evaluation import grouped, metrics
-from jetloom.evaluation.bootstrap import bootstrap
-from jetloom.evaluation.figures_of_merit import figures_of_merit
-from jetloom.evaluation.grouped import Grouped, auc_and_influence
+from jetloom.statistics.bootstrap import bootstrap
+from jetloom.tasks.classification import grouped, metrics
+from jetloom.tasks.classification import measure as module
+from jetloom.tasks.classification.grouped import Grouped, auc_and_influence
+from jetloom.tasks.classification.measure import figures_of_merit
 
 SAMPLES = 1000
 EFFICIENCIES = np.array([0.05, 0.3, 0.5, 0.8, 0.99])

@@ -10,14 +10,14 @@ needs a few thousand groups for a sample, not every jet:
 - mean rejection: background jets that pass the same ones of the cuts.
 
 The figures are drawn one after another: each has the interval that it would have in common samples, but the samples of
-two figures do not belong together. Those of :mod:`jetloom.evaluation.bootstrap` do.
+two figures do not belong together. Those of :mod:`jetloom.statistics.bootstrap` do.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jetloom.evaluation import metrics
-from jetloom.evaluation.metrics import Array, Cuts
+from jetloom.tasks.classification import metrics
+from jetloom.tasks.classification.metrics import Array, Cuts
 
 MEAN_GROUPS = 2_000
 """Of the jets of a class, in a mean."""
@@ -27,7 +27,7 @@ a hundredth of what the cut does."""
 
 
 class Grouped:
-    """Values and bootstrap samples of the statistics of :mod:`jetloom.evaluation.metrics`, one figure at a time.
+    """Values and bootstrap samples of the statistics of :mod:`.metrics`, one figure at a time.
 
     Args:
         scores: (N, C) probabilities; every class has jets.

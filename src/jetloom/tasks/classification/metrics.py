@@ -3,7 +3,7 @@
 Every figure is a *statistic*: prepared once from scores and labels, then called with weights ``(R, N)`` of R samples of
 the same N jets. With weights of one it is the measured value, with bootstrap weights it is R resampled values, so value
 and interval come from the same code. For large test sets a weight for each jet is too much: their samples are those of
-:mod:`jetloom.evaluation.grouped`. Definitions are those of the JetClass paper (arXiv:2202.03772, section 4):
+:mod:`jetloom.tasks.classification.grouped`. Definitions are those of the JetClass paper (arXiv:2202.03772, section 4):
 
 - accuracy: argmax over the classes;
 - AUC: one-vs-one, macro average, ``sklearn.metrics.roc_auc_score(multi_class="ovo", average="macro")``;

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jetloom.report.numbers import Figure, decimals, fixed, significant, with_uncertainties
-from jetloom.report.results.collect import Entry, Result
-from jetloom.report.statistics.over_seeds import combined_interval
+from jetloom.drawing.numbers import Figure, decimals, fixed, significant, with_uncertainties
+from jetloom.results.collect import Entry, Result
+from jetloom.results.over_seeds import combined_interval
 
 CHANGED = ("*", "trained from a working tree with uncommitted changes: its commit does not say what ran")
 """Mark and words for a result that no commit describes."""

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from jetloom.report.figures.style import Look
-from jetloom.report.results.collect import DataSet
+from jetloom.drawing.style import Look
+from jetloom.results.collect import DataSet
 
 
 def panels(
