@@ -1,0 +1,118 @@
+"""What a network can be trained to do: a task owns heads, loss, sums and columns of an epoch, and what it says of a jet."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from jetloom.batch import Batch
+
+Sums = dict[str, Tensor]
+"""What is summed over the jets of a pass, on the device; ranks just add up."""
+
+
+class Data(NamedTuple):
+    """What a task has to know of the data."""
+
+    classes: list[str]
+    observers: list[str]
+    """Columns of ``Batch.observers``."""
+
+
+class Headed(Protocol):
+    """What a task may know of a network: the widths that its heads read, and the head."""
+
+    jet_width: int
+    particle_width: int | None
+    head: nn.Module
+
+
+class Task(ABC):
+    """One aim of a training.
+
+    Args:
+        data: classes and observers of the data set.
+    """
+
+    totals: ClassVar[tuple[str, ...]] = ("loss", "jets")
+    """Names of what :meth:`sums` holds of each jet; the first is the loss, the last the number of jets."""
+    output: ClassVar[str] = "values"
+    """Name of what comes out of an exported network."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
+
+    @property
+    @abstractmethod
+    def columns(self) -> list[str]:
+        """Names of the K numbers that :meth:`outputs` gives for each jet."""
+
+    @property
+    def truths(self) -> list[str]:
+        """Names of the numbers that :meth:`truth` gives for each jet, beside its label."""
+        return []
+
+    @property
+    def width(self) -> int:
+        """Outputs of the network's own head."""
+        return len(self.columns)
+
+    def attach(self, network: Headed) -> None:
+        """Give a network the heads of this task in place of its own; here: its own serve."""
+
+    def fit(self, network: Headed, observers: NDArray[np.float32], label: NDArray[np.int64]) -> None:
+        """Set what is known before the training from the training split.
+
+        Args:
+            network: with the heads of this task.
+            observers: (N, M) of all jets, in the order of ``data.observers``.
+            label: (N,).
+        """
+
+    def sums(self, device: torch.device) -> Sums:
+        """Sums of no jets, of a pass in training."""
+        # Double: an epoch may have more jets than float32 can count. An Apple GPU has none.
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        return {"totals": torch.zeros(len(self.totals), dtype=dtype, device=device)}
+
+    def validation_sums(self, device: torch.device) -> Sums:
+        """Sums of no jets, of a pass in validation."""
+        return self.sums(device)
+
+    def step(self, model: nn.Module, batch: Batch, sums: Sums) -> Tensor:
+        """The loss of a batch in training; adds to the sums."""
+        return self.loss(model(batch).float(), batch, sums)
+
+    def validate(self, model: nn.Module, batch: Batch, sums: Sums) -> None:
+        """Add a batch of the validation to the sums."""
+        self.score(model(batch).float(), batch, sums)
+
+    @abstractmethod
+    def loss(self, answer: Tensor, batch: Batch, sums: Sums) -> Tensor:
+        """Mean loss of what the network says of a batch; adds to the sums.
+
+        Args:
+            answer: (B, width) float32.
+            batch: with label or observers.
+            sums: of :meth:`sums` or :meth:`validation_sums`.
+        """
+
+    def score(self, answer: Tensor, batch: Batch, sums: Sums) -> None:
+        """Add what the network says of a batch to the sums of a validation; here: the same as in training."""
+        self.loss(answer, batch, sums)
+
+    def row(self, sums: Sums) -> dict[str, float]:
+        """Figures of a pass from its sums, by their names in history.csv without ``train_`` or ``val_``."""
+        *values, jets = sums["totals"].tolist()
+        return {name: value / jets for name, value in zip(self.totals, values, strict=False)}
+
+    def outputs(self, answer: Tensor) -> Tensor:
+        """What is written of each jet, (B, K), from what the network says, (B, width)."""
+        return answer
+
+    def truth(self, batch: Batch) -> Tensor:
+        """(B, len(truths)): what should have come out."""
+        return torch.zeros(len(batch.mask), 0)
