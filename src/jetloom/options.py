@@ -1,98 +1,72 @@
-"""What an architecture can be told: its constructor, read from the source without importing torch."""
+"""What an architecture can be told: the arguments of its class, and what its row of the registry says of them."""
 
-import ast
-import importlib.util
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
-from types import EllipsisType
 from typing import Any, Literal, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from jetloom.errors import JetloomError
 from jetloom.presets import model_card
-
-_TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str, "None": None}
+from jetloom.signatures import signature
 
 
 class Option(NamedTuple):
-    """One keyword argument of an architecture."""
+    """One keyword argument of an architecture; a fixed one has no other value than its default."""
 
     annotation: Any
     spelling: str
     default: Any
-
-
-def source_file(module: str) -> Path:
-    """The file of a module, found without importing the module itself."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise JetloomError(f"no Python module {module!r}")
-    return Path(spec.origin)
-
-
-def _as_type(node: ast.expr) -> Any:
-    """Turn an annotation such as ``list[int] | None`` or ``Literal["a", "b"]`` into a type, without eval."""
-    match node:
-        case ast.Name(id=name) if name in _TYPES:
-            return _TYPES[name]
-        case ast.Constant(value=None):
-            return None
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return _as_type(left) | _as_type(right)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
-            return Literal[ast.literal_eval(values)]
-        case ast.Subscript(value=ast.Name(id="list"), slice=item):
-            return list[_as_type(item)]
-        case ast.Subscript(
-            value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[item, ast.Constant(value=EllipsisType())])
-        ):
-            return tuple[_as_type(item), ...]
-        case _:
-            return Any
+    fixed: bool = False
 
 
 @cache
 def options(model: str) -> dict[str, Option]:
-    """The options of an architecture: the keyword-only arguments of its class.
+    """The options of an architecture.
 
     Args:
         model: a name of the registry (``jetloom models``).
 
     Raises:
-        JetloomError: the model or its class does not exist.
+        JetloomError: the model or its class does not exist, or the class has no such options as the row says.
     """
-    module, _, class_name = model_card(model).class_path.rpartition(".")
-    tree = ast.parse(source_file(module).read_text())
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == class_name:
-            for item in node.body:
-                if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                    pairs = zip(item.args.kwonlyargs, item.args.kw_defaults, strict=True)
-                    return {
-                        argument.arg: Option(
-                            _as_type(argument.annotation) if argument.annotation else Any,
-                            ast.unparse(argument.annotation) if argument.annotation else "",
-                            ast.literal_eval(default) if default is not None else None,
-                        )
-                        for argument, default in pairs
-                    }
-    raise JetloomError(f"presets/models/{model}.yaml: module {module} has no class {class_name} with an __init__")
+    card, where = model_card(model), f"presets/models/{model}.yaml"
+    known = {name: Option(*argument) for name, argument in signature(card.class_path).items()}
+    for name, values in card.choices.items():
+        allowed = [_check(model, known, name, value, f"{where}: choices") for value in values]
+        known[name] = Option(Literal[tuple(allowed)], f"Literal{allowed}", allowed[0])
+    for name, value in card.defaults.items():
+        known[name] = known[name]._replace(default=_check(model, known, name, value, f"{where}: defaults"))
+    for name, value in card.fixed.items():
+        only = _check(model, known, name, value, f"{where}: fixed")
+        known[name] = Option(known[name].annotation, f"{only} (fixed)", only, fixed=True)
+    return known
 
 
-def check_options(model: str, values: dict[str, Any], where: str) -> dict[str, Any]:
+def defaults(model: str) -> dict[str, Any]:
+    """All options of an architecture where nothing is said."""
+    return {name: option.default for name, option in options(model).items()}
+
+
+def check_options(model: str, values: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Check options by name and type; return them as the constructor wants them.
 
     Raises:
-        JetloomError: an unknown option or a value of the wrong type, with what is allowed.
+        JetloomError: an unknown option, a value of the wrong type or not the one that is fixed, with what is allowed.
     """
     known = options(model)
-    checked = {}
-    for name, value in values.items():
-        if name not in known:
-            raise JetloomError(f"{where}.{name}: {model} has no such option; allowed: {', '.join(known)}")
-        try:
-            checked[name] = TypeAdapter(known[name].annotation).validate_python(value)
-        except ValidationError:
-            raise JetloomError(f"{where}.{name}: expected {known[name].spelling}, got {value!r}") from None
+    return {name: _check(model, known, name, value, where) for name, value in values.items()}
+
+
+def _check(model: str, known: Mapping[str, Option], name: str, value: Any, where: str) -> Any:
+    if name not in known:
+        allowed = ", ".join(key for key, option in known.items() if not option.fixed)
+        raise JetloomError(f"{where}.{name}: {model} has no such option; allowed: {allowed}")
+    option = known[name]
+    try:
+        checked = TypeAdapter(option.annotation).validate_python(value)
+        if option.fixed and checked != option.default:
+            raise ValueError("fixed")
+    except ValueError:
+        raise JetloomError(f"{where}.{name}: expected {option.spelling}, got {value!r}") from None
     return checked

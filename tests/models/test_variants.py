@@ -10,7 +10,10 @@ from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.models.attention import CLOSED
 from jetloom.models.lsh_attention import ITSELF, hash_buckets, lsh_attend, rotations
+from jetloom.models.part import ParT
+from jetloom.models.particlenet import ParticleNet
 from jetloom.models.sparse_attention import nearest, strided
+from jetloom.models.transformer import Transformer
 from tests.models.jets import random_jets
 
 
@@ -38,6 +41,25 @@ from tests.models.jets import random_jets
 def test_parameters(name, features, classes, options, parameters):
     model = build(name, n_features=features, n_classes=classes, **options)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("row", "network"),
+    [
+        ("macaron", lambda: Transformer(7, 2, macaron=True, ffn_ratio=2)),
+        ("sparse_attention", lambda: Transformer(7, 2, attention="strided")),
+        ("reformer", lambda: Transformer(7, 2, attention="lsh")),
+        ("part_plain", lambda: ParT(7, 2, pair_bias=False)),
+        ("particlenet_lite", lambda: ParticleNet(7, 2, neighbours=7, convolutions=((32,) * 3, (64,) * 3), hidden=128)),
+    ],
+)
+def test_a_row_is_its_class_with_what_it_fixes(row, network):
+    torch.manual_seed(3)
+    ours = build(row, n_features=7, n_classes=2)
+    torch.manual_seed(3)
+    theirs = network()
+    assert type(ours) is type(theirs) and ours.state_dict().keys() == theirs.state_dict().keys()
+    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in ours.state_dict().items())
 
 
 SMALL = dict(embedding=[16], blocks=2, heads=2, ffn_ratio=2, dropout=0.0, readout="mean", normformer=False)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from jetloom.errors import JetloomError
 from jetloom.models.attention import CLOSED
 from jetloom.models.dyntanh import Layout, SmallTagger, glorot_, keras_linear_
+from jetloom.models.sorting import SortKey
 
 
 class Projection(nn.Module):
@@ -153,25 +154,7 @@ class Linformer(SmallTagger):
         heads: int = 4,
         layers: int = 1,
         share: bool = False,
-        sort: Literal[
-            "auto",
-            "kt",
-            "pt",
-            "delta_R",
-            "eta",
-            "phi",
-            "none",
-            "random",
-            "morton",
-            "x",
-            "y",
-            "z",
-            "published_kt",
-            "published_pt",
-            "published_delta_R",
-            "published_eta",
-            "published_phi",
-        ] = "auto",
+        sort: SortKey = "auto",
         published_columns: tuple[int, ...] = (0, 1, 2),
         mask: Literal["real", "published"] = "real",
         init: Literal["keras", "torch"] = "keras",

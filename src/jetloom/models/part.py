@@ -232,7 +232,7 @@ class ParT(ClassAttentionModel):
         n_classes: int,
         *,
         pair_bias: bool = True,
-        channel_order: Literal["weaver0.4", "weaver0.5"] = "weaver0.4",
+        channel_order: ChannelOrder = "weaver0.4",
         embedding: tuple[int, ...] = (128, 512, 128),
         pair_embedding: tuple[int, ...] = (64, 64, 64),
         blocks: int = 8,
@@ -264,38 +264,3 @@ class ParT(ClassAttentionModel):
         for block in self.blocks:
             x = block(x, packing, bias)
         return self.classify(packing.unpack(x), batch.mask)
-
-
-class PlainParT(ParT):
-    """ParT without pair features: the plain Transformer of its paper, with all else the same.
-
-    Args:
-        n_features, n_classes, channel_order, embedding, blocks, class_blocks, heads, ffn_ratio, dropout: as in
-            :class:`ParT`.
-    """
-
-    def __init__(
-        self,
-        n_features: int,
-        n_classes: int,
-        *,
-        channel_order: Literal["weaver0.4", "weaver0.5"] = "weaver0.4",
-        embedding: tuple[int, ...] = (128, 512, 128),
-        blocks: int = 8,
-        class_blocks: int = 2,
-        heads: int = 8,
-        ffn_ratio: int = 4,
-        dropout: float = 0.1,
-    ) -> None:
-        super().__init__(
-            n_features,
-            n_classes,
-            pair_bias=False,
-            channel_order=channel_order,
-            embedding=embedding,
-            blocks=blocks,
-            class_blocks=class_blocks,
-            heads=heads,
-            ffn_ratio=ffn_ratio,
-            dropout=dropout,
-        )

@@ -4,7 +4,6 @@ Parameters carry the names of weaver-core, so that the published ``ParticleNet_{
 """
 
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch.nn import functional
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.layers import Packing, RealBatchNorm, in_parts, trimmed
-from jetloom.models.neighbours import nearest_neighbours
+from jetloom.models.neighbours import Rule, nearest_neighbours
 
 
 class EdgeConvolution(nn.Module):
@@ -98,7 +97,7 @@ class ParticleNet(nn.Module):
         convolutions: tuple[tuple[int, ...], ...] = ((64, 64, 64), (128, 128, 128), (256, 256, 256)),
         hidden: int = 256,
         dropout: float = 0.1,
-        knn: Literal["published", "weaver0.4", "exact"] = "published",
+        knn: Rule = "published",
         max_particles: int | None = None,
     ) -> None:
         super().__init__()
@@ -132,35 +131,3 @@ class ParticleNet(nn.Module):
             x = block(x, nearest_neighbours(points, packing, self.neighbours, self.knn, length), packing.real)
         x = packing.unpack(x).masked_fill(~batch.mask[..., None], 0.0)
         return self.fc(x.sum(1) / batch.mask.sum(1, keepdim=True).clamp(min=1))
-
-
-class ParticleNetLite(ParticleNet):
-    """The paper's light version: two blocks, seven neighbours.
-
-    Args:
-        n_features, n_classes, neighbours, convolutions, hidden, dropout, knn, max_particles: as in
-            :class:`ParticleNet`.
-    """
-
-    def __init__(
-        self,
-        n_features: int,
-        n_classes: int,
-        *,
-        neighbours: int = 7,
-        convolutions: tuple[tuple[int, ...], ...] = ((32, 32, 32), (64, 64, 64)),
-        hidden: int = 128,
-        dropout: float = 0.1,
-        knn: Literal["published", "weaver0.4", "exact"] = "published",
-        max_particles: int | None = None,
-    ) -> None:
-        super().__init__(
-            n_features,
-            n_classes,
-            neighbours=neighbours,
-            convolutions=convolutions,
-            hidden=hidden,
-            dropout=dropout,
-            knn=knn,
-            max_particles=max_particles,
-        )

@@ -1,11 +1,10 @@
-"""From a name to a model. A row of the registry is a file in ``presets/models/`` and a class in this package."""
+"""From a name to a model. A row of the registry is a file in ``presets/models/``: a class, and what it fixes."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from jetloom.errors import JetloomError
-from jetloom.options import check_options
-from jetloom.options import options as options_of
+from jetloom.options import check_options, defaults
 from jetloom.presets import model_card
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ def build(
         n_classes: number of logits C.
         max_particles: longest input; architectures with a fixed length take it as their length. None: the published
             length of the preset or, where that has none, of the class.
-        preset: named size; without one the class's own defaults (the published architecture) hold.
-        options: keyword arguments of the class, over the preset's.
+        preset: named size; without one the defaults of row and class (the published architecture) hold.
+        options: keyword arguments of the class, over the preset's; those that the row fixes have no other value.
 
     Raises:
         JetloomError: unknown name, preset or option, or an option of the wrong type.
@@ -43,8 +42,8 @@ def build(
         values = card.presets[preset].options | options
         if max_particles is None:
             max_particles = card.presets[preset].max_particles
-    if max_particles is not None and "max_particles" in options_of(name):
+    if max_particles is not None and "max_particles" in defaults(name):
         values = {"max_particles": max_particles} | values
     module, _, class_name = card.class_path.rpartition(".")
     model_class = getattr(importlib.import_module(module), class_name)
-    return model_class(n_features, n_classes, **check_options(name, values, name))
+    return model_class(n_features, n_classes, **(defaults(name) | check_options(name, values, name)))

@@ -19,7 +19,7 @@ from jetloom.errors import JetloomError
 from jetloom.models.dyntanh import Layout, SmallTagger, glorot_, lengthened
 from jetloom.models.layers import keep_dense
 from jetloom.models.linformer import ProjectedAttention, Projection
-from jetloom.models.sorting import take
+from jetloom.models.sorting import SortKey, take
 
 
 def partition(x: Tensor, layout: Layout, partitions: int, length: int) -> Tensor:
@@ -203,25 +203,7 @@ class SalT(SmallTagger):
         partition: bool | Literal["keys", "values"] = True,
         conv_heights: tuple[int, ...] = (1, 3, 5),
         share: bool = False,
-        sort: Literal[
-            "auto",
-            "kt",
-            "pt",
-            "delta_R",
-            "eta",
-            "phi",
-            "none",
-            "random",
-            "morton",
-            "x",
-            "y",
-            "z",
-            "published_kt",
-            "published_pt",
-            "published_delta_R",
-            "published_eta",
-            "published_phi",
-        ] = "auto",
+        sort: SortKey = "auto",
         published_columns: tuple[int, ...] = (0, 1, 2),
         mask: Literal["real", "published"] = "real",
         partition_by: Literal["slots", "real"] = "slots",

@@ -6,6 +6,7 @@ SAL-T (arXiv:2510.23641) sorts beforehand on the host, with keys computed from t
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +16,10 @@ from jetloom import kinematics
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.layers import keep_dense
+
+PublishedKey = Literal["published_kt", "published_pt", "published_delta_R", "published_eta", "published_phi"]
+SortKey = Literal["auto", "none", "random", "kt", "pt", "delta_R", "eta", "phi", "morton", "x", "y", "z"] | PublishedKey
+"""What :func:`sort_key` sorts by; none: the order of the input."""
 
 CELLS = 1 << 16
 """Cells of the Morton grid along each axis of [-1, 1]."""

@@ -8,8 +8,7 @@ from jetloom.config import Training, read_by
 from jetloom.errors import JetloomError
 from jetloom.identity.code import fingerprint, model_fingerprint
 from jetloom.identity.digests import Identity, checksum, digest
-from jetloom.options import check_options
-from jetloom.options import options as options_of
+from jetloom.options import check_options, defaults
 from jetloom.presets import model_card
 
 CODE = "jetloom.training.train"
@@ -28,7 +27,7 @@ def chosen_options(model: str, preset: str | None, options: Mapping[str, Any]) -
 
 def all_options(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """All options of the architecture as built, but for a length that is the data's."""
-    known = {name: option.default for name, option in options_of(model).items() if name != "max_particles"}
+    known = {name: value for name, value in defaults(model).items() if name != "max_particles"}
     return known | dict(chosen)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from jetloom import presets
 from jetloom.config import Training, read_by, resolve_training
 from jetloom.options import check_options
-from jetloom.options import options as options_of
 from jetloom.report.papers.published import PublishedTable, Row
 from jetloom.results.collect import Entry
+from jetloom.training.made_from import all_options
 
 TOLERANCE = 0.1
 """Numbers of jets that differ by less count as alike: papers round them, and validation jets are set apart in several
@@ -111,8 +111,8 @@ def _recipe(table: PublishedTable, row: Row, training: dict[str, Any]) -> list[s
 
 def _resolved(model: str, values: dict[str, Any]) -> dict[str, Any]:
     """All options of an architecture, as JSON would have them; the length is the data's."""
-    defaults = {name: option.default for name, option in options_of(model).items() if name != "max_particles"}
-    known = defaults | check_options(model, {key: value for key, value in values.items() if key in defaults}, model)
+    known = all_options(model, {})
+    known |= check_options(model, {key: value for key, value in values.items() if key in known}, model)
     return {name: _plain(value) for name, value in known.items()}
 
 

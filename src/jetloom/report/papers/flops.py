@@ -7,7 +7,7 @@ every count in the logs of the author code of arXiv:2510.23641 (739,918 for SAL-
 
 from typing import Any
 
-from jetloom.options import options as options_of
+from jetloom.options import defaults
 
 KNOWN = ("salt", "linformer", "transformer_small")
 
@@ -29,7 +29,7 @@ def profiler_flops(
     """
     if architecture not in KNOWN:
         return None
-    chosen = {name: option.default for name, option in options_of(architecture).items()} | options
+    chosen = defaults(architecture) | options
     if chosen["layers"] != 1:
         return None
     d, hidden, heads = chosen["d_model"], chosen["d_ff"], chosen["heads"]

@@ -1,0 +1,137 @@
+"""The keyword arguments of a class, with their types, read from the source: nothing is imported."""
+
+import ast
+import importlib.util
+from functools import cache
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, Literal, NamedTuple
+
+from jetloom.errors import JetloomError
+
+_TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
+_GENERIC = ("Literal", "list", "tuple")
+
+
+class Argument(NamedTuple):
+    """A keyword-only argument: its type, how that is spelled, its default."""
+
+    annotation: Any
+    spelling: str
+    default: Any
+
+
+def source_file(module: str) -> Path:
+    """The file of a module. Importing its parent packages, as importlib does, would load matplotlib to plan.
+
+    Raises:
+        JetloomError: there is no such module.
+    """
+    root, *parts = module.split(".")
+    spec = importlib.util.find_spec(root)
+    if spec is not None and spec.submodule_search_locations:
+        for place in spec.submodule_search_locations:
+            stem = Path(place, *parts)
+            for file in (stem / "__init__.py", stem.with_suffix(".py")):
+                if file.is_file():
+                    return file
+    elif spec is not None and spec.origin is not None and not parts:
+        return Path(spec.origin)
+    raise JetloomError(f"no Python module {module!r}")
+
+
+@cache
+def signature(class_path: str) -> dict[str, Argument]:
+    """The keyword-only arguments of a class or, where it has no ``__init__``, of the base that it takes it from.
+
+    Args:
+        class_path: dotted path of the class.
+
+    Raises:
+        JetloomError: there is no such class, or an argument whose type or default cannot be read.
+    """
+    module, _, name = class_path.rpartition(".")
+    found = _constructor(module, name)
+    if found is None:
+        raise JetloomError(f"module {module} has no class {name} with an __init__")
+    module, arguments = found
+    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return {argument.arg: _argument(module, class_path, argument, default) for argument, default in pairs}
+
+
+def _constructor(module: str, name: str) -> tuple[str, ast.arguments] | None:
+    """The arguments of the ``__init__`` of a class, and the module that writes them."""
+    found = _definition(module, name)
+    if found is None or not isinstance(found[1], ast.ClassDef):
+        return None
+    module, node = found
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            return module, item.args
+    bases = (_constructor(module, base.id) for base in node.bases if isinstance(base, ast.Name))
+    return next((base for base in bases if base is not None), None)
+
+
+def _definition(module: str, name: str) -> tuple[str, ast.ClassDef | ast.expr] | None:
+    """The class or the value that a name of a module stands for, and the module that defines it."""
+    for node in ast.parse(source_file(module).read_text()).body:
+        match node:
+            case ast.ClassDef(name=defined) if defined == name:
+                return module, node
+            case ast.Assign(targets=[ast.Name(id=defined)], value=value) if defined == name:
+                return module, value
+            case ast.ImportFrom(module=str(other), names=aliases, level=0):
+                for alias in aliases:
+                    if (alias.asname or alias.name) == name:
+                        return _definition(other, alias.name)
+    return None
+
+
+class _Expanded(ast.NodeTransformer):
+    """Writes what they stand for in the place of aliases of types, ``Name = Literal[...]``."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in _TYPES or node.id in _GENERIC:
+            return node
+        found = _definition(self.module, node.id)
+        if found is None or isinstance(found[1], ast.ClassDef):
+            raise ValueError(f"no alias {node.id}")
+        module, value = found
+        return _Expanded(module).visit(value)
+
+
+def _argument(module: str, class_path: str, argument: ast.arg, default: ast.expr | None) -> Argument:
+    try:
+        if argument.annotation is None or default is None:
+            raise ValueError("no type or no default")
+        annotation = _Expanded(module).visit(argument.annotation)
+        return Argument(_as_type(annotation), ast.unparse(annotation), ast.literal_eval(default))
+    except (ValueError, JetloomError):
+        raise JetloomError(
+            f"{class_path}: {argument.arg}: an option needs a type of int, float, bool, str, list[...], "
+            f"tuple[..., ...], Literal[...], None or an alias of these, and a constant as its default"
+        ) from None
+
+
+def _as_type(node: ast.expr) -> Any:
+    """Turn an annotation such as ``list[int] | None`` or ``Literal["a", "b"]`` into a type, without eval."""
+    match node:
+        case ast.Name(id=name) if name in _TYPES:
+            return _TYPES[name]
+        case ast.Constant(value=None):
+            return None
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return _as_type(left) | _as_type(right)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
+            return Literal[ast.literal_eval(values)]
+        case ast.Subscript(value=ast.Name(id="list"), slice=item):
+            return list[_as_type(item)]
+        case ast.Subscript(
+            value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[item, ast.Constant(value=EllipsisType())])
+        ):
+            return tuple[_as_type(item), ...]
+        case _:
+            raise ValueError(f"no type {ast.unparse(node)}")
