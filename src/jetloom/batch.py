@@ -1,5 +1,6 @@
 """What every model eats."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -21,3 +22,9 @@ class Batch(NamedTuple):
     """(B, N) bool, True for a real particle."""
     label: Tensor | None = None
     """(B,) int64 class index; None when unknown."""
+    observers: Tensor | None = None
+    """(B, M) float32, quantities of the jet, in the order of the manifest's ``observers``; None when unknown."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        """The batch with each tensor that it has replaced by what a function makes of it."""
+        return Batch(*(None if value is None else function(value) for value in self))

@@ -32,6 +32,10 @@ def options(model: str) -> dict[str, Option]:
     """
     card, where = model_card(model), f"presets/models/{model}.yaml"
     known = {name: Option(*argument) for name, argument in signature(card.class_path).items()}
+    if needed := [name for name, option in known.items() if option.default is ...]:
+        raise JetloomError(
+            f"{card.class_path}: {needed[0]}: an option of an architecture needs a constant as its default"
+        )
     for name, values in card.choices.items():
         allowed = [_check(model, known, name, value, f"{where}: choices") for value in values]
         known[name] = Option(Literal[tuple(allowed)], f"Literal{allowed}", allowed[0])

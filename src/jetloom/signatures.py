@@ -14,7 +14,7 @@ _GENERIC = ("Literal", "list", "tuple")
 
 
 class Argument(NamedTuple):
-    """A keyword-only argument: its type, how that is spelled, its default."""
+    """A keyword-only argument: its type, how that is spelled, its default (``...``: it has to be given)."""
 
     annotation: Any
     spelling: str
@@ -105,14 +105,16 @@ class _Expanded(ast.NodeTransformer):
 
 def _argument(module: str, class_path: str, argument: ast.arg, default: ast.expr | None) -> Argument:
     try:
-        if argument.annotation is None or default is None:
-            raise ValueError("no type or no default")
+        if argument.annotation is None:
+            raise ValueError("no type")
         annotation = _Expanded(module).visit(argument.annotation)
-        return Argument(_as_type(annotation), ast.unparse(annotation), ast.literal_eval(default))
+        return Argument(
+            _as_type(annotation), ast.unparse(annotation), ... if default is None else ast.literal_eval(default)
+        )
     except (ValueError, JetloomError):
         raise JetloomError(
             f"{class_path}: {argument.arg}: an option needs a type of int, float, bool, str, list[...], "
-            f"tuple[..., ...], Literal[...], None or an alias of these, and a constant as its default"
+            f"tuple[..., ...], Literal[...], None or an alias of these; a default has to be a constant"
         ) from None
 
 

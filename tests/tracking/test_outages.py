@@ -13,7 +13,7 @@ from jetloom.tracking import tracker
 from jetloom.tracking.run import StoredRun
 from jetloom.tracking.store import open_client, prepare
 from jetloom.tracking.sync import sync
-from jetloom.training.callbacks import Keeper
+from jetloom.training.callbacks import Checkpoints
 from tests.tracking.conftest import wait_until
 
 pytestmark = pytest.mark.slow
@@ -32,14 +32,14 @@ def told(group, tmp_path, monkeypatch):
 
 def after_epoch(monkeypatch, actions) -> None:
     """Do something when the checkpoint of an epoch has been written."""
-    save, epochs = Keeper.save, []
+    save, epochs = Checkpoints.save, []
 
     def save_and_act(*arguments) -> None:
         save(*arguments)
         epochs.append(1)
         actions.get(len(epochs), lambda: None)()
 
-    monkeypatch.setattr(Keeper, "save", save_and_act)
+    monkeypatch.setattr(Checkpoints, "save", save_and_act)
 
 
 def check_complete(group, output) -> str:

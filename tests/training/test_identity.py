@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jetloom.training.callbacks import Keeper
+from jetloom.training.callbacks import Checkpoints
 from jetloom.training.checkpoint import load
 from tests.training.tensors import write_tensors
 
@@ -20,7 +20,7 @@ def stopped_after(monkeypatch):
     """End a training in the middle, with what a kill would leave."""
 
     def stop(checkpoints: int) -> None:
-        save, count = Keeper.save, 0
+        save, count = Checkpoints.save, 0
 
         def save_and_stop(self, *arguments):
             nonlocal count
@@ -29,7 +29,7 @@ def stopped_after(monkeypatch):
             if count == checkpoints:
                 raise StoppedError
 
-        monkeypatch.setattr(Keeper, "save", save_and_stop)
+        monkeypatch.setattr(Checkpoints, "save", save_and_stop)
 
     yield stop
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

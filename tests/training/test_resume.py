@@ -13,7 +13,7 @@ import torch
 
 from jetloom.errors import JetloomError
 from jetloom.system.lock import locked
-from jetloom.training.callbacks import Keeper
+from jetloom.training.callbacks import Checkpoints
 from jetloom.training.module import Tagger
 from tests.training.conftest import OPTIONS
 from tests.training.outcome import assert_same, history
@@ -28,7 +28,7 @@ class Killed(BaseException):
 
 def die_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
     """The process ends right after that many ``last.ckpt``."""
-    save, count = Keeper.save, 0
+    save, count = Checkpoints.save, 0
 
     def save_and_die(*arguments) -> None:
         nonlocal count
@@ -37,7 +37,7 @@ def die_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
         if count == saves:
             raise Killed
 
-    monkeypatch.setattr(Keeper, "save", save_and_die)
+    monkeypatch.setattr(Checkpoints, "save", save_and_die)
 
 
 RECIPES = {

@@ -21,8 +21,8 @@ from jetloom.tracking.description import DataInput, Description, describe
 from jetloom.tracking.spool import Left
 from jetloom.tracking.store import Store, choose_uri, open_client, open_store, prepare, unmasked
 from jetloom.tracking.tracker import Tracker
-from jetloom.training.callbacks import Keeper
-from jetloom.training.reporting import Reporter
+from jetloom.training.callbacks import Checkpoints
+from jetloom.training.reporting import TrackerCallback
 from tests.tracking.conftest import free_port, wait_until
 from tests.training.outcome import assert_same
 from tests.training.test_resume import OFTEN, Killed, die_after
@@ -135,7 +135,7 @@ def test_a_resumed_training_is_one_run(run_training, results, tmp_path, monkeypa
     whole = run_training("whole")
     with monkeypatch.context() as patch:
         die_after(patch, 12)
-        save = Keeper.save
+        save = Checkpoints.save
 
         def save_slowly(*arguments) -> None:
             # Until the run exists: a training is rarely killed in its first second.
@@ -143,7 +143,7 @@ def test_a_resumed_training_is_one_run(run_training, results, tmp_path, monkeypa
                 time.sleep(0.05)
             save(*arguments)
 
-        patch.setattr(Keeper, "save", save_slowly)
+        patch.setattr(Checkpoints, "save", save_slowly)
         with pytest.raises(Killed):
             run_training("killed", store=store, checkpoint_minutes=OFTEN)
     first = run_id_in(tmp_path / "killed-scratch")
@@ -162,7 +162,7 @@ def test_a_resumed_training_is_one_run(run_training, results, tmp_path, monkeypa
 def test_epochs_that_a_kill_kept_from_the_store_arrive_with_the_next_try(run_training, tmp_path, monkeypatch) -> None:
     """The checkpoint of an epoch is written before its figures: those of the second epoch are lost with the process."""
     prepare(None, ["exp/toy"], tmp_path / "own", tmp_path / "mlflow.json")
-    log = Reporter._log
+    log = TrackerCallback._log
 
     def killed_before_the_second(self, row) -> None:
         if row["epoch"] == 1:
@@ -170,7 +170,7 @@ def test_epochs_that_a_kill_kept_from_the_store_arrive_with_the_next_try(run_tra
         log(self, row)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Reporter, "_log", killed_before_the_second)
+        patch.setattr(TrackerCallback, "_log", killed_before_the_second)
         with pytest.raises(Killed):
             run_training("killed", store=tmp_path / "mlflow.json")
     points = tmp_path / "killed-scratch/mlflow.jsonl"
@@ -183,14 +183,14 @@ def test_epochs_that_a_kill_kept_from_the_store_arrive_with_the_next_try(run_tra
 
 
 def test_sigterm_shows_as_killed(run_training, results, tmp_path, monkeypatch) -> None:
-    save = Keeper.save
+    save = Checkpoints.save
 
     def save_and_signal(*arguments) -> None:
         save(*arguments)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "save", save_and_signal)
+        patch.setattr(Checkpoints, "save", save_and_signal)
         with pytest.raises(SystemExit):
             run_training(store=results / "mlflow.json")
     client = open_client(open_store(results / "mlflow.json", "exp/toy").uri)

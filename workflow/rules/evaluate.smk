@@ -25,7 +25,7 @@ rule evaluate:
     params:
         config=FROZEN,
         directory=subpath(output.metrics, parent=True),
-        key=lambda wildcards: PLAN.evaluation_key(wildcards.dataset),
+        key=lambda wildcards: PLAN.evaluation_key(wildcards.dataset, wildcards.model),
     shell:
         "jetloom evaluate {input.checkpoint:q} {input.manifest:q} --training {input.training:q}"
         " --config {params.config:q} --run {wildcards.dataset}/{wildcards.model}/seed{wildcards.seed}"

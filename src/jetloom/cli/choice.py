@@ -10,11 +10,15 @@ from jetloom.config import (
     Evaluation,
     Experiment,
     Run,
+    TaskChoice,
     Training,
     merge,
+    monitor_of,
     parse_assignments,
+    parse_value,
     read_experiment,
     resolve_dataset,
+    resolve_tasks,
     resolve_training,
     validate,
 )
@@ -32,6 +36,7 @@ class TrainingChoice:
         architecture: row of the registry.
         preset: named size.
         options: over the preset's.
+        tasks: what it is trained to do, the main task first.
         recipe: all of it.
         run: ``experiment``, ``dataset``, ``model``, ``seed``, ``title``.
     """
@@ -39,6 +44,7 @@ class TrainingChoice:
     architecture: str
     preset: str | None
     options: dict[str, Any]
+    tasks: list[TaskChoice]
     recipe: Training
     run: dict[str, Any]
 
@@ -67,7 +73,8 @@ def chosen_training(config: Path, name: str) -> TrainingChoice:
     planned = Plan(experiment).trainings[run]
     recipe = planned.recipe.model_copy(update={"initial_weights": planned.weights})
     told = {"experiment": experiment.experiment, **run._asdict(), "title": choice.title}
-    return TrainingChoice(choice.architecture, choice.preset, choice.options, recipe, told)
+    tasks = experiment.tasks_of(run.model)
+    return TrainingChoice(choice.architecture, choice.preset, choice.options, tasks, recipe, told)
 
 
 def training_by_hand(
@@ -75,6 +82,7 @@ def training_by_hand(
     model: str,
     preset: str | None,
     options: Sequence[str],
+    task: str | None,
     settings: Sequence[str],
     seed: int,
     experiment: str,
@@ -99,7 +107,9 @@ def training_by_hand(
         "title": title or card.title,
     }
     resolved = resolve_training(merge(recipe, parse_assignments(settings)))
-    return TrainingChoice(model, preset, parse_assignments(options), resolved, run)
+    tasks = resolve_tasks(parse_value(task) if task else None, "--task")
+    monitor_of(resolved, tasks)
+    return TrainingChoice(model, preset, parse_assignments(options), tasks, resolved, run)
 
 
 class EvaluationChoice(NamedTuple):

@@ -17,6 +17,7 @@ def train(
     run: str | None = None,
     preset: str | None = None,
     option: Option = (),
+    task: str | None = None,
     set_: Set = (),
     seed: int = 1,
     experiment: str = "by-hand",
@@ -46,6 +47,8 @@ def train(
         Training of CONFIG: <data set>/<model>/seed<seed>.
     preset
         Named size and recipe of the architecture.
+    task
+        What is learnt, as YAML: a name, or {name: options}; default: classification (`jetloom tasks` lists them).
     seed
         Seeds weights, order of the jets and dropout.
     experiment
@@ -69,7 +72,7 @@ def train(
     elif model is None:
         raise JetloomError("train: give --config and --run, or --model")
     else:
-        choice = training_by_hand(manifest, model, preset, option, set_, seed, experiment, dataset, name, title)
+        choice = training_by_hand(manifest, model, preset, option, task, set_, seed, experiment, dataset, name, title)
     place(choice.recipe.devices, choice.recipe.nodes, threads)
     from jetloom.training.train import train as train_
 
@@ -79,6 +82,7 @@ def train(
         model=choice.architecture,
         preset=choice.preset,
         options=choice.options,
+        tasks=choice.tasks,
         training=choice.recipe,
         seed=choice.run["seed"],
         run=choice.run,

@@ -21,8 +21,9 @@ from jetloom.config.experiment import (
 from jetloom.config.mistakes import validate
 from jetloom.config.resolve import resolve_dataset, resolve_training
 from jetloom.config.section import Strict
+from jetloom.config.task import Monitor, TaskChoice, monitor_of, resolve_tasks
 from jetloom.config.training import Reweighting, Training
-from jetloom.config.values import expand_braces, merge, parse_assignments
+from jetloom.config.values import expand_braces, merge, parse_assignments, parse_value
 
 __all__ = [
     "Cost",
@@ -33,6 +34,7 @@ __all__ = [
     "Experiment",
     "ModelChanges",
     "ModelChoice",
+    "Monitor",
     "RemoteFile",
     "Report",
     "Reweighting",
@@ -40,15 +42,19 @@ __all__ = [
     "Simulation",
     "Start",
     "Strict",
+    "TaskChoice",
     "Tracking",
     "Training",
     "expand_braces",
     "merge",
+    "monitor_of",
     "parse_assignments",
     "parse_experiment",
+    "parse_value",
     "read_by",
     "read_experiment",
     "resolve_dataset",
+    "resolve_tasks",
     "resolve_training",
     "validate",
 ]

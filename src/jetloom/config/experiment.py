@@ -14,6 +14,7 @@ from jetloom.config.evaluation import Cost, Evaluation
 from jetloom.config.mistakes import known, section, validate
 from jetloom.config.resolve import resolve_dataset, resolve_recipe
 from jetloom.config.section import Different, Directory, Name, Seeds, Strict
+from jetloom.config.task import TaskChoice, monitor_of, resolve_tasks
 from jetloom.config.training import Training
 from jetloom.config.values import merge
 from jetloom.errors import JetloomError
@@ -50,6 +51,7 @@ class ModelChanges(Strict):
     preset: str | None = Field(None, description="default: the preset of the top level")
     options: dict[str, Any] = Field(default_factory=dict, description="of the architecture: `jetloom models NAME`")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the data set")
+    task: Any = Field(None, description="default: that of the top level")
     seeds: Seeds | None = Field(None, description="default: those of the data set")
     starts_from: Start | None = Field(
         None, description="training of this experiment to start from (fine-tuning): `dataset`, `model`, `seed`"
@@ -99,6 +101,11 @@ class Experiment(Strict):
     seeds: Seeds = Field(description="one training for each")
     preset: str | None = Field(None, description="model preset; default: the one named by the data set")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over the model preset's own")
+    task: Any = Field(
+        None,
+        description="what is learnt: a name, `{name: options}` or a list, the main one first (`jetloom tasks`); "
+        "default: classification",
+    )
     evaluation: Evaluation = Field(Evaluation(), description="what is computed on the test split")
     cost: Cost = Field(Cost(), description="what is measured on this machine")
     report: Report = Field(Report(), description="what the page shows")
@@ -180,6 +187,11 @@ class Experiment(Strict):
             }
         )
 
+    def tasks_of(self, model: str) -> list[TaskChoice]:
+        """What a model is trained to do, the main task first."""
+        own = self.per_model.get(model, ModelChanges()).task
+        return resolve_tasks(self.task, "task") if own is None else resolve_tasks(own, f"per_model.{model}.task")
+
     @cached_property
     def runs(self) -> list[Run]:
         """Every training of the experiment."""
@@ -221,7 +233,7 @@ class Experiment(Strict):
             )
         known(f"preset of {model}", choice.preset, card.presets)
         check_options(choice.architecture, choice.options, f"per_model.{model}.options")
-        self.training_of(dataset, model)
+        monitor_of(self.training_of(dataset, model), self.tasks_of(model))
 
     def _check_start(self, model: str) -> None:
         """Whether the chain of trainings that a model starts from is there and comes to an end."""

@@ -46,8 +46,10 @@ class Training(Strict, json_schema_extra=remakes("training")):
     precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(str)] = Field(
         "auto", description="auto: bf16 where the GPU has it, 16 on older GPUs, 32 on CPU"
     )
-    monitor: Literal["accuracy", "loss"] = Field(
-        "accuracy", description="validation figure that chooses the best epoch"
+    monitor: str | None = Field(
+        None,
+        description="validation figure that chooses the best epoch: for classification accuracy, loss or auc; default: "
+        "the first one of the task (`jetloom tasks`)",
     )
     patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better one")
     batch_phases: list[tuple[Count, Count]] | None = Field(

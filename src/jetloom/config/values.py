@@ -30,14 +30,23 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         key, equals, text = assignment.partition("=")
         if not equals:
             raise JetloomError(f"{assignment!r}: expected KEY=VALUE")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise JetloomError(f"{assignment!r}: the value is not YAML") from None
+        value = parse_value(text, assignment)
         for part in reversed(key.split(".")):
             value = {part: value}
         values = merge(values, value)
     return values
+
+
+def parse_value(text: str, where: str | None = None) -> Any:
+    """A value as the command line gives it.
+
+    Raises:
+        JetloomError: it is not YAML.
+    """
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise JetloomError(f"{(where or text)!r}: the value is not YAML") from None
 
 
 def expand_braces(pattern: str) -> Iterator[str]:

@@ -1,7 +1,8 @@
-"""Score a split with a trained model: ``metrics.json``, ``predictions.parquet`` and ``examples.json``."""
+"""Apply a trained model to a split: ``metrics.json``, ``predictions.parquet`` and ``examples.json``."""
 
+import importlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,22 @@ from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
 from jetloom.evaluation.examples import examples
-from jetloom.evaluation.made_from import CODE, setting_part
-from jetloom.identity.code import fingerprint
+from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.digests import Identity, checksum
+from jetloom.presets import task_card
 from jetloom.system.environment import versions
 from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use
-from jetloom.tasks.classification.measure import figures_of_merit
-from jetloom.training.checkpoint import load_model
+from jetloom.tasks.combined import Combined
+from jetloom.tasks.task import Question, Seen, Task
+from jetloom.training.checkpoint import CLASSIFIES, load_model, task_of
 
 SCHEMA_VERSION = 1
 FILES = ("metrics.json", "predictions.parquet", "examples.json")
 ROW_GROUP = 2**18
 """Jets in a row group of predictions.parquet."""
 Scored = tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.float32]]
-"""Scores (B, C), labels (B,) and observers (B, O) of some jets."""
+"""What the task says (B, K), labels (B,) and observers (B, M) of some jets."""
 
 
 def evaluate(
@@ -74,6 +76,7 @@ def evaluate(
     _check_fit(checkpoint, saved["manifest"], manifest, described, split)
     facts = _read_training(training) if training else {}
     run = facts.get("run") or saved["run"]
+    task, chosen = task_of(saved), saved.get("task", CLASSIFIES)
     _check_origin(checkpoint, saved, facts, manifest, described if same_data else None)
     identity = Identity(
         {
@@ -82,7 +85,7 @@ def evaluate(
             "data": described.digest,
             "split": split,
             "settings": setting_part(settings, background, working_points),
-            "code of the evaluation": fingerprint(CODE, without="jetloom.models"),
+            "code of the evaluation": evaluation_fingerprint(item["name"] for item in chosen),
         }
     )
     if _is_made(identity, output):
@@ -92,27 +95,16 @@ def evaluate(
     # The predictions appear only when figures could be computed from them.
     with appearing(output / "predictions.parquet") as partial:
         with gpu_use() as used:
-            batches = score(model, manifest, split, settings.batch_size)
-            scores, label = write_predictions(partial, batches, described, run, split, identity)
-        content = figures_of_merit(
-            scores,
-            label,
-            classes=described.classes,
-            background=background,
-            working_points=working_points,
-            resamplings=settings.bootstrap,
-            confidence=settings.confidence,
-            efficiencies=settings.efficiencies,
-            mean_rejection=settings.mean_rejection,
-            seed=described.seed,
-        )
+            batches = score(model, task, manifest, split, settings.batch_size)
+            seen = write_predictions(partial, batches, task, described, run, split, identity)
+        asked = Question(settings, background, working_points, described.seed)
+        content = merits(chosen, task, seen, asked)
     tracked = facts.get("mlflow") or {}
     content = {
         "schema_version": SCHEMA_VERSION,
         "run": run,
         "split": split,
-        "classes": described.classes,
-        "background": background,
+        "task": chosen[0],
         **content,
         "data_digest": described.digest,
         "identity": identity.record(),
@@ -126,69 +118,117 @@ def evaluate(
     write_json(output / "metrics.json", content)
 
 
+def merits(chosen: Sequence[Mapping[str, Any]], task: Task, seen: Seen, asked: Question) -> dict[str, Any]:
+    """What ``metrics.json`` says: figures of merit of the main task and, under ``also``, those of the others.
+
+    Args:
+        chosen: name, settings and weight of each task, the main one first.
+        task: all of them.
+        seen: jets, with what the task says of them.
+        asked: how it is to be done.
+    """
+    if not isinstance(task, Combined):
+        return _measure(chosen[0]["name"], task, seen, asked)
+    contents, values, truths = [], 0, 0
+    for record, member in zip(chosen, task.members, strict=True):
+        own = member.task
+        to_value, to_truth = values + len(own.columns), truths + len(own.truths)
+        part = seen._replace(values=seen.values[:, values:to_value], truths=seen.truths[:, truths:to_truth])
+        contents.append({"task": record, **_measure(record["name"], own, part, asked)})
+        values, truths = to_value, to_truth
+    main, *also = contents
+    return main | {"also": also}
+
+
+def _measure(name: str, task: Task, seen: Seen, asked: Question) -> dict[str, Any]:
+    module = task_card(name).measures
+    if module is None:
+        raise JetloomError(f"task {name} says nothing of a jet that could be evaluated")
+    return importlib.import_module(module).merit(task, seen, asked)
+
+
 @torch.inference_mode()
-def score(model: torch.nn.Module, manifest: Path, split: str, batch_size: int) -> Iterator[Scored]:
-    """Softmax scores, labels and observers of a split, batch by batch in the loader's fixed order."""
+def score(model: torch.nn.Module, task: Task, manifest: Path, split: str, batch_size: int) -> Iterator[Scored]:
+    """What the task says, labels and observers of a split, batch by batch in the loader's fixed order."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
-    for batch, observers in Loader(manifest, split, batch_size=batch_size, shuffle=False, observers=True):
-        on_device = type(batch)(*(part.to(device) if part is not None else None for part in batch))
-        scores = model(on_device).float().softmax(dim=1).cpu().numpy()
-        yield scores, batch.label.numpy().astype(np.int16), observers.numpy()
+    for batch in Loader(manifest, split, batch_size=batch_size, shuffle=False):
+        values = task.outputs(model(batch.map(lambda part: part.to(device))).float()).cpu().numpy()
+        observers = np.empty((len(values), 0), np.float32) if batch.observers is None else batch.observers.numpy()
+        yield values, batch.label.numpy().astype(np.int16), observers
 
 
 def write_predictions(
-    path: Path, batches: Iterable[Scored], manifest: Manifest, run: dict[str, Any], split: str, identity: Identity
-) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
-    """Write jets as they come: ``score_<class>``, ``label`` and the observers; the schema's metadata say who made them.
+    path: Path,
+    batches: Iterable[Scored],
+    task: Task,
+    manifest: Manifest,
+    run: dict[str, Any],
+    split: str,
+    identity: Identity,
+) -> Seen:
+    """Write jets as they come: columns and truths of the task, ``label`` and the observers.
+
+    The schema's metadata say who made them.
 
     Args:
         path: file to write.
         batches: all jets of the split.
+        task: names the columns.
         manifest: of the tensors.
         run: who made the scores.
         split: what was scored.
         identity: what the evaluation is made from.
 
     Returns:
-        scores (N, C) and labels (N,); the observers are in the file only.
+        What figures of merit need; the other observers are in the file only.
     """
     facts = {
         "run": run,
         "split": split,
         "classes": manifest.classes,
+        "columns": task.columns,
         "data_digest": manifest.digest,
         "identity": identity.record(),
     }
     schema = pa.schema(
         [
-            *((f"score_{name}", pa.float32()) for name in manifest.classes),
+            *((name, pa.float32()) for name in [*task.columns, *task.truths]),
             ("label", pa.int16()),
             *((name, pa.float32()) for name in manifest.observers),
         ],
         metadata={"jetloom": json.dumps(facts)},
     )
     jets = manifest.splits[split].jets
-    scores, label = np.empty((jets, len(manifest.classes)), np.float32), np.empty(jets, np.int16)
+    scale = manifest.observers.index(task.scale) if task.scale in manifest.observers else None
+    seen = Seen(
+        np.empty((jets, len(task.columns)), np.float32),
+        np.empty((jets, len(task.truths)), np.float32),
+        np.empty(jets, np.int16),
+        None if scale is None else np.empty(jets, np.float32),
+    )
     begin = end = 0
     waiting: list[NDArray[np.float32]] = []
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
 
         def write_group() -> None:
             observers = np.concatenate(waiting)
-            columns = [*scores[begin:end].T, label[begin:end], *observers.T]
+            columns = [*seen.values[begin:end].T, *seen.truths[begin:end].T, seen.label[begin:end], *observers.T]
             writer.write_table(pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema))
 
-        for some_scores, some_label, observers in batches:
-            if len(waiting) and end - begin + len(some_label) > ROW_GROUP:
+        for values, label, observers in batches:
+            if len(waiting) and end - begin + len(label) > ROW_GROUP:
                 write_group()
                 begin, waiting = end, []
-            part = slice(end, end + len(some_label))
-            scores[part], label[part] = some_scores, some_label
+            part = slice(end, end + len(label))
+            seen.values[part], seen.label[part] = values, label
+            seen.truths[part] = task.truth(torch.from_numpy(observers)).numpy()
+            if seen.scale is not None:
+                seen.scale[part] = observers[:, scale]
             waiting.append(observers)
             end = part.stop
         write_group()
-    return scores[:end], label[:end]
+    return Seen(*(None if array is None else array[:end] for array in seen))
 
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:

@@ -1,9 +1,11 @@
 """What an evaluation is made from, as far as a configuration decides it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from jetloom.config import Evaluation, read_by
+from jetloom.identity.code import fingerprint
 from jetloom.identity.digests import digest
+from jetloom.presets import task_card
 
 CODE = "jetloom.evaluation.evaluate"
 """Module whose fingerprint, without that of the models, is that of the evaluation's code."""
@@ -13,3 +15,9 @@ def setting_part(settings: Evaluation, background: str | None, working_points: M
     """Digest of the settings of an evaluation and of what the data set says for it."""
     read = settings.model_dump(mode="json", include=read_by(Evaluation, "evaluation"))
     return digest(read, background, dict(working_points))
+
+
+def evaluation_fingerprint(tasks: Iterable[str]) -> str:
+    """Hash of the code that evaluates some tasks; what they have learnt is in the checkpoint."""
+    measures = [task_card(name).measures for name in tasks]
+    return fingerprint(CODE, *(module for module in measures if module), without="jetloom.models")

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from jetloom.batch import Batch
-from jetloom.config import Dataset, resolve_dataset
+from jetloom.config import Dataset, resolve_dataset, resolve_tasks
 from jetloom.data.prepare.features import FEATURE_SETS
 from jetloom.data.read.stream import batches
 from jetloom.errors import JetloomError
 from jetloom.models import build, load_published
 from jetloom.presets import model_card
 from jetloom.system.files import appearing
-from jetloom.training.checkpoint import load_model
+from jetloom.tasks import make
+from jetloom.tasks.task import Data, Task
+from jetloom.training.checkpoint import load_model, task_of
 
 
 def predict(
@@ -38,7 +40,7 @@ def predict(
     Args:
         checkpoint: ``best.ckpt`` of a training, or a published ``.pt`` file.
         raw: raw file of a publisher (for meshes the directory of one class and split).
-        output: Parquet file with ``score_<class>``, the observers of the format, and ``label`` where the file's classes
+        output: Parquet file with what the task says (``score_<class>``), the observers of the format, and ``label`` where the file's classes
             are those of the model. It appears when it is complete.
         dataset: preset that says how ``raw`` is read; default: the data set of the training.
         model: architecture of a published file.
@@ -53,17 +55,17 @@ def predict(
     """
     if threads:
         torch.set_num_threads(threads)
-    network, settings, classes = _open(checkpoint, dataset, model, preset, feature_set)
+    network, task, settings = _open(checkpoint, dataset, model, preset, feature_set)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.to(device).eval()
     with appearing(output) as partial, ExitStack() as opened:
         writer = None
         for batch, observers in batches(settings, raw, batch_size=batch_size):
-            scores = _scores(network, batch, device)
-            if not numpy.isfinite(scores).all():
+            values = _values(network, task, batch, device)
+            if not numpy.isfinite(values).all():
                 raise JetloomError(f"{checkpoint}: scores of {raw} are not finite; the training has diverged")
-            columns = {f"score_{name}": scores[:, index] for index, name in enumerate(classes)}
-            if settings.classes == classes:
+            columns = dict(zip(task.columns, values.T, strict=True))
+            if settings.classes == task.data.classes:
                 columns["label"] = batch.label.numpy().astype(numpy.int16)
             table = pyarrow.table(columns | observers)
             if writer is None:
@@ -74,15 +76,14 @@ def predict(
 
 
 @torch.inference_mode()
-def _scores(network: nn.Module, batch: Batch, device: torch.device) -> NDArray:
-    on_device = Batch(*(part.to(device) if part is not None else None for part in batch))
-    return network(on_device).float().softmax(dim=1).cpu().numpy()
+def _values(network: nn.Module, task: Task, batch: Batch, device: torch.device) -> NDArray:
+    return task.outputs(network(batch.map(lambda part: part.to(device))).float()).cpu().numpy()
 
 
 def _open(
     checkpoint: Path, dataset: str | None, model: str | None, preset: str | None, feature_set: str | None
-) -> tuple[nn.Module, Dataset, list[str]]:
-    """The network, how the file is read for it, and the classes of its scores."""
+) -> tuple[nn.Module, Task, Dataset]:
+    """The network, its task, and how the file is read for it."""
     if checkpoint.suffix == ".pt":
         if model is None or dataset is None:
             raise JetloomError(f"{checkpoint}: a published file names neither; give --model and --dataset")
@@ -91,7 +92,7 @@ def _open(
         sizes = {"n_features": n_features, "n_classes": len(settings.classes)}
         network = build(model, preset=preset, max_particles=settings.max_particles, **sizes)
         print(load_published(network, checkpoint))
-        return network, settings, settings.classes
+        return network, make(resolve_tasks(None, "task"), Data(settings.classes, [])), settings
     network, saved = load_model(checkpoint)
     trained = saved["manifest"]
     name = dataset or trained["dataset"]
@@ -103,4 +104,4 @@ def _open(
         raise JetloomError(f"{checkpoint}: trained on {trained['kind']} ({needs}); {name} holds {settings.kind}")
     if set(trained["classes"]) <= set(settings.classes):
         settings = settings.model_copy(update={"classes": trained["classes"]})
-    return network, settings, trained["classes"]
+    return network, task_of(saved), settings

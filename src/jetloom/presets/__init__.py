@@ -3,6 +3,7 @@
 Reading them imports no torch, so the workflow can plan and the command line can list in a fraction of a second.
 """
 
+import importlib
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from jetloom.errors import JetloomError
 
 DIRECTORY = Path(__file__).parent
 
-Kind = Literal["datasets", "models", "published"]
+Kind = Literal["datasets", "models", "published", "tasks"]
 
 
 class ModelPreset(BaseModel):
@@ -41,6 +42,20 @@ class ModelCard(BaseModel):
     choices: dict[str, list[Any]] = Field(default_factory=dict, description="values allowed; the first: default")
     defaults: dict[str, Any] = Field(default_factory=dict, description="where they are not those of the class")
     presets: dict[str, ModelPreset]
+
+
+class TaskCard(BaseModel):
+    """``presets/tasks/<name>.yaml``: which class a task is, and where its figures of merit and its words are."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    class_path: str = Field(alias="class", description="dotted path of the class")
+    title: str = Field(description="name in tables and figures")
+    monitors: dict[str, Literal["higher", "lower"]] = Field(
+        min_length=1, description="validation figures that can choose the best epoch, and which way is better"
+    )
+    measures: str | None = Field(None, description="module of the figures of merit; none: nothing is evaluated")
+    shows: str | None = Field(None, description="module of its tables, pictures and words on the page")
 
 
 def names(kind: Kind) -> list[str]:
@@ -78,3 +93,19 @@ def model_card(name: str) -> ModelCard:
         JetloomError: there is no such model.
     """
     return ModelCard.model_validate(read("models", name))
+
+
+@cache
+def task_card(name: str) -> TaskCard:
+    """The card of one task.
+
+    Raises:
+        JetloomError: there is no such task.
+    """
+    return TaskCard.model_validate(read("tasks", name))
+
+
+def load_class(class_path: str) -> Any:
+    """The class that a card names."""
+    module, _, name = class_path.rpartition(".")
+    return getattr(importlib.import_module(module), name)

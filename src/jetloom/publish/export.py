@@ -19,9 +19,11 @@ from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.evaluation.cost import made_up_pool
 from jetloom.presets import model_card
-from jetloom.training.checkpoint import load_model
+from jetloom.tasks.task import Task
+from jetloom.training.checkpoint import CLASSIFIES, load_model, task_of
 
 Output = Literal["scores", "logits"]
+"""What the task says of a jet, or the network's own answer before that."""
 TOLERANCE = 1e-4
 """Largest difference between onnxruntime and PyTorch, as a share of the largest output or of 1."""
 MOST_JETS = 1 << 20
@@ -32,18 +34,18 @@ class ByName(nn.Module):
     """A model that takes the arrays of a batch one by one, which is how a graph takes them.
 
     Args:
-        model: takes a batch, returns logits.
-        output: softmax "scores" or "logits".
+        model: batch to what the network says.
+        task: makes of it what is said of a jet; None: the network's answer comes out as it is.
     """
 
-    def __init__(self, model: nn.Module, output: Output) -> None:
+    def __init__(self, model: nn.Module, task: Task | None) -> None:
         super().__init__()
-        self.model, self.output = model, output
+        self.model, self.task = model, task
 
     def forward(self, features: Tensor, vectors: Tensor | None, coordinates: Tensor, mask: Tensor) -> Tensor:
-        """Arrays as in :class:`jetloom.batch.Batch` to (B, C)."""
-        logits = self.model(Batch(features, vectors, coordinates, mask))
-        return logits if self.output == "logits" else logits.softmax(1)
+        """Arrays as in :class:`jetloom.batch.Batch` to (B, K)."""
+        answer = self.model(Batch(features, vectors, coordinates, mask))
+        return answer if self.task is None else self.task.outputs(answer)
 
 
 def export(checkpoint: Path, output: Path, *, values: Output = "scores", threads: int | None = None) -> None:
@@ -52,7 +54,7 @@ def export(checkpoint: Path, output: Path, *, values: Output = "scores", threads
     Args:
         checkpoint: ``best.ckpt`` of a training.
         output: file to write; its metadata name features with their standardisation, classes, data set and training.
-        values: what comes out, softmax "scores" or "logits".
+        values: what comes out: "scores", which are what the task says of a jet, or the network's "logits".
         threads: CPU threads.
 
     Raises:
@@ -81,9 +83,16 @@ def export(checkpoint: Path, output: Path, *, values: Output = "scores", threads
         kind = trained["kind"]
     except KeyError as error:
         raise JetloomError(f"{checkpoint}: says no {error} of its training; give best.ckpt of a training") from None
-    longest = trained["max_particles"]
+    task = task_of(saved)
     export_onnx(
-        model, output, n_features=saved["n_features"], kind=kind, longest=longest, values=values, notes=described
+        model,
+        output,
+        task=task if values == "scores" else None,
+        name=task.output if values == "scores" else "logits",
+        n_features=saved["n_features"],
+        kind=kind,
+        longest=trained["max_particles"],
+        notes=described | {"task": saved.get("task", CLASSIFIES), "columns": task.columns},
     )
 
 
@@ -92,10 +101,11 @@ def export_onnx(
     model: nn.Module,
     path: Path,
     *,
+    task: Task | None,
+    name: str,
     n_features: int,
     kind: Literal["jets", "points"],
     longest: int,
-    values: Output = "scores",
     notes: dict[str, Any] | None = None,
 ) -> None:
     """Write a model as one ONNX file that takes any number of jets; compared with PyTorch before it appears.
@@ -107,10 +117,11 @@ def export_onnx(
     Args:
         model: in evaluation mode, on the CPU.
         path: file to write.
+        task: what it was trained to do; None: the network's own answer comes out.
+        name: of what comes out, (B, K) float32.
         n_features: F.
         kind: what the model reads.
         longest: most particles of a jet.
-        values: what comes out, under this name: softmax "scores" or "logits", (B, C) float32.
         notes: metadata; texts as they are, everything else as JSON.
 
     Raises:
@@ -121,7 +132,7 @@ def export_onnx(
         import onnxscript  # noqa: F401 (torch.onnx needs it)
     except ImportError as error:
         raise JetloomError(f"export needs the package {error.name}: pip install 'jetloom[export]'") from None
-    graph = ByName(model, values).eval()
+    graph = ByName(model, task).eval()
     narrow = longest if kind == "points" else max(2, longest // 2)
     example = _inputs(n_features, kind, 3, narrow)
     axes: dict[int, Any] = {0: torch.export.Dim("jets", min=1, max=MOST_JETS)}
@@ -138,7 +149,7 @@ def export_onnx(
                 graph,
                 tuple(example[:4]),
                 input_names=[name for name, value in zip(Batch._fields, example, strict=True) if value is not None],
-                output_names=[values],
+                output_names=[name],
                 dynamic_shapes=tuple(None if value is None else axes for value in example[:4]),
                 dynamo=True,
                 verbose=False,
@@ -150,7 +161,7 @@ def export_onnx(
         **(notes or {}),
         "kind": kind,
         "max_particles": longest,
-        "output": values,
+        "output": name,
         "jetloom": version("jetloom"),
         "torch": torch.__version__,
     }

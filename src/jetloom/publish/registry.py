@@ -1,7 +1,7 @@
 """The best model of each data set and architecture, registered under a name: ``models:/jetclass-sim-salt@champion``.
 
-It takes the arrays of a :class:`jetloom.batch.Batch` by name and gives ``{"scores": (B, C)}``, softmax probabilities,
-either as ONNX, which needs onnxruntime alone, or as the checkpoint of the training, which needs jetloom.
+It takes the arrays of a :class:`jetloom.batch.Batch` by name and gives what its task says, ``{"scores": (B, C)}`` for a
+classification, either as ONNX, which needs onnxruntime alone, or as the checkpoint of the training, which needs jetloom.
 """
 
 import tempfile
@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from jetloom.batch import Batch
+from jetloom.config import Monitor
 from jetloom.tracking.store import patiently
-from jetloom.training.checkpoint import load, load_model
+from jetloom.training.checkpoint import load, load_model, task_of
 
 ALIAS = "champion"
 FOLDER = "model"
@@ -28,13 +29,14 @@ class Loaded:
     """A checkpoint as MLflow's ``pyfunc`` calls it."""
 
     def __init__(self, checkpoint: Path) -> None:
-        self.model, _ = load_model(checkpoint)
+        self.model, saved = load_model(checkpoint)
+        self.task = task_of(saved)
 
     @torch.inference_mode()
     def predict(self, data: Mapping[str, NDArray[Any]], params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Scores (B, C) of ``features (B, N, F)``, ``vectors (B, N, 4)``, ``coordinates`` and ``mask (B, N)``."""
+        """What the task says of each jet, from ``features (B, N, F)``, ``vectors (B, N, 4)``, ``coordinates`` and ``mask (B, N)``."""
         arrays = {name: torch.from_numpy(np.ascontiguousarray(data[name])) for name in Batch._fields if name in data}
-        return {"scores": self.model(Batch(**{"vectors": None, **arrays})).softmax(dim=1).numpy()}
+        return {self.task.output: self.task.outputs(self.model(Batch(**{"vectors": None, **arrays}))).numpy()}
 
 
 def _load_pyfunc(path: str) -> Loaded:
@@ -97,11 +99,12 @@ def _signature(saved: Mapping[str, Any], names: list[str]) -> Any:
     single, logical = np.dtype("float32"), np.dtype("bool")
     inputs = [TensorSpec(single, (-1, -1, widths[name]), name) for name in names if name in widths]
     inputs += [TensorSpec(logical, (-1, -1), "mask")] if "mask" in names else []
-    return ModelSignature(Schema(inputs), Schema([TensorSpec(single, (-1, saved["n_classes"]), "scores")]))
+    task = task_of(saved)
+    return ModelSignature(Schema(inputs), Schema([TensorSpec(single, (-1, len(task.columns)), task.output)]))
 
 
 def register(
-    client: Any, name: str, run_id: str, checkpoint: Path, *, onnx: bool, figure: float, monitor: str, data: str
+    client: Any, name: str, run_id: str, checkpoint: Path, *, onnx: bool, figure: float, monitor: Monitor, data: str
 ) -> tuple[str, bool]:
     """Register the model of a run, and call it champion unless a better one of the same data is it already.
 
@@ -112,7 +115,7 @@ def register(
         checkpoint: ``best.ckpt`` of the training.
         onnx: as in ``save``.
         figure: the validation figure that chose the epoch; never one of the test split.
-        monitor: its name, accuracy or loss.
+        monitor: its name, and which way it is better.
         data: digest of the manifest.
 
     Returns:
@@ -127,7 +130,7 @@ def register(
             raise
     known = client.search_model_versions(f"name = '{name}'")
     mine = [item for item in known if item.run_id == run_id]
-    tags = {"monitor": monitor, "validation": repr(figure), "data.manifest_sha": data}
+    tags = {"monitor": monitor.name, "validation": repr(figure), "data.manifest_sha": data}
     if mine:
         found = mine[0].version
     else:
@@ -138,15 +141,16 @@ def register(
         found = patiently(client.create_model_version, name, source, run_id, tags=tags).version
     # Asked for by its alias: what a search finds does not say it.
     aliased = client.get_registered_model(name).aliases.get(ALIAS)
-    wins = not any(_better(item.tags, tags) for item in known if str(item.version) == str(aliased) != str(found))
+    wins = not any(
+        _better(item.tags, tags, monitor) for item in known if str(item.version) == str(aliased) != str(found)
+    )
     if wins:
         patiently(client.set_registered_model_alias, name, ALIAS, found)
     return str(found), wins
 
 
-def _better(other: Mapping[str, str], mine: Mapping[str, str]) -> bool:
+def _better(other: Mapping[str, str], mine: Mapping[str, str], monitor: Monitor) -> bool:
     """Whether a champion stays: same data, same figure, a better value."""
     if any(other.get(name) != mine[name] for name in ("monitor", "data.manifest_sha")):
         return False
-    sign = -1 if mine["monitor"] == "loss" else 1
-    return sign * float(other["validation"]) > sign * float(mine["validation"])
+    return monitor.score(float(other["validation"])) > monitor.score(float(mine["validation"]))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jetloom.config import Monitor
 from jetloom.errors import JetloomError
 
 
@@ -160,8 +161,7 @@ def _register(name: str, seeds: Sequence[Tracked], onnx: bool) -> dict[str, Any]
         training, checkpoint = item.path.with_name("training.json"), item.path.with_name("best.ckpt")
         if training.is_file() and checkpoint.is_file():
             facts = json.loads(training.read_text())
-            sign = -1 if facts["training"]["monitor"] == "loss" else 1
-            known.append((sign * facts["best"], item, facts, checkpoint))
+            known.append((Monitor(**facts["monitor"]).score(facts["best"]), item, facts, checkpoint))
     if not known:
         return {}
     _, best, facts, checkpoint = max(known, key=lambda entry: entry[0])
@@ -169,14 +169,16 @@ def _register(name: str, seeds: Sequence[Tracked], onnx: bool) -> dict[str, Any]
 
     version, champion = register(
         best.client, name, best.run_id, checkpoint, onnx=onnx, figure=facts["best"],
-        monitor=facts["training"]["monitor"], data=facts["data_digest"],
+        monitor=Monitor(**facts["monitor"]), data=facts["data_digest"],
     )  # fmt: skip
     return {name: {"version": version, "run_id": best.run_id, ALIAS: champion}}
 
 
 def flat_metrics(values: dict[str, Any], split: str) -> dict[str, float]:
     """Figures of merit as MLflow metrics: ``test/accuracy``, ``test/auc``, ``test/rej50_Hbb``, ``test/rej99.5_Tbl``."""
-    flat = {f"{split}/{name}": values[name]["value"] for name in ("accuracy", "auc", "loss")}
+    flat = {
+        f"{split}/{name}": item["value"] for name, item in values.items() if isinstance(item, dict) and "value" in item
+    }
     for name, rejection in (values.get("rejection") or {}).items():
         flat[f"{split}/rej{100 * rejection['efficiency']:g}_{name}"] = rejection["value"]
     return {name: value for name, value in flat.items() if value is not None and math.isfinite(value)}

@@ -51,7 +51,8 @@ def _broken_links(result: Result) -> Iterator[str]:
 def _other_settings(experiment: Experiment, run: Run, entry: Entry, result: Result) -> Iterator[str]:
     choice = experiment.model(run.dataset, run.model)
     options = all_options(choice.architecture, chosen_options(*choice[:3]))
-    parts = setting_parts(choice.architecture, options, experiment.training_of(run.dataset, run.model), run.seed)
+    recipe, tasks = experiment.training_of(run.dataset, run.model), experiment.tasks_of(run.model)
+    parts = setting_parts(choice.architecture, options, tasks, recipe, run.seed)
     made_from = result.training["identity"]["made_from"]
     yield from (name for name, value in parts.items() if made_from.get(name) != value)
     described = experiment.dataset(run.dataset)

@@ -1,6 +1,6 @@
 """Several tasks at once on one encoder: a main one, and auxiliary ones whose losses are added with a weight each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -58,6 +58,7 @@ class Combined(Task):
         super().__init__(members[0].task.data)
         self.members = tuple(members)
         self.main = members[0].task
+        self.scale = next((item.task.scale for item in members if item.task.scale), None)  # type: ignore[misc]
 
     @property
     def columns(self) -> list[str]:
@@ -83,11 +84,11 @@ class Combined(Task):
             member.task.attach(place)
         network.head = Heads([place.head for place in places])
 
-    def fit(self, network: Headed, observers: NDArray[np.float32], label: NDArray[np.int64]) -> None:
+    def fit(self, network: Headed, observers: Callable[[], NDArray[np.float32]]) -> None:
         """Each task its own head."""
         assert isinstance(network.head, Heads)
         for member, head in zip(self.members, network.head.heads, strict=True):
-            member.task.fit(Place(network.jet_width, network.particle_width, head), observers, label)
+            member.task.fit(Place(network.jet_width, network.particle_width, head), observers)
 
     def sums(self, device: torch.device) -> Sums:
         """The whole loss, and the sums of each task."""
@@ -127,9 +128,9 @@ class Combined(Task):
         """Those of all tasks side by side."""
         return torch.cat([member.task.outputs(part) for member, part in self._parts(answer)], dim=1)
 
-    def truth(self, batch: Batch) -> Tensor:
+    def truth(self, observers: Tensor) -> Tensor:
         """Those of all tasks side by side."""
-        return torch.cat([member.task.truth(batch) for member in self.members], dim=1)
+        return torch.cat([member.task.truth(observers) for member in self.members], dim=1)
 
     def _parts(self, answer: Tensor) -> Iterable[tuple[Member, Tensor]]:
         widths = [member.task.width for member in self.members]
@@ -147,4 +148,6 @@ class Combined(Task):
 
 def _of(member: Member, sums: Sums) -> Sums:
     """The sums of one task: the same tensors, under its own names."""
-    return {key.removeprefix(f"{member.name}/"): value for key, value in sums.items() if key.startswith(f"{member.name}/")}
+    return {
+        key.removeprefix(f"{member.name}/"): value for key, value in sums.items() if key.startswith(f"{member.name}/")
+    }

@@ -1,6 +1,7 @@
 """What a network can be trained to do: a task owns heads, loss, sums and columns of an epoch, and what it says of a jet."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jetloom.batch import Batch
+from jetloom.config import Evaluation
 
 Sums = dict[str, Tensor]
 """What is summed over the jets of a pass, on the device; ranks just add up."""
@@ -20,6 +22,32 @@ class Data(NamedTuple):
     classes: list[str]
     observers: list[str]
     """Columns of ``Batch.observers``."""
+
+
+class Seen(NamedTuple):
+    """What a task says of N jets of a split, and what is true of them."""
+
+    values: NDArray[np.float32]
+    """(N, K), in the order of ``Task.columns``."""
+    truths: NDArray[np.float32]
+    """(N, L), in the order of ``Task.truths``."""
+    label: NDArray[np.int16]
+    """(N,) class index."""
+    scale: NDArray[np.float32] | None
+    """(N,) ``Task.scale`` of the jets; None: not known."""
+
+
+class Question(NamedTuple):
+    """How an evaluation is to be done."""
+
+    settings: Evaluation
+    """Bootstrap samples, coverage and the like."""
+    background: str | None
+    """Class against which rejections are quoted; None: all the others."""
+    working_points: Mapping[str, float]
+    """Signal efficiency for each signal class that has one."""
+    seed: int
+    """Of the bootstrap."""
 
 
 class Headed(Protocol):
@@ -39,6 +67,8 @@ class Task(ABC):
 
     totals: ClassVar[tuple[str, ...]] = ("loss", "jets")
     """Names of what :meth:`sums` holds of each jet; the first is the loss, the last the number of jets."""
+    scale: ClassVar[str | None] = None
+    """Observer against which figures of merit are binned."""
     output: ClassVar[str] = "values"
     """Name of what comes out of an exported network."""
 
@@ -63,13 +93,12 @@ class Task(ABC):
     def attach(self, network: Headed) -> None:
         """Give a network the heads of this task in place of its own; here: its own serve."""
 
-    def fit(self, network: Headed, observers: NDArray[np.float32], label: NDArray[np.int64]) -> None:
+    def fit(self, network: Headed, observers: Callable[[], NDArray[np.float32]]) -> None:
         """Set what is known before the training from the training split.
 
         Args:
             network: with the heads of this task.
-            observers: (N, M) of all jets, in the order of ``data.observers``.
-            label: (N,).
+            observers: reads those of many jets of it, (N, M) in the order of ``data.observers``.
         """
 
     def sums(self, device: torch.device) -> Sums:
@@ -113,6 +142,6 @@ class Task(ABC):
         """What is written of each jet, (B, K), from what the network says, (B, width)."""
         return answer
 
-    def truth(self, batch: Batch) -> Tensor:
-        """(B, len(truths)): what should have come out."""
-        return torch.zeros(len(batch.mask), 0)
+    def truth(self, observers: Tensor) -> Tensor:
+        """(B, len(truths)): what should have come out, from the observers (B, M); NaN where a jet has none."""
+        return observers.new_zeros((len(observers), 0))

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import distributions
 from typing import Any, NamedTuple
@@ -65,6 +65,7 @@ def describe(
     architecture: str,
     preset: str | None,
     options: Mapping[str, Any],
+    tasks: Sequence[Mapping[str, Any]],
     training: Mapping[str, Any],
     data: Mapping[str, Any],
     jets: Mapping[str, int],
@@ -78,16 +79,24 @@ def describe(
         architecture: row of the registry.
         preset: named size.
         options: all options of the architecture.
+        tasks: name, settings and weight of each, the main one first.
         training: the whole recipe.
         data: ``digest`` and ``feature_set`` of the manifest.
         jets: in each split.
         manifest: where the tensors are.
         threads: CPU threads.
     """
-    what = {"architecture": architecture, "preset": preset, "model": options, "training": training, "data": data}
+    what = {
+        "architecture": architecture,
+        "preset": preset,
+        "model": options,
+        "task": tasks,
+        "training": training,
+        "data": data,
+    }
     handling = read_by(Training, "nothing")
     learning = {key: value for key, value in training.items() if key not in handling}
-    hashed = json.dumps([run["dataset"], run["model"], architecture, options, learning, data], sort_keys=True)
+    hashed = json.dumps([run["dataset"], run["model"], architecture, options, tasks, learning, data], sort_keys=True)
     config = hashlib.sha256(hashed.encode()).hexdigest()[:12]
     parent = f"{run['model']}-{data['feature_set']}"
     return Description(
@@ -95,7 +104,7 @@ def describe(
         name=f"{parent}-s{run['seed']}",
         parent=parent,
         config=config,
-        parameters=_parameters(run, architecture, preset, options, training, data),
+        parameters=_parameters(run, architecture, preset, options, tasks, training, data),
         tags=_tags(run, data["digest"]),
         inputs=[
             DataInput(f"{run['dataset']}/{split}", data["digest"], manifest, jets[split], context)
@@ -114,12 +123,16 @@ def _parameters(
     architecture: str,
     preset: str | None,
     options: Mapping[str, Any],
+    tasks: Sequence[Mapping[str, Any]],
     training: Mapping[str, Any],
     data: Mapping[str, Any],
 ) -> dict[str, str]:
     """The recipe by its own names, the architecture's options as ``model.<option>``; what is not set is left out."""
     given = {"model": run["model"], "architecture": architecture, "preset": preset, "seed": run["seed"]}
     given |= {"features": data["feature_set"], "data": data["digest"][:12]}
+    given |= {"task": "+".join(item["name"] for item in tasks)}
+    for item in tasks:
+        given |= flatten(item["settings"], f"{item['name']}.")
     given |= flatten(training) | flatten(options, "model.")
     return {key: _short(value) for key, value in given.items() if value is not None}
 

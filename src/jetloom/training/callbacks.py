@@ -16,7 +16,7 @@ RANKS_AGREE_EVERY = 16
 """Steps."""
 
 
-class Keeper(Callback):
+class Checkpoints(Callback):
     """Keeps ``last.ckpt`` and ``best.ckpt`` in the scratch directory; ends the training at its end or at SIGTERM.
 
     Args:

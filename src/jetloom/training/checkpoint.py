@@ -3,17 +3,23 @@
 import io
 import pickle
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from jetloom.config import TaskChoice
 from jetloom.errors import JetloomError
 from jetloom.models.registry import build
 from jetloom.system.files import appearing
+from jetloom.tasks import make
+from jetloom.tasks.task import Data, Task
 
 SCHEMA_VERSION = 2
+CLASSIFIES = [{"name": "classification", "settings": {}, "weight": 1.0}]
+"""What a checkpoint that names no task was trained for."""
 DAMAGE = (
     *(pickle.UnpicklingError, struct.error, EOFError, OSError),
     *(RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError),
@@ -59,8 +65,8 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Build the model of a checkpoint with its weights, in evaluation mode.
 
     Returns:
-        The model, and the checkpoint without the weights: ``model``, ``options``, ``n_features``, ``n_classes``,
-        ``max_particles``, ``manifest``, ``training``, ``seed``, ``epoch``, ``run``.
+        The model, and the checkpoint without the weights: ``model``, ``options``, ``task``, ``n_features``,
+        ``n_classes``, ``max_particles``, ``manifest``, ``training``, ``seed``, ``epoch``, ``run``.
 
     Raises:
         JetloomError: not a checkpoint, or not of this architecture.
@@ -76,6 +82,7 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         max_particles=content["max_particles"],
         **content["options"],
     )
+    task_of(content).attach(model)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -83,3 +90,13 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
             f"{path}: the weights do not fit {content['model']}: {str(error).splitlines()[-1].strip()}"
         ) from None
     return model.eval(), content
+
+
+def task_of(content: Mapping[str, Any]) -> Task:
+    """The task that a checkpoint says it was trained for."""
+    described = content.get("manifest") or {}
+    chosen = [
+        TaskChoice(name=item["name"], options=item["settings"], weight=item["weight"])
+        for item in content.get("task", CLASSIFIES)
+    ]
+    return make(chosen, Data(described.get("classes") or [], described.get("observers") or []))

@@ -1,15 +1,15 @@
 """What a training is made from: its identity, part by part."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jetloom.config import Training, read_by
+from jetloom.config import TaskChoice, Training, read_by
 from jetloom.errors import JetloomError
 from jetloom.identity.code import fingerprint, model_fingerprint
 from jetloom.identity.digests import Identity, checksum, digest
 from jetloom.options import check_options, defaults
-from jetloom.presets import model_card
+from jetloom.presets import model_card, task_card
 
 CODE = "jetloom.training.train"
 """Module whose fingerprint is that of the training's code."""
@@ -31,12 +31,15 @@ def all_options(model: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
     return known | dict(chosen)
 
 
-def setting_parts(model: str, options: Mapping[str, Any], training: Training, seed: int) -> dict[str, str]:
+def setting_parts(
+    model: str, options: Mapping[str, Any], tasks: Sequence[TaskChoice], training: Training, seed: int
+) -> dict[str, str]:
     """The parts that a configuration decides.
 
     Args:
         model: architecture.
         options: all of them (:func:`all_options`).
+        tasks: what it is trained to do.
         training: recipe.
         seed: of the training.
     """
@@ -45,18 +48,27 @@ def setting_parts(model: str, options: Mapping[str, Any], training: Training, se
     return {
         "architecture": model,
         "options": digest(dict(options)),
+        "task": digest([item.record() for item in tasks]),
         "recipe": digest(training.model_dump(mode="json", include=learning)),
         "seed": str(seed),
     }
 
 
-def training_identity(data: str, model: str, options: Mapping[str, Any], training: Training, seed: int) -> Identity:
-    """What a training is made from: data, architecture, options, recipe, seed, starting weights and code.
+def task_fingerprint(tasks: Sequence[TaskChoice]) -> str:
+    """Hash of the code of tasks, as far as it learns."""
+    return fingerprint(*(task_card(item.name).class_path.rpartition(".")[0] for item in tasks))
+
+
+def training_identity(
+    data: str, model: str, options: Mapping[str, Any], tasks: Sequence[TaskChoice], training: Training, seed: int
+) -> Identity:
+    """What a training is made from: data, architecture, options, task, recipe, seed, starting weights and code.
 
     Args:
         data: digest of the manifest.
         model: architecture.
         options: all of them.
+        tasks: what it is trained to do.
         training: recipe; its ``initial_weights`` are read.
         seed: of the training.
 
@@ -67,9 +79,10 @@ def training_identity(data: str, model: str, options: Mapping[str, Any], trainin
     return Identity(
         {
             "data": data,
-            **setting_parts(model, options, training, seed),
+            **setting_parts(model, options, tasks, training, seed),
             "starting weights": _content(Path(weights)) if weights else "none",
             "code of the model": model_fingerprint(model),
+            "code of the task": task_fingerprint(tasks),
             "code of the training": fingerprint(CODE),
         }
     )

@@ -4,13 +4,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from jetloom.config import Training
-
-COLUMNS = [
-    *("epoch", "step", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_auc"),
-    *("learning_rate", "batch_size", "jets", "seconds"),
-]
-"""Of history.csv; ``jets`` were trained on in this epoch, by all processes together."""
+from jetloom.config import Monitor, Training
 
 
 class Ended(NamedTuple):
@@ -28,12 +22,14 @@ class Progress:
     """Place in the recipe, and what has been seen so far."""
 
     training: Training
+    monitor: Monitor
+    """What chooses the best epoch."""
     epoch: int = 0
     position: int = 0
     """Batches of this epoch that are done."""
     step: int = 0
-    totals: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
-    """Of this epoch's batches on all ranks: summed loss, right answers, jets."""
+    sums: dict[str, list[float]] = field(default_factory=dict)
+    """Of the task over this epoch's batches on all ranks; empty: nothing yet."""
     spent: float = 0.0
     """Seconds of this epoch before the last checkpoint."""
     history: list[dict[str, float]] = field(default_factory=list)
@@ -73,7 +69,7 @@ class Progress:
     def end_epoch(self, row: dict[str, float]) -> Ended:
         """Take down an epoch and go to the next one, or past the phase if its patience is over."""
         self.history.append(row)
-        value = row["val_accuracy"] if self.training.monitor == "accuracy" else -row["val_loss"]
+        value = self.monitor.score(row[f"val_{self.monitor.name}"])
         best = self.best is None or value > self.best
         best_of_phase = self.phase_best is None or value > self.phase_best
         if best:
@@ -82,7 +78,7 @@ class Progress:
             self.phase_best, self.waited = value, 0
         else:
             self.waited += 1
-        self.epoch, self.position, self.totals, self.spent = self.epoch + 1, 0, [0.0, 0.0, 0.0], 0.0
+        self.epoch, self.position, self.sums, self.spent = self.epoch + 1, 0, {}, 0.0
         ends = list(accumulate(epochs for _, epochs in self.phases))
         if self.training.patience and self.waited >= self.training.patience:
             self.epoch = next(end for end in ends if end >= self.epoch)
@@ -94,7 +90,7 @@ class Progress:
     def state_dict(self) -> dict[str, Any]:
         """Everything but the recipe."""
         values = asdict(self)
-        del values["training"]
+        del values["training"], values["monitor"]
         return values
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

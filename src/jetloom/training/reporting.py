@@ -12,7 +12,7 @@ from jetloom.tracking.tracker import Tracker
 from jetloom.training.module import Tagger
 
 
-class Narrator(Callback):
+class ProgressLine(Callback):
     """A bar with jets per second on a terminal, one line for each epoch in a log."""
 
     def __init__(self, title: str) -> None:
@@ -35,7 +35,7 @@ class Narrator(Callback):
         self, trainer: Trainer, pl_module: Tagger, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Move the bar."""
-        self._jets += len(batch.label)
+        self._jets += len(batch.mask)
         if self._bar is not None:
             rate = self._jets / max(time.monotonic() - self._began, 1e-9)
             self._bar.update(self._task, advance=1, rate=f"{rate:,.0f} jets/s")
@@ -50,8 +50,7 @@ class Narrator(Callback):
             rate = self._jets * trainer.world_size / row["seconds"] if row["seconds"] else 0.0
             print(
                 f"{self.title}  epoch {row['epoch'] + 1:.0f}/{pl_module.progress.epochs}"
-                f"  train {row['train_loss']:.4f} {row['train_accuracy']:.4f}"
-                f"  val {row['val_loss']:.4f} {row['val_accuracy']:.4f}"
+                f"  train {_figures(row, 'train_')}  val {_figures(row, 'val_')}"
                 f"  {rate:,.0f} jets/s",
                 flush=True,
             )
@@ -62,8 +61,8 @@ class Narrator(Callback):
             self._bar.stop()
 
 
-class Reporter(Callback):
-    """Hands loss and accuracy to the tracker: each epoch, and the loss every some steps."""
+class TrackerCallback(Callback):
+    """Hands the figures of each epoch to the tracker, and the loss every some steps."""
 
     STEPS = 20
 
@@ -90,14 +89,12 @@ class Reporter(Callback):
         self._log(pl_module.progress.history[-1])
 
     def _log(self, row: dict[str, float]) -> None:
-        names = {
-            "train/loss": "train_loss",
-            "train/accuracy": "train_accuracy",
-            "val/loss": "val_loss",
-            "val/accuracy": "val_accuracy",
-            "val/auc": "val_auc",
-            "train/learning_rate": "learning_rate",
-            "train/epoch_seconds": "seconds",
-            "epoch": "epoch",
-        }
+        names = {name.replace("_", "/", 1): name for name in row if name.startswith(("train_", "val_"))}
+        names |= {"train/learning_rate": "learning_rate", "train/epoch_seconds": "seconds", "epoch": "epoch"}
         self.tracker.log({name: row[column] for name, column in names.items()}, int(row["step"]))
+
+
+def _figures(row: dict[str, float], split: str) -> str:
+    """What both splits have, in the order of the task."""
+    names = [name.removeprefix("train_") for name in row if name.startswith("train_")]
+    return " ".join(f"{row[split + name]:.4f}" for name in names)

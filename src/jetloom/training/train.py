@@ -5,6 +5,7 @@ import logging
 import shutil
 import signal
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,9 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import nn
 
-from jetloom.config import Training
+from jetloom.config import TaskChoice, Training, monitor_of, resolve_tasks
 from jetloom.data.prepare.manifest import Manifest
+from jetloom.data.read.loader import first_observers
 from jetloom.errors import JetloomError
 from jetloom.identity.digests import Identity, checksum
 from jetloom.models import build, load_published
@@ -23,24 +25,26 @@ from jetloom.system.environment import git, hardware, versions
 from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use
 from jetloom.system.lock import locked
+from jetloom.tasks import make
+from jetloom.tasks.task import Data
 from jetloom.tracking.description import describe
 from jetloom.tracking.spool import UNSENT
 from jetloom.tracking.store import open_store
 from jetloom.tracking.tracker import Tracker
-from jetloom.training.callbacks import SIGTERM_STATUS, Keeper
+from jetloom.training.callbacks import SIGTERM_STATUS, Checkpoints
 from jetloom.training.checkpoint import load
 from jetloom.training.datamodule import Tensors
 from jetloom.training.launch import build_trainer, check_launch, rank
 from jetloom.training.made_from import all_options, chosen_options, training_identity
 from jetloom.training.module import Tagger
 from jetloom.training.optimisers import head_of
-from jetloom.training.progress import COLUMNS, Progress
-from jetloom.training.reporting import Narrator, Reporter
+from jetloom.training.progress import Progress
+from jetloom.training.reporting import ProgressLine, TrackerCallback
 
 # What a checkpoint says of the data: enough to feed the model other jets.
 DESCRIBED = {
     *("dataset", "kind", "source", "selection", "classes", "feature_set", "features", "standardisation"),
-    *("max_particles", "buckets", "seed", "digest"),
+    *("observers", "max_particles", "buckets", "seed", "digest"),
 }
 
 # Lightning's notes on the accelerator, its tips and its advice on loader workers do not concern a user of the workflow.
@@ -55,6 +59,7 @@ def train(
     model: str,
     preset: str | None,
     options: dict[str, Any],
+    tasks: Sequence[TaskChoice] | None = None,
     training: Training,
     seed: int,
     run: dict[str, Any],
@@ -71,6 +76,7 @@ def train(
         model: row of the registry.
         preset: named size.
         options: over the preset's.
+        tasks: what it is trained to do, the main task first; None: classification.
         training: recipe.
         seed: of weights, order and dropout.
         run: ``experiment``, ``dataset``, ``model`` (its name there), ``seed``, ``title``.
@@ -86,7 +92,18 @@ def train(
     if threads:
         # Those of a machine, on which every process has its share.
         torch.set_num_threads(max(1, threads // training.devices))
-    order = _Order(manifest, Manifest.read(manifest), model, preset, options, training, seed, run, scratch)
+    order = _Order(
+        manifest,
+        Manifest.read(manifest),
+        model,
+        preset,
+        options,
+        tuple(tasks or resolve_tasks(None, "task")),
+        training,
+        seed,
+        run,
+        scratch,
+    )
     check_launch(training)
     if _is_made(order, output):
         if not rank():
@@ -110,6 +127,7 @@ class _Order:
     model: str
     preset: str | None
     options: dict[str, Any]
+    tasks: tuple[TaskChoice, ...]
     training: Training
     seed: int
     run: dict[str, Any]
@@ -128,7 +146,7 @@ class _Order:
     @cached_property
     def identity(self) -> Identity:
         """What the training is made from."""
-        return training_identity(self.described.digest, self.model, self.resolved, self.training, self.seed)
+        return training_identity(self.described.digest, self.model, self.resolved, self.tasks, self.training, self.seed)
 
 
 def _is_made(order: _Order, output: Path) -> bool:
@@ -178,6 +196,7 @@ def _train(order: _Order, output: Path, store: Path | None, threads: int | None)
             architecture=order.model,
             preset=order.preset,
             options=order.resolved,
+            tasks=[item.record() for item in order.tasks],
             training=training.model_dump(mode="json"),
             data={"digest": described.digest, "feature_set": described.feature_set},
             jets={name: split.jets for name, split in described.splits.items()},
@@ -210,11 +229,13 @@ def _train(order: _Order, output: Path, store: Path | None, threads: int | None)
         "architecture": order.model,
         "preset": order.preset,
         "options": order.chosen,
+        "task": [item.record() for item in order.tasks],
         "training": training.model_dump(mode="json"),
         "parameters": sum(parameter.numel() for parameter in tagger.model.parameters()),
         "epochs_done": len(progress.history),
         "best_epoch": progress.best_epoch,
-        "best": progress.best if training.monitor == "accuracy" else -progress.best,
+        "best": progress.monitor.score(progress.best),
+        "monitor": progress.monitor._asdict(),
         "seconds": round(progress.seconds, 3),
         "resumed": progress.resumed,
         "device": tagger.device_name,
@@ -244,15 +265,18 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     described, training, seed, scratch = order.described, order.training, order.seed, order.scratch
     seed_everything(seed, verbose=False)
     state = _state(order)
+    task = make(order.tasks, Data(described.classes, described.observers))
     sizes = {
         "n_features": len(described.features),
-        "n_classes": len(described.classes),
+        "n_classes": task.width,
         "max_particles": described.max_particles,
     }
     network = build(order.model, preset=order.preset, **sizes, **order.options)
+    task.attach(network)
     if training.initial_weights:
         _start_from(network, len(described.classes), Path(training.initial_weights))
-    progress = Progress(training)
+    task.fit(network, lambda: first_observers(order.manifest, "train"))
+    progress = Progress(training, monitor_of(training, order.tasks))
     if state is not None:
         progress.load_state_dict(state["progress"])
         progress.resumed += 1
@@ -262,6 +286,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     content = {
         "model": order.model,
         "options": order.resolved,
+        "task": [item.record() for item in order.tasks],
         **sizes,
         "manifest": described.model_dump(mode="json", include=DESCRIBED),
         "training": training.model_dump(mode="json"),
@@ -269,10 +294,10 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
         "run": order.run,
         "identity": order.identity.record(),
     }
-    tagger = Tagger(network, len(described.classes), progress, seed, state and state["optimiser"])
-    callbacks = [Keeper(scratch, content, training.checkpoint_minutes), Narrator(order.run["title"])]
+    tagger = Tagger(network, task, progress, seed, state and state["optimiser"])
+    callbacks = [Checkpoints(scratch, content, training.checkpoint_minutes), ProgressLine(order.run["title"])]
     if tracker is not None:
-        callbacks.append(Reporter(tracker))
+        callbacks.append(TrackerCallback(tracker))
     trainer = build_trainer(training, callbacks)
     if state is not None and state["precision"]:
         trainer.precision_plugin.load_state_dict(state["precision"])
@@ -312,7 +337,8 @@ def _start_from(network: nn.Module, n_classes: int, path: Path) -> None:
 
 
 def _csv(history: list[dict[str, float]]) -> str:
-    rows = [",".join(COLUMNS), *(",".join(f"{row[name]:.10g}" for name in COLUMNS) for row in history)]
+    columns = list(history[0])
+    rows = [",".join(columns), *(",".join(f"{row[name]:.10g}" for name in columns) for row in history)]
     return "\n".join(rows) + "\n"
 
 

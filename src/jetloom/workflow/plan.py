@@ -20,11 +20,10 @@ from jetloom.config import (
     Training,
     read_by,
 )
-from jetloom.evaluation.made_from import CODE as EVALUATION
-from jetloom.evaluation.made_from import setting_part
+from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.code import fingerprint, model_fingerprint
 from jetloom.identity.digests import short
-from jetloom.training.made_from import CODE, all_options, chosen_options
+from jetloom.training.made_from import CODE, all_options, chosen_options, task_fingerprint
 from jetloom.workflow.data import DataPlan, Download, merged_downloads
 
 
@@ -111,11 +110,11 @@ class Plan:
         options = all_options(choice.architecture, chosen_options(*choice[:3]))
         return short(choice.architecture, options, model_fingerprint(choice.architecture))
 
-    def evaluation_key(self, dataset: str) -> str:
+    def evaluation_key(self, dataset: str, model: str) -> str:
         """Digest of the settings and the code of an evaluation, which reads the model from the checkpoint."""
         described = self.experiment.dataset(dataset)
         settings = setting_part(self.experiment.evaluation, described.background, described.working_points)
-        return short(settings, fingerprint(EVALUATION, without="jetloom.models"))
+        return short(settings, evaluation_fingerprint(item.name for item in self.experiment.tasks_of(model)))
 
     def cost_key(self, dataset: str, model: str) -> str:
         """Digest of the settings and the code of a measurement of cost."""
@@ -162,8 +161,11 @@ class TrainingPlan:
         """Digest of everything that is known of it beforehand."""
         learning = self.recipe.model_dump(mode="json", include=read_by(Training, "training") - {"initial_weights"})
         data = self.plan.data[self.run.dataset].tensors_directory
+        tasks = self.plan.experiment.tasks_of(self.run.model)
         return short(
             self.plan.model_key(self.run.dataset, self.run.model),
+            [item.record() for item in tasks],
+            task_fingerprint(tasks),
             learning,
             fingerprint(CODE),
             Path(data).name,

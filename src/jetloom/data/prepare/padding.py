@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from jetloom.data.prepare.features import RAW_COLUMNS, standardised
 
-JET_COLUMNS = ["jet_pt", "jet_eta", "jet_energy", "jet_sdmass", "jet_nparticles"]
 OBSERVERS = ["jet_pt", "jet_eta", "jet_mass", "jet_sdmass", "jet_nparticles"]
+"""Those that come first."""
 
 
 class Jets(NamedTuple):
@@ -33,12 +33,18 @@ class Jets(NamedTuple):
 
 def needed_columns(feature_set: str, present: list[str]) -> list[str]:
     """Canonical columns that ``flatten`` reads, of those a file has."""
-    return [*RAW_COLUMNS[feature_set], "label", *(name for name in JET_COLUMNS if name in present)]
+    return [*RAW_COLUMNS[feature_set], "label", *_of_jets(present)]
 
 
 def observer_names(present: list[str]) -> list[str]:
-    """Observers that can be had from the columns of a file; ``jet_mass`` is computed."""
-    return [name for name in OBSERVERS if name in present or (name == "jet_mass" and "jet_energy" in present)]
+    """Observers that can be had from the columns of a file: every quantity of the jet; ``jet_mass`` is computed."""
+    known = _of_jets(present) + (["jet_mass"] if "jet_energy" in present and "jet_mass" not in present else [])
+    return [*(name for name in OBSERVERS if name in known), *(name for name in known if name not in OBSERVERS)]
+
+
+def _of_jets(present: list[str]) -> list[str]:
+    """Columns of one number for each jet."""
+    return [name for name in present if name.startswith(("jet_", "aux_"))]
 
 
 def flatten(table: pyarrow.Table, kind: str, feature_set: str, max_particles: int) -> Jets:

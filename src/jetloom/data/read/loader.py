@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, count, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy
 import torch
@@ -84,7 +84,6 @@ class Loader:
             these are of the same size too: what cannot be shared out, fewer jets than processes, is left out of a pass.
         samples_per_epoch: jets per epoch over all ranks; epochs then go on where the last one ended. Default: all.
         drop_last: only full batches (static shapes); what is left of a bucket is left out of this pass.
-        observers: yield ``(batch, observers)``, observers (B, K) float32 in the order of ``manifest.observers``.
         workers: threads that gather the next batches meanwhile; 0: each is gathered when it is asked for.
         pin: gather into page-locked memory, from which a GPU copies while the processor goes on; needs a GPU.
         reweighting: keep each jet in a pass with the probability of its class and bin; a pass is shorter then.
@@ -105,7 +104,6 @@ class Loader:
         world_size: int = 1,
         samples_per_epoch: int | None = None,
         drop_last: bool = False,
-        observers: bool = False,
         workers: int = 0,
         pin: bool = False,
         reweighting: Reweighting | None = None,
@@ -116,7 +114,7 @@ class Loader:
         self.split = split
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
-        self.samples_per_epoch, self.drop_last, self.observers = samples_per_epoch, drop_last, observers
+        self.samples_per_epoch, self.drop_last = samples_per_epoch, drop_last
         self.workers, self.pin = workers, pin
         # A damaged shard is an error now, not in mid-training.
         self._shards = [ShardFile(manifest.parent / shard.file) for shard in self.manifest.splits[split].shards]
@@ -147,18 +145,18 @@ class Loader:
         """Batches left in the current epoch, the same on every rank."""
         return self._batches(self._epoch) - self._position
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Batch]:
         for batch in self._gather(self._plans(self._epoch, self._position)):
             self._position += 1
             yield batch
         self.set_epoch(self._epoch + 1)
 
-    def _gather(self, plans: Iterator[Rows]) -> Iterator[Any]:
+    def _gather(self, plans: Iterator[Rows]) -> Iterator[Batch]:
         if not self.workers:
             yield from map(self._batch, plans)
             return
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting: deque[Future[Any]] = deque()
+            waiting: deque[Future[Batch]] = deque()
             try:
                 for plan in plans:
                     waiting.append(pool.submit(self._batch, plan))
@@ -263,7 +261,7 @@ class Loader:
         last = edges[:-1] + size * (self.rank + 1) // self.world_size
         return [Rows(shards, width, rows[one:end]) for one, end in zip(first.tolist(), last.tolist(), strict=True)]
 
-    def _batch(self, plan: Rows) -> Any:
+    def _batch(self, plan: Rows) -> Batch:
         parts = [
             self._shards[shard].buckets[plan.width] for shard in plan.shards if self._shards[shard].jets(plan.width)
         ]
@@ -279,10 +277,7 @@ class Loader:
                 numpy.take(array, rows, axis=0, out=arrays[key][filled : filled + len(rows)], mode="clip")
             begin, filled = end, filled + len(rows)
         numpy.less(numpy.arange(plan.width, dtype=numpy.int16), arrays["length"][:, None], out=arrays["mask"])
-        batch = Batch(
-            tensors["features"], tensors.get("vectors"), tensors["coordinates"], tensors["mask"], tensors["label"]
-        )
-        return (batch, tensors.get("observers", torch.empty(len(plan.rows), 0))) if self.observers else batch
+        return Batch(**{name: tensors.get(name) for name in Batch._fields})
 
     def _empty(self, shape: tuple[int, ...], dtype: numpy.dtype) -> torch.Tensor:
         empty = torch.from_numpy(numpy.empty(shape, dtype))
@@ -297,3 +292,21 @@ def _mixed(rows: NDArray, window: int, run: int, generator: numpy.random.Generat
         generator.shuffle(runs[begin : begin + window // run])
     places = (runs[:, None] * run + numpy.arange(run) - skipped).ravel()
     return rows[places[(places >= 0) & (places < len(rows))]]
+
+
+def first_observers(manifest: Path, split: str, most: int = 1_000_000) -> NDArray[numpy.float32]:
+    """(N, M): observers of the first jets of a split, which are a mixture like any other.
+
+    Args:
+        manifest: ``manifest.json``.
+        split: name of the split.
+        most: jets that are enough.
+    """
+    described = Manifest.read(manifest)
+    found: list[NDArray] = [numpy.empty((0, len(described.observers)), numpy.float32)]
+    for shard in described.splits[split].shards:
+        arrays = ShardFile(manifest.parent / shard.file).buckets.values()
+        found += [numpy.asarray(bucket["observers"]) for bucket in arrays if "observers" in bucket]
+        if sum(map(len, found)) >= most:
+            break
+    return numpy.concatenate(found)

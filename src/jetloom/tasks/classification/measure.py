@@ -10,9 +10,32 @@ from jetloom.statistics.bootstrap import FEW, binomial_interval, bootstrap, inte
 from jetloom.tasks.classification import metrics
 from jetloom.tasks.classification.grouped import Grouped
 from jetloom.tasks.classification.metrics import Array
+from jetloom.tasks.task import Question, Seen, Task
 
 LARGE = 500_000
 """Jets from which on bootstrap samples are drawn in groups: a weight for each jet takes minutes and gigabytes."""
+
+
+def merit(task: Task, seen: Seen, asked: Question) -> dict[str, Any]:
+    """What ``metrics.json`` says of a classification.
+
+    Raises:
+        JetloomError: a class without jets, scores that are not finite.
+    """
+    settings = asked.settings
+    measured = figures_of_merit(
+        seen.values,
+        seen.label,
+        classes=task.data.classes,
+        background=asked.background,
+        working_points=dict(asked.working_points),
+        resamplings=settings.bootstrap,
+        confidence=settings.confidence,
+        efficiencies=settings.efficiencies,
+        mean_rejection=settings.mean_rejection,
+        seed=asked.seed,
+    )
+    return {"classes": task.data.classes, "background": asked.background, **measured}
 
 
 def figures_of_merit(

@@ -1,5 +1,6 @@
 """An observable of the jet, alone or relative to another one."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -56,6 +57,7 @@ class Regression(Task):
     """
 
     totals: ClassVar[tuple[str, ...]] = ("loss", "error", "counted", "jets")
+    scale: ClassVar[str | None] = "jet_pt"
 
     def __init__(
         self,
@@ -88,13 +90,13 @@ class Regression(Task):
         """The network's own head, in the units of the target."""
         network.head = Rescaled(network.head, self.log)
 
-    def fit(self, network: Headed, observers: NDArray[np.float32], label: NDArray[np.int64]) -> None:
+    def fit(self, network: Headed, observers: Callable[[], NDArray[np.float32]]) -> None:
         """Median of the target, and half the width of its central 68 %.
 
         Raises:
             JetloomError: fewer than two jets have a target, or all have the same.
         """
-        truth = self._quantity(torch.from_numpy(observers))
+        truth = self._quantity(torch.from_numpy(observers()))
         values = truth[self._counts(truth)].double().numpy()
         values = np.log(values) if self.log else values
         low, middle, high = np.quantile(values, [0.16, 0.5, 0.84]) if len(values) > 1 else (0.0, 0.0, 0.0)
@@ -110,7 +112,8 @@ class Regression(Task):
 
     def loss(self, answer: Tensor, batch: Batch, sums: Sums) -> Tensor:
         """Mean Huber loss of the jets that have a target."""
-        predicted, truth = answer[:, 0], self.truth(batch)[:, 0]
+        assert batch.observers is not None
+        predicted, truth = answer[:, 0], self.truth(batch.observers)[:, 0]
         counts = self._counts(truth)
         # What does not count gets a harmless value: its gradient is zero, not NaN.
         predicted, truth = (torch.where(counts, value, torch.ones_like(value)) for value in (predicted, truth))
@@ -132,10 +135,9 @@ class Regression(Task):
         loss, error, counted, _ = sums["totals"].tolist()
         return {"loss": loss / max(counted, 1), "error": error / max(counted, 1)}
 
-    def truth(self, batch: Batch) -> Tensor:
+    def truth(self, observers: Tensor) -> Tensor:
         """(B, 1): the target; NaN where a jet has none."""
-        assert batch.observers is not None
-        truth = self._quantity(batch.observers)
+        truth = self._quantity(observers)
         return torch.where(self._counts(truth), truth, torch.nan)[:, None]
 
     def _quantity(self, observers: Tensor) -> Tensor:
