@@ -66,10 +66,7 @@ class Plain(nn.Module):
             first, second = block.norm1, block.norm2
             x = torch.tanh(first.alpha * (x + attention(x)) + first.beta)
             x = torch.tanh(second.alpha * (x + block.fc2(functional.relu(block.fc1(x)))) + second.beta)
-        x = x.amax(1)
-        for layer in self.ours.hidden:
-            x = functional.relu(layer(x))
-        return self.ours.head(x)
+        return self.ours.head(x.amax(1))
 
 
 class Encoder(nn.Module):

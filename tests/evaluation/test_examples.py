@@ -9,8 +9,7 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.data.read.loader import Loader
-from jetloom.evaluation.examples import examples, looking, partitions_of, reading_order
-from jetloom.models.part import ClassBlock
+from jetloom.evaluation.examples import examples
 from jetloom.models.registry import build
 
 SMALL = {
@@ -60,12 +59,13 @@ def test_models_without_attention_or_partitions_have_none(manifest):
 def test_weights_of_the_class_token_are_those_of_torch(batch):
     """Peer: torch's own multi-head attention, which returns its weights."""
     model = network("part")
-    last = [part for part in model.modules() if isinstance(part, ClassBlock)][-1]
+    last = model.readout.cls_blocks[-1]
     taken = {}
     handle = last.register_forward_pre_hook(lambda block, given: taken.update(given=given))
-    with torch.inference_mode(), looking(model) as seen:
+    with torch.inference_mode():
         model(batch)
         handle.remove()
+        looks = model.looks(batch)
         token, particles, _ = taken["given"]
         keys = last.pre_attn_norm(torch.cat([token, particles], 1)).transpose(0, 1)
         # The model reads no slot behind the last real particle.
@@ -74,19 +74,19 @@ def test_weights_of_the_class_token_are_those_of_torch(batch):
             token.transpose(0, 1), keys, keys, 16, 4, last.attn.in_proj_weight, last.attn.in_proj_bias, None, None,
             False, 0.0, last.attn.out_proj.weight, last.attn.out_proj.bias, False, padded, True,
         )  # fmt: skip
-    assert seen["what"] == "class token"
-    torch.testing.assert_close(seen["weight"][:, : len(keys) - 1], weights[:, 0, 1:])
-    assert not seen["weight"][:, len(keys) - 1 :].any()
+    assert looks.what == "class token"
+    torch.testing.assert_close(looks.weight[:, : len(keys) - 1], weights[:, 0, 1:])
+    assert not looks.weight[:, len(keys) - 1 :].any()
 
 
 @pytest.mark.parametrize("partition_by", ["slots", "real"])
 def test_partitions_are_runs_in_the_order_of_kt(batch, partition_by):
     model = network("salt", partition_by=partition_by)
-    sorted_batch = reading_order(model, batch)
     with torch.inference_mode():
+        looks = model.looks(batch)
+        sorted_batch, partition = looks.batch, looks.partition
         torch.testing.assert_close(model(sorted_batch), model(batch), rtol=0, atol=1e-6)
-    number, partition = partitions_of(model, sorted_batch)
-    assert number == 4
+    assert looks.partitions == 4
     for jet in range(len(batch.mask)):
         real = int(batch.mask[jet].sum())
         vectors, place = (
@@ -104,14 +104,15 @@ def test_partitions_are_runs_in_the_order_of_kt(batch, partition_by):
 def test_pooled_weights_follow_the_maximum_back(batch, name):
     """Against plain loops over particles, heads and mixtures for one jet, from the weights as they are stored."""
     model = network(name)
-    sorted_batch = Batch(*(part if part is None else part[:1] for part in reading_order(model, batch)))
+    sorted_batch = Batch(*(part if part is None else part[:1] for part in model.looks(batch).batch))
     block = model.blocks[-1]
     taken = {}
     handles = [
         block.register_forward_hook(lambda _, given, out: taken.update(x=given[0], layout=given[1], out=out)),
         block.attention.register_forward_pre_hook(lambda _, given: taken.update(rows=given[0])),
     ]
-    with torch.inference_mode(), looking(model) as seen:
+    with torch.inference_mode():
+        looks = model.looks(sorted_batch)
         model(sorted_batch)
         attention = block.attention
         keys, _ = attention.project(taken["rows"], taken["layout"])
@@ -133,9 +134,9 @@ def test_pooled_weights_follow_the_maximum_back(batch, name):
                     size = {row: abs(stored[head, row, mixture]) for row in range(real)}
                 for row, value in size.items():
                     expected[row] += share[head, mixture, top[channel]] * value / sum(size.values()) / width / heads
-    np.testing.assert_allclose(seen["weight"][0, :real], expected, atol=1e-6)
-    assert seen["weight"][0].sum() == pytest.approx(1, abs=1e-5)
-    assert seen["pooled"][0].sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(looks.weight[0, :real], expected, atol=1e-6)
+    assert looks.weight[0].sum() == pytest.approx(1, abs=1e-5)
+    assert looks.pooled[0].sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_weights_move_with_the_particles(batch):
@@ -144,7 +145,6 @@ def test_weights_move_with_the_particles(batch):
     moved = Batch(*(part if part is None or part.dim() < 2 else part[:, order] for part in batch))
     weights = []
     for jets in (batch, moved):
-        with torch.inference_mode(), looking(model) as seen:
-            model(reading_order(model, jets))
-        weights.append(seen["weight"])
+        with torch.inference_mode():
+            weights.append(model.looks(jets).weight)
     torch.testing.assert_close(*weights)

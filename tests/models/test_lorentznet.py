@@ -155,7 +155,6 @@ def test_answer_does_not_depend_on_the_other_jets():
 AUTHORS = {
     "embed": "embedding", "edge1": "phi_e.0", "edge_norm": "phi_e.1", "edge2": "phi_e.3", "weight": "phi_m.0",
     "node1": "phi_h.0", "node_norm": "phi_h.1", "node2": "phi_h.3", "vector1": "phi_x.0", "vector2": "phi_x.2",
-    "fc1": "graph_dec.0", "fc2": "graph_dec.3",
 }  # fmt: skip
 
 
@@ -163,6 +162,9 @@ def authors_names(state):
     """A state dict of ours under the names of the published checkpoints."""
     renamed = {}
     for name, value in state.items():
+        if name.startswith("head."):
+            renamed[f"module.graph_dec.{name.removeprefix('head.')}"] = value.clone()
+            continue
         *block, layer, kind = name.split(".")
         inside = f"LGEBs.{block[1]}." if block else ""
         renamed[f"module.{inside}{AUTHORS[layer]}.{kind}"] = value.clone()

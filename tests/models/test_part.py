@@ -10,6 +10,7 @@ from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.models.layers import RealBatchNorm
 from jetloom.models.part import ParT
+from jetloom.models.published import own_names
 from tests.models.jets import extreme_jets, joined, random_jets, random_points, resized, tower_jets
 from tests.models.weaver_peer import ask
 
@@ -39,11 +40,6 @@ def ask_part(directory, batch, pairs=True, **request):
         label=batch.label,
         **request,
     )
-
-
-def own_names(state):
-    """Parameter names of weaver-core 0.5 as those of 0.4."""
-    return {name.replace(".in_proj.", ".in_proj_"): value for name, value in state.items()}
 
 
 @pytest.mark.parametrize(("features", "number"), [(17, 2_143_486), (13, 2_142_958), (7, 2_142_166)])
@@ -82,8 +78,11 @@ SHAPES = {
 
 
 def test_names_of_published_checkpoints():
-    state = build("part", n_features=17, n_classes=10).state_dict()
-    assert {name: tuple(state[name].shape) for name in SHAPES} == SHAPES
+    model = build("part", n_features=17, n_classes=10)
+    published = {name: torch.empty(shape) for name, shape in SHAPES.items()}
+    state = own_names(model, published)
+    assert len(state) == len(SHAPES)
+    assert all(model.state_dict()[name].shape == value.shape for name, value in state.items())
 
 
 @torch.no_grad()
@@ -110,7 +109,7 @@ def macs_of_2022(model: ParT, particles: int) -> int:
         weigh = 2 * queries * keys * width + heads * queries * keys  # two products and the softmax
         return project + weigh + queries * (width * width + width)
 
-    total = linear(model.fc[0], 1)
+    total = linear(model.head, 1)
     for layer in [model.embed.input_bn, *model.embed.embed]:
         if isinstance(layer, nn.Linear):
             total += linear(layer, particles)
@@ -121,7 +120,7 @@ def macs_of_2022(model: ParT, particles: int) -> int:
             total += pairs * (layer.weight.numel() + layer.out_channels)
         elif isinstance(layer, RealBatchNorm):
             total += 2 * layer.num_features * pairs
-    for blocks, queries, keys in ((model.blocks, particles, particles), (model.cls_blocks, 1, particles + 1)):
+    for blocks, queries, keys in ((model.blocks, particles, particles), (model.readout.cls_blocks, 1, particles + 1)):
         for block in blocks:
             total += attention(queries, keys, len(block.w_resid), len(block.c_attn))
             total += linear(block.fc1, queries) + linear(block.fc2, queries)
@@ -137,7 +136,7 @@ def test_macs_of_the_paper(name, macs):
 def compare(answer, batch, channel_order, pairs=True):
     model = build("part" if pairs else "part_plain", n_features=batch.features.shape[-1], n_classes=10,
                   channel_order=channel_order)  # fmt: skip
-    model.load_state_dict(own_names(answer["state"]))
+    model.load_state_dict(own_names(model, answer["state"]))
     with torch.no_grad():
         logits = model.eval()(batch)
     assert answer["logits"].std() > 0.05
@@ -189,11 +188,11 @@ def test_one_training_step_of_full_jets_is_that_of_the_authors(weaver_0_4):
         ask_part(weaver_0_4, batch, steps=steps, noise=0.02, arguments={"block_params": block}) for steps in (0, 1)
     ]
     model = build("part", n_features=17, n_classes=10, dropout=0.0)
-    model.load_state_dict(answers[0]["state"])
+    model.load_state_dict(own_names(model, answers[0]["state"]))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
     nn.functional.cross_entropy(model(batch), batch.label).backward()
     optimizer.step()
-    after = answers[1]["state"]
+    after = own_names(model, answers[1]["state"])
     for name, value in model.state_dict().items():
         if "running" in name:
             torch.testing.assert_close(value, after[name], rtol=1e-4, atol=1e-5, msg=name)

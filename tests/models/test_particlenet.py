@@ -7,6 +7,7 @@ from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.models.layers import Packing
 from jetloom.models.neighbours import nearest_neighbours, smallest
+from jetloom.models.published import own_names
 from tests.models.jets import extreme_jets, joined, random_jets, resized, tower_jets
 from tests.models.weaver_peer import ask
 
@@ -64,7 +65,7 @@ def test_parity(request, version, name, features, steps, shortest):
     batch = random_jets(6, 32, n_features=features, shortest=shortest, seed=5)
     answer = ask_particlenet(directory, name, batch, noise=0.0 if steps else 0.02, steps=steps)
     model = build(name, n_features=features, n_classes=10)
-    model.load_state_dict(answer["state"])
+    model.load_state_dict(own_names(model, answer["state"]))
     with torch.no_grad():
         logits = model.eval()(batch)
     assert answer["logits"].std() > 0.02
@@ -84,7 +85,7 @@ def test_parity_on_towers(request, version, name, width, steps):
     logits = {}
     for knn in ("published", "weaver0.4", "exact"):
         model = build(name, n_features=7, n_classes=10, knn=knn)
-        model.load_state_dict(answer["state"])
+        model.load_state_dict(own_names(model, answer["state"]))
         with torch.no_grad():
             logits[knn] = model.eval()(batch)
     torch.testing.assert_close(logits[RULES[version]], answer["logits"], rtol=1e-5, atol=2e-6)
@@ -103,7 +104,7 @@ def test_gradients_on_towers(request, version):
     found = {}
     for knn in (RULES[version], "exact"):
         model = build(name, n_features=7, n_classes=10, dropout=0.0, knn=knn).train()
-        model.load_state_dict(fresh["state"])
+        model.load_state_dict(own_names(model, fresh["state"]))
         torch.nn.functional.cross_entropy(model(batch), batch.label).backward()
         found[knn] = {key: value.grad for key, value in model.named_parameters()}
     assert stepped["gradients"].keys() == found["exact"].keys()
@@ -124,7 +125,7 @@ def test_parity_on_extreme_jets(request, version):
     batch = joined(kinds)
     answer = ask_particlenet(directory, "particlenet_lite", batch, noise=0.02)
     model = build("particlenet_lite", n_features=7, n_classes=10, knn=RULES[version])
-    model.load_state_dict(answer["state"])
+    model.load_state_dict(own_names(model, answer["state"]))
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(batch), answer["logits"], rtol=1e-5, atol=1e-5)
 

@@ -61,9 +61,9 @@ def test_perceiver(repeats):
         if ".net.2." in name or "feed_forward.fc2" in name:
             parameter.zero_()
     theirs = peer.state_dict()
-    state = {"latents": theirs["latents"], "norm.weight": theirs["to_logits.1.weight"]}
-    state |= {"norm.bias": theirs["to_logits.1.bias"]}
-    state |= {"fc.weight": theirs["to_logits.2.weight"], "fc.bias": theirs["to_logits.2.bias"]}
+    state = {"latents": theirs["latents"], "head.0.weight": theirs["to_logits.1.weight"]}
+    state |= {"head.0.bias": theirs["to_logits.1.bias"]}
+    state |= {"head.1.weight": theirs["to_logits.2.weight"], "head.1.bias": theirs["to_logits.2.bias"]}
     for repeat in range(repeats):
         cross = f"layers.{3 * repeat}"
         state |= attention_state(f"layers.{repeat}.cross_attn", cross, theirs)

@@ -26,9 +26,9 @@ def test_pfn_is_a_sum_over_particles(jets):
             for layer in model.phi[::2]:
                 x = linear(x, layer.weight, layer.bias).relu()
             total += x
-        for layer in model.f[::2]:
+        for layer in model.head[:-1:2]:
             total = linear(total, layer.weight, layer.bias).relu()
-        torch.testing.assert_close(model(batch)[jet], model.out(total), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(model(batch)[jet], model.head[-1](total), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(model(permuted(batch)), model(batch), rtol=1e-5, atol=1e-5)
 
 

@@ -43,7 +43,7 @@ def test_names_of_both_versions_of_weaver_core(request, version, tmp_path):
     ("change", "message"),
     [
         ({"n_features": 13}, r"embed.input_bn.weight is 17 in the file and 13 in the model"),
-        ({"n_classes": 2}, r"fc.0.weight is 10x128 in the file and 2x128 in the model"),
+        ({"n_classes": 2}, r"head.weight is 10x128 in the file and 2x128 in the model"),
         ({"blocks": 9}, r"it lacks blocks.8.c_attn, blocks.8.w_resid, blocks.8.pre_attn_norm.weight and \d+ more"),
         ({"blocks": 7}, r"unknown blocks.7.c_attn"),
     ],

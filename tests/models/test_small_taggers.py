@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from jetloom.models import build, dyntanh
+from jetloom.models import build
 from jetloom.models.dyntanh import DynTanh, per_row
+from jetloom.models.fast import parts
 from tests.models.jets import random_jets
 
 NAMES = [("salt", {}), ("salt", {"partition_by": "real"}), ("salt", {"mask": "published"}), ("linformer", {}),
@@ -58,13 +59,14 @@ def test_parts_give_the_logits_of_the_whole(name, options, monkeypatch):
     assert whole.requires_grad
     calls = []
     model.register_forward_pre_hook(lambda module, given: calls.append(given[0].mask.shape))
-    monkeypatch.setattr(dyntanh, "CACHED", 24 * 16 * 5 // torch.get_num_threads())
+    monkeypatch.setattr(parts, "SLOTS", 24 * 5)
+    monkeypatch.setattr(parts, "CACHED", 0)
     with torch.no_grad():
-        parts = model(batch)
-    assert max(jets for jets, _ in calls[1:]) <= 5 and len(calls) == 1 + 8
-    widths = [width for _, width in calls[1:]]
+        logits = model(batch)
+    assert max(jets for jets, _ in calls) <= 5 and len(calls) == 8
+    widths = [width for _, width in calls]
     assert widths == ([24] * 8 if "mask" in options else sorted(widths)) and widths[-1] == 24
-    torch.testing.assert_close(parts, whole.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits, whole.detach(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "options"), NAMES)

@@ -87,7 +87,6 @@ def test_plain_transformer_is_part_without_pairs():
         other = (
             name.replace("embed.input_norm", "embed.input_bn")
             .replace("embed.layers", "embed.embed")
-            .replace("readout.", "")
             .replace("attention.norm", "pre_attn_norm")
             .replace("attention.attn", "attn")
             .replace("attention.head_scale", "c_attn")
@@ -133,7 +132,7 @@ def test_pre_ln_layer_against_pytorch():
     x = model.embed(batch.features.flatten(0, 1), None).view(4, 20, 16)
     y = peer(x, src_key_padding_mask=~batch.mask)
     mean = torch.stack([row[real].mean(0) for row, real in zip(y, batch.mask, strict=True)])
-    torch.testing.assert_close(model(batch), model.readout.fc(model.readout.norm(mean)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(batch), model.head(model.readout.norm(mean)), rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
@@ -262,7 +261,7 @@ def test_perceiver_cross_attention():
     attended, _ = peer(layer.norm(latents), context, context, key_padding_mask=~batch.mask)
     y = latents + attended
     y = y + layer.feed_forward.fc2(functional.gelu(layer.feed_forward.fc1(layer.feed_forward.norm(y))))
-    torch.testing.assert_close(model(batch), model.fc(model.norm(y.mean(1))), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(batch), model.head(y.mean(1)), rtol=1e-4, atol=1e-5)
 
 
 def test_mistakes():

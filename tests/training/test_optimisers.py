@@ -12,7 +12,7 @@ from jetloom import presets
 from jetloom.config import Training
 from jetloom.models import build
 from jetloom.training.module import Tagger
-from jetloom.training.optimisers import build_optimiser, head_of, parameter_groups, rate_factor, set_rate
+from jetloom.training.optimisers import build_optimiser, parameter_groups, rate_factor, set_rate
 from tests.models.jets import random_jets
 from tests.training.outcome import history
 
@@ -47,7 +47,7 @@ def test_ranger_follows_its_definition(steps: int, decay: float) -> None:
     curvature, start = np.array([[1.0, 30.0], [0.1, 4.0]]), np.array([[1.0, -2.0], [3.0, 0.5]])
     model = nn.Linear(2, 2, bias=False).double()
     model.weight.data = torch.tensor(start)
-    optimiser = build_optimiser(model, Training(optimizer="ranger", learning_rate=0.01, weight_decay=decay), 2)
+    optimiser = build_optimiser(model, Training(optimizer="ranger", learning_rate=0.01, weight_decay=decay))
     for _ in range(steps):
         optimiser.zero_grad()
         (0.5 * torch.tensor(curvature) * model.weight**2).sum().backward()
@@ -59,7 +59,7 @@ def test_ranger_follows_its_definition(steps: int, decay: float) -> None:
 def test_adam_decays_the_weights_themselves() -> None:
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(1.0)
-    optimiser = build_optimiser(model, Training(optimizer="adam", learning_rate=0.1, weight_decay=0.5), 1)
+    optimiser = build_optimiser(model, Training(optimizer="adam", learning_rate=0.1, weight_decay=0.5))
     model.weight.grad = torch.zeros(1, 1)
     optimiser.step()
     # With the decay in the gradient Adam would take a whole step of 0.1.
@@ -80,15 +80,15 @@ def test_state_goes_on_exactly(name: str, tmp_path) -> None:
 
     whole = nn.Linear(3, 4)
     halved = copy.deepcopy(whole)
-    steps(whole, build_optimiser(whole, recipe, 4), data)
-    before = build_optimiser(halved, recipe, 4)
+    steps(whole, build_optimiser(whole, recipe), data)
+    before = build_optimiser(halved, recipe)
     # In mid-cycle of the Lookahead.
     steps(halved, before, data[:22])
     torch.save({"model": halved.state_dict(), "optimiser": before.state_dict()}, tmp_path / "state")
     state = torch.load(tmp_path / "state", weights_only=True)
     resumed = nn.Linear(3, 4)
     resumed.load_state_dict(state["model"])
-    after = build_optimiser(resumed, recipe, 4)
+    after = build_optimiser(resumed, recipe)
     after.load_state_dict(state["optimiser"])
     steps(resumed, after, data[22:])
     assert torch.equal(whole.weight, resumed.weight)
@@ -98,7 +98,7 @@ def test_state_goes_on_exactly(name: str, tmp_path) -> None:
 def test_ranger_state_holds_the_slow_weights() -> None:
     model = nn.Linear(3, 2)
     start = model.weight.detach().clone()
-    optimiser = build_optimiser(model, Training(optimizer="ranger"), 2)
+    optimiser = build_optimiser(model, Training(optimizer="ranger"))
     model(torch.ones(1, 3)).sum().backward()
     optimiser.step()
     slow = [entry["slow"] for entry in optimiser.state_dict()["state"].values() if entry["slow"].ndim == 2]
@@ -158,7 +158,7 @@ def test_rates_of_pct() -> None:
 def test_parameter_groups_of_every_model(name: str, n_classes: int) -> None:
     model = build(name, n_features=7, n_classes=n_classes, max_particles=32, preset="tiny")
     recipe = Training(weight_decay=0.01, learning_rate=1e-4, head_learning_rate_factor=50)
-    groups = parameter_groups(model, recipe, n_classes)
+    groups = parameter_groups(model, recipe)
     assert sum(p.numel() for group in groups for p in group["params"]) == sum(p.numel() for p in model.parameters())
     named = {id(p): key for key, p in model.named_parameters()}
     for group in groups:
@@ -167,9 +167,8 @@ def test_parameter_groups_of_every_model(name: str, n_classes: int) -> None:
             assert group["weight_decay"] == (0.0 if free else 0.01), named[id(p)]
     fast = [p for group in groups if group["peak"] > 1e-4 for p in group["params"]]
     # The layer whose output are the logits themselves.
-    head = head_of(model, n_classes)
     outputs = []
-    model.get_submodule(head).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    model.last.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     with torch.no_grad():
         logits = model.eval()(random_jets(3, 16, n_features=7))
     assert torch.equal(outputs[-1].flatten(), logits.flatten())
@@ -178,12 +177,12 @@ def test_parameter_groups_of_every_model(name: str, n_classes: int) -> None:
 
 
 def test_rates_of_the_head() -> None:
-    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-    optimiser = build_optimiser(model, Training(learning_rate=1e-4, head_learning_rate_factor=50), 2)
+    model = build("pfn", n_features=3, n_classes=2)
+    optimiser = build_optimiser(model, Training(learning_rate=1e-4, head_learning_rate_factor=50))
     set_rate(optimiser, 0.5)
     rates = {id(p): group["lr"] for group in optimiser.param_groups for p in group["params"]}
-    assert rates[id(model[0].weight)] == pytest.approx(5e-5)
-    assert rates[id(model[2].bias)] == pytest.approx(2.5e-3)
+    assert rates[id(model.head[0].weight)] == pytest.approx(5e-5)
+    assert rates[id(model.head[-1].bias)] == pytest.approx(2.5e-3)
 
 
 @pytest.mark.parametrize("clip", [None, 1.0])
@@ -222,14 +221,14 @@ def test_lookahead_from_new_weights_follows_its_definition() -> None:
     """Slow weights taken anew: the next Lookahead step ends half-way between them and where RAdam has come to."""
     torch.manual_seed(1)
     model = nn.Linear(3, 2, bias=False)
-    optimiser = build_optimiser(model, Training(optimizer="ranger", learning_rate=0.01), 2)
+    optimiser = build_optimiser(model, Training(optimizer="ranger", learning_rate=0.01))
     twin, model_of_twin = None, None
     for step in range(6):
         if step == 3:
             model.weight.data.fill_(5.0)
             optimiser.take_weights()
             model_of_twin = copy.deepcopy(model)
-            twin = build_optimiser(model_of_twin, Training(optimizer="ranger", learning_rate=0.01), 2)
+            twin = build_optimiser(model_of_twin, Training(optimizer="ranger", learning_rate=0.01))
             twin.load_state_dict(copy.deepcopy(optimiser.state_dict()))
             # Never looks ahead: it tells how far RAdam alone would come.
             twin.every = 1000

@@ -40,8 +40,8 @@ def predict(
     Args:
         checkpoint: ``best.ckpt`` of a training, or a published ``.pt`` file.
         raw: raw file of a publisher (for meshes the directory of one class and split).
-        output: Parquet file with what the task says (``score_<class>``), the observers of the format, and ``label`` where the file's classes
-            are those of the model. It appears when it is complete.
+        output: Parquet file with what the task says (``score_<class>``), the observers of the format, and ``label``
+            where the file's classes are those of the model. It appears when it is complete.
         dataset: preset that says how ``raw`` is read; default: the data set of the training.
         model: architecture of a published file.
         preset: named size of a published file; default: as published.

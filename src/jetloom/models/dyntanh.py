@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import in_parts, keep_dense
+from jetloom.models.layers import keep_dense
+from jetloom.models.network import Encoded, Looks, Network
 from jetloom.models.sorting import largest_first, real_first, sort_key, take, zero_padding
 
 
@@ -28,11 +29,6 @@ def keras_linear_(linear: nn.Linear) -> None:
     glorot_(linear.weight, linear.in_features, linear.out_features)
     if linear.bias is not None:
         nn.init.zeros_(linear.bias)
-
-
-CACHED = 1 << 17
-"""Numbers of the largest tensor of a pass that computes without gradients on a CPU: half a megabyte stays in the
-cache of a core, and the allocator reuses it where it would ask the system for fresh pages."""
 
 
 def per_row(linear: nn.Linear, x: Tensor) -> Tensor:
@@ -70,10 +66,27 @@ class Layout(NamedTuple):
     """(B, p c) bool, which of these slots hold a particle."""
 
 
+class Attention(nn.Module):
+    """What the frame asks of an attention; layers, (B, N, d) and a layout to (B, N, d), say what they can."""
+
+    def partition(self, mask: Tensor, real_runs: bool) -> tuple[int | None, Tensor | None]:
+        """Number of partitions and the one (B, N) of each particle; here there are none.
+
+        Args:
+            mask: (B, N), in the order of the network.
+            real_runs: partitions are cut on the real particles.
+        """
+        return None, None
+
+    def shares(self, x: Tensor, layout: Layout) -> Tensor | None:
+        """(B, N, N), what each particle takes of each other one; here nobody can say."""
+        return None
+
+
 class Block(nn.Module):
     """One layer: attention, then a feed-forward network, each followed by DynTanh (post-"norm" order, no dropout)."""
 
-    def __init__(self, attention: nn.Module, d_model: int, d_ff: int) -> None:
+    def __init__(self, attention: Attention, d_model: int, d_ff: int) -> None:
         super().__init__()
         self.attention = attention
         self.norm1, self.norm2 = DynTanh(), DynTanh()
@@ -89,7 +102,7 @@ class Block(nn.Module):
         return self.norm2(x + per_row(self.fc2, per_row(self.fc1, x).relu_()))  # (6)
 
 
-class SmallTagger(nn.Module):
+class SmallTagger(Network):
     """Sort, embed, attend, pool over the particles, classify: the frame around the attention.
 
     Args:
@@ -106,13 +119,11 @@ class SmallTagger(nn.Module):
         init: "keras" or "torch".
     """
 
-    ordered = False
-
     def __init__(
         self,
         n_features: int,
         n_classes: int,
-        attention: Callable[[], nn.Module],
+        attention: Callable[[], Attention],
         *,
         layers: int,
         d_model: int,
@@ -124,43 +135,48 @@ class SmallTagger(nn.Module):
         partitions: int,
         init: str,
     ) -> None:
-        super().__init__()
+        super().__init__(jet_width=d_model, particle_width=d_model)
         if len(published_columns) != 3:
             raise JetloomError(f"published_columns: expected those of pT, eta and phi, got {published_columns}")
         if mask == "published" and partitions:
             raise JetloomError("partition_by: real needs mask: real; the published network knows no real particles")
         self.max_particles, self.sort, self.published_columns = max_particles, sort, published_columns
         self.masked, self.partitions = mask == "real", partitions
+        self.reads_padding = not self.masked
         self.embed = nn.Linear(n_features, d_model)
         self.blocks = nn.ModuleList(Block(attention(), d_model, d_ff) for _ in range(layers))
-        self.hidden = nn.ModuleList(nn.Linear(d_model, d_model) for _ in range(max(1, layers - 1)))
-        self.head = nn.Linear(d_model, n_classes)
+        hidden = [nn.Sequential(nn.Linear(d_model, d_model), nn.ReLU()) for _ in range(max(1, layers - 1))]
+        self.head = nn.Sequential(*hidden, nn.Linear(d_model, n_classes))
         if init == "keras":
             for module in self.modules():
                 if isinstance(module, nn.Linear):
                     keras_linear_(module)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features and mask, and vectors and coordinates for the sort."""
-        cached = CACHED * torch.get_num_threads() // self.embed.out_features
-        logits = in_parts(self, batch, cached, by_length=self.masked)
-        if logits is not None:
-            return logits
-        x, layout = self.arrange(batch)
-        x = per_row(self.embed, x).relu_()  # (2)
+    def encode(self, batch: Batch) -> Encoded:
+        """Particles after the last block, in the network's order, and their maximum.
+
+        Uses features and mask, and vectors and coordinates for the sort.
+        """
+        batch, layout, order = self.arrange(batch)
+        x = self.embedded(batch)
         for block in self.blocks:
             x = block(x, layout)
-        if layout.mask is not None:
-            # tanh never falls below -1, so a row of -1 never is the maximum.
-            real = layout.mask[..., None].to(x.dtype)
-            x = x * real + (real - 1)
-        x = x.amax(1)  # (7)
-        for layer in self.hidden:
-            x = functional.relu(layer(x))
-        return self.head(x)
+        if layout.mask is None:
+            return Encoded(x, batch.mask, x.amax(1), order)
+        # tanh never falls below -1, so a row of -1 never is the maximum.
+        real = layout.mask[..., None].to(x.dtype)
+        x = x * real
+        return Encoded(x, batch.mask, (x + (real - 1)).amax(1), order)  # (7)
 
-    def arrange(self, batch: Batch) -> tuple[Tensor, Layout]:
-        """(1): features (B, N, F) in the order in which the network reads them, and where the particles are.
+    def embedded(self, batch: Batch) -> Tensor:
+        """(2): features (B, N, F) to (B, N, d)."""
+        return per_row(self.embed, batch.features).relu_()
+
+    def arrange(self, batch: Batch) -> tuple[Batch, Layout, Tensor | None]:
+        """(1): features and mask in the order in which the network reads them.
+
+        Returns:
+            them, where the particles are, and the slots (B, N) they come from; None: they stay where they are.
 
         Raises:
             JetloomError: a jet is longer than the network's fixed length.
@@ -171,19 +187,49 @@ class SmallTagger(nn.Module):
             batch = batch._replace(features=batch.features.masked_fill(~batch.mask[..., None], 0.0))
         else:
             batch = self.fitted(zero_padding(batch))
-        features, mask = batch.features, batch.mask
+        order = self.order(batch)
+        if order is not None:
+            batch = batch._replace(features=take(batch.features, order), mask=batch.mask.gather(1, order))
+        if not self.masked:
+            return batch, Layout(None, None, None), order
+        slots, filled = real_partitions(batch.mask, self.partitions) if self.partitions else (None, None)
+        return batch, Layout(batch.mask, slots, filled), order
+
+    def order(self, batch: Batch) -> Tensor | None:
+        """Slots (B, N) in the order of ``sort``; None: as they come."""
         if self.sort != "none":
             key = sort_key(batch, self.sort, self.published_columns)
-            order = largest_first(real_first(key, mask) if self.masked else key)
-            features, mask = take(features, order), mask.gather(1, order)
-        elif self.partitions:
-            slot = torch.arange(mask.shape[1], device=mask.device)
-            order = largest_first(real_first(-slot.expand(mask.shape), mask))
-            features, mask = take(features, order), mask.gather(1, order)
-        if not self.masked:
-            return features, Layout(None, None, None)
-        slots, filled = real_partitions(mask, self.partitions) if self.partitions else (None, None)
-        return features, Layout(mask, slots, filled)
+            return largest_first(real_first(key, batch.mask) if self.masked else key)
+        if self.partitions:
+            slot = torch.arange(batch.mask.shape[1], device=batch.mask.device)
+            return largest_first(real_first(-slot.expand(batch.mask.shape), batch.mask))
+        return None
+
+    def looks(self, batch: Batch) -> Looks:
+        """Which particles the maximum over the particles is made of, directly and through the attention.
+
+        s_i (``pooled``) is the share of the channels whose maximum is at particle i, which takes T[i, l] of particle l
+        in the last attention (:meth:`shares` of the attention): the weight of l is sum_i s_i T[i, l]. The weights of a
+        jet add up to 1. An attention that cannot say gives no weights.
+        """
+        order = self.order(self.fitted(zero_padding(batch)))
+        batch = self.fitted(zero_padding(batch))
+        if order is not None:
+            batch = batch.map(lambda x: take(x, order) if x.dim() == 3 else x.gather(1, order) if x.dim() == 2 else x)
+        sorted_batch, layout, _ = self.arrange(batch)
+        before = x = self.embedded(sorted_batch)
+        for block in self.blocks:
+            before, x = x, block(x, layout)
+        attention = self.blocks[-1].attention
+        partitions, partition = attention.partition(batch.mask, self.partitions > 0)
+        real = torch.ones_like(batch.mask) if layout.mask is None else layout.mask
+        taken = attention.shares(before.masked_fill(~real[..., None], 0.0), layout)
+        if taken is None:
+            return Looks(batch, None, None, None, partitions, partition)
+        top = x.masked_fill(~real[..., None], -1.0).argmax(1)
+        pooled = torch.zeros_like(x[..., 0]).scatter_add_(1, top, torch.full_like(x[:, 0], 1 / x.shape[2]))
+        weight = torch.einsum("bi,bil->bl", pooled, taken)
+        return Looks(batch, "pooled output", weight, pooled, partitions, partition)
 
     def fitted(self, batch: Batch) -> Batch:
         """At most max_particles slots; with ``mask: published`` exactly as many, the new ones zero."""
@@ -197,9 +243,9 @@ class SmallTagger(nn.Module):
                     f"{type(self).__name__} was built for max_particles = {self.max_particles}, "
                     f"but a jet reaches slot {int(mask.any(0).nonzero().max()) + 1}"
                 )
-            batch = Batch(*(x if x is None or x.dim() < 2 else x[:, : self.max_particles] for x in batch))
+            batch = batch.map(lambda x: x if x.dim() < 2 else x[:, : self.max_particles])
         elif not self.masked:
-            batch = Batch(*(x if x is None or x.dim() < 2 else lengthened(x, -excess) for x in batch))
+            batch = batch.map(lambda x: x if x.dim() < 2 else lengthened(x, -excess))
         return batch
 
 

@@ -1,15 +1,8 @@
 """Parts that several architectures share: arithmetic on real particles only."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from jetloom.batch import Batch
-
-SLOTS = 4096
-"""Particle slots that go through a network at a time where it only predicts, on a CPU."""
 
 
 def keep_dense() -> bool:
@@ -19,56 +12,6 @@ def keep_dense() -> bool:
     along and masked instead of being left out. The result is the same.
     """
     return torch.compiler.is_compiling()
-
-
-def trimmed(batch: Batch) -> Batch:
-    """The batch without the slots that no jet fills, behind its last real particle; a recorded graph keeps them."""
-    if keep_dense():
-        return batch
-    filled = batch.mask.any(0).nonzero()
-    width = int(filled[-1]) + 1 if len(filled) else 1
-    if width >= batch.mask.shape[1]:
-        return batch
-    return Batch(*(None if x is None else x[:, :width] for x in batch[:4]), batch.label)
-
-
-def in_parts(
-    model: nn.Module,
-    batch: Batch,
-    slots: int = SLOTS,
-    *,
-    by_length: bool = True,
-    forward: Callable[[Batch], Tensor] | None = None,
-) -> Tensor | None:
-    """The logits (B, C), computed for some jets at a time, whose tensors then stay in the cache of the processor.
-
-    Args:
-        model: batch to logits.
-        batch: as it comes.
-        slots: of the jets of a part.
-        by_length: jets of like length go together, no wider than the longest; False: padding counts as particles.
-        forward: of a part; None: the model's own.
-
-    Returns:
-        None if the batch has to go through whole: it is small, a gradient or statistics are wanted, a graph is being
-        recorded, or there is a GPU to fill.
-    """
-    if keep_dense() or torch.is_grad_enabled() or model.training or batch.mask.device.type != "cpu":
-        return None
-    number, longest = batch.mask.shape
-    jets = max(1, slots // longest)
-    if number <= jets:
-        return None
-    width = (batch.mask * torch.arange(1, longest + 1)).amax(1)
-    order = width.argsort() if by_length else torch.arange(number)
-    logits = None
-    for part in order.split(jets):
-        widest = max(1, int(width[part].max())) if by_length else longest
-        some = Batch(*(x if x is None else (x[part, :widest] if x.dim() > 1 else x[part]) for x in batch))
-        answer = (forward or model)(some)
-        logits = answer.new_empty(number, answer.shape[1]) if logits is None else logits
-        logits[part] = answer
-    return logits
 
 
 class Packing:
@@ -103,12 +46,13 @@ class Packing:
         return x.flatten(0, 1)
 
     def unpack(self, x: Tensor) -> Tensor:
-        """(n, D) to (B, N, D); zeros in padded slots, in a recorded graph anything finite."""
+        """(n, D) to (B, N, D); zeros in padded slots."""
         if self.rows is not None:
             flat = x.new_zeros(self.mask.numel(), x.shape[-1])
             flat[self.rows] = x
             x = flat
-        return x.view(*self.mask.shape, -1)
+        x = x.view(*self.mask.shape, -1)
+        return x if self.real is None else x.masked_fill(~self.mask[..., None], 0.0)
 
 
 class RealBatchNorm(nn.BatchNorm1d):
@@ -145,3 +89,8 @@ class RealBatchNorm(nn.BatchNorm1d):
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
         return weight * scale[:, None], shift if bias is None else bias * scale + shift
+
+
+def mean_of_real(particles: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the real particles: (B, N, D), zero where padded, and (B, N) to (B, D); zero of no particle."""
+    return particles.sum(1) / mask.sum(1, keepdim=True).clamp(min=1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from jetloom.errors import JetloomError
 from jetloom.models.attention import CLOSED
-from jetloom.models.dyntanh import Layout, SmallTagger, glorot_, keras_linear_
+from jetloom.models.dyntanh import Attention, Layout, SmallTagger, glorot_, keras_linear_
 from jetloom.models.sorting import SortKey
 
 
@@ -43,7 +43,7 @@ class Projection(nn.Module):
         return mixtures.view(-1, width, len(weight), weight.shape[2]).permute(0, 2, 3, 1)
 
 
-class ProjectedAttention(nn.Module):
+class ProjectedAttention(Attention):
     """Multi-head attention of all particles over p mixtures of particles.
 
     With q_h = x Wq_h (no bias; keys and values likewise) the paper's steps are
@@ -112,6 +112,20 @@ class ProjectedAttention(nn.Module):
             likely = (scores - scores.amax(2, keepdim=True)).exp()
             return likely / likely.sum(2, keepdim=True)
         return scores.softmax(2)
+
+    def shares(self, x: Tensor, layout: Layout) -> Tensor:
+        """(B, N, N), what particle i takes of particle l, mean over heads; rows add up to 1.
+
+        i takes A_h[j, i] of mixture j, and mixture j takes |F_h[j, l]| / sum_l |F_h[j, l]| of l.
+        """
+        taken = self.weights(x, self.project(x, layout)[0], layout)
+        projection = self.value_projection or self.key_projection
+        # The mixtures of unit vectors are the weights of the projection, whatever its form.
+        unit = torch.eye(x.shape[1], device=x.device, dtype=x.dtype).expand(len(x), -1, -1)
+        unit = unit if layout.mask is None else unit * layout.mask[:, None]
+        given = projection.mix(projection.weight, unit, layout).abs()
+        given = given / given.sum(-1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+        return torch.einsum("bhji,bhjl->bil", taken, given) / taken.shape[1]
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """(B, N, d) to (B, N, d); padded rows of x must be zero where there is a mask."""

@@ -5,7 +5,7 @@ invariant and x equivariant under Lorentz transformations. Two beam particles br
 and rotations about the beam axis. Numbers in brackets are the paper's equations (section 3).
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import Packing, RealBatchNorm
+from jetloom.models.layers import Packing, RealBatchNorm, mean_of_real
+from jetloom.models.network import Encoded, Network
 from jetloom.models.part import vectors_of
 
 METRIC = (-1.0, -1.0, -1.0, 1.0)
@@ -91,7 +92,7 @@ class GroupEquivariantBlock(nn.Module):
         return h, x
 
 
-class LorentzNet(nn.Module):
+class LorentzNet(Network):
     """LorentzNet: 224,072 parameters with the scalars of top tagging and 2 classes.
 
     Where this departs from the author code: means are over the true number of other particles (there over the padded
@@ -110,7 +111,20 @@ class LorentzNet(nn.Module):
         dropout: before the last layer.
     """
 
-    ordered = False
+    published_names: ClassVar[dict[str, str]] = {
+        r"^LGEBs\.": "blocks.",
+        r"\.phi_e\.0\.": ".edge1.",
+        r"\.phi_e\.1\.": ".edge_norm.",
+        r"\.phi_e\.3\.": ".edge2.",
+        r"\.phi_m\.0\.": ".weight.",
+        r"\.phi_h\.0\.": ".node1.",
+        r"\.phi_h\.1\.": ".node_norm.",
+        r"\.phi_h\.3\.": ".node2.",
+        r"\.phi_x\.0\.": ".vector1.",
+        r"\.phi_x\.2\.": ".vector2.",
+        r"^embedding\.": "embed.",
+        r"^graph_dec\.": "head.",
+    }
 
     def __init__(
         self,
@@ -124,7 +138,7 @@ class LorentzNet(nn.Module):
         step: float = 5e-3,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
+        super().__init__(jet_width=width, particle_width=width)
         if blocks < 1:
             raise JetloomError(f"blocks = {blocks}: expected at least 1")
         inputs = n_features if scalars == "features" else 2
@@ -133,12 +147,10 @@ class LorentzNet(nn.Module):
         self.blocks = nn.ModuleList(
             GroupEquivariantBlock(width, inputs, step, last=index == blocks - 1) for index in range(blocks)
         )
-        self.fc1 = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
-        self.fc2 = nn.Linear(width, n_classes)
+        self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, n_classes))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses vectors and mask, and features where they are the scalars."""
+    def encode(self, batch: Batch) -> Encoded:
+        """h of each particle, and the mean. Uses vectors and mask, and features where they are the scalars."""
         x, scalars, mask = self.particles(batch)
         number = mask.shape[1]
         pairs = mask[:, :, None] & mask[:, None] & ~torch.eye(number, dtype=torch.bool, device=mask.device)
@@ -146,9 +158,9 @@ class LorentzNet(nn.Module):
         h = self.embed(scalars)
         for block in self.blocks:
             h, x = block(h, x, scalars, packing, edges)
-        real = mask[..., None]
-        h = h.masked_fill(~real, 0.0).sum(1) / real.sum(1).clamp(min=1)
-        return self.fc2(self.dropout(functional.relu(self.fc1(h))))
+        h = h.masked_fill(~mask[..., None], 0.0)
+        beams = mask.shape[1] - batch.mask.shape[1]
+        return Encoded(h[:, beams:], batch.mask, mean_of_real(h, mask))
 
     def particles(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Four-vectors (B, M, 4), scalars (B, M, S) and mask (B, M), with the beams in front where there are any."""

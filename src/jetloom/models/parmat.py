@@ -14,10 +14,11 @@ from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.kinematics import listed_pair_features, pt
 from jetloom.models.attention import CLOSED, attend, key_bias
-from jetloom.models.layers import Packing, in_parts, keep_dense
+from jetloom.models.layers import Packing, keep_dense
+from jetloom.models.network import Encoded, Looks, Network
 from jetloom.models.part import (
     Block,
-    ClassAttentionModel,
+    ClassAttention,
     PairEmbedding,
     ParticleEmbedding,
     pair_bias,
@@ -158,7 +159,7 @@ class MultiAxisBlock(Block):
         return self.finish(x, scale_heads(attended, self.c_attn, self.order))
 
 
-class ParMAT(ClassAttentionModel):
+class ParMAT(Network):
     """Particle Multi-Axis Transformer, by default in the form of the authors' code: serial, 5,317,758 parameters.
 
     The published text could be read only in part; what is not in it follows the code (its commits of March 2024),
@@ -194,8 +195,6 @@ class ParMAT(ClassAttentionModel):
         embedding, pair_embedding, blocks, class_blocks, heads, ffn_ratio, dropout: as in ParT.
     """
 
-    ordered = False
-
     def __init__(
         self,
         n_features: int,
@@ -219,7 +218,9 @@ class ParMAT(ClassAttentionModel):
         dropout: float = 0.1,
     ) -> None:
         width = embedding[-1]
-        super().__init__(width, n_classes, class_blocks, heads, ffn_ratio, "weaver0.4")
+        super().__init__(jet_width=width, particle_width=width)
+        self.readout = ClassAttention(width, class_blocks, heads, ffn_ratio, "weaver0.4")
+        self.head = nn.Linear(width, n_classes)
         if group_size < 1 or max_particles < 1:
             raise JetloomError(f"group_size = {group_size} and max_particles = {max_particles} must be at least 1")
         self.ordered = sort == "input"
@@ -238,11 +239,11 @@ class ParMAT(ClassAttentionModel):
             MultiAxisBlock(width, heads, ffn_ratio, dropout, full_attention, parallel, layer) for _ in range(blocks)
         )
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features, vectors (for pair features and the order) and mask."""
-        logits = in_parts(self, batch)
-        if logits is not None:
-            return logits
+    def encode(self, batch: Batch) -> Encoded:
+        """Particles after the particle blocks, and the class token.
+
+        Uses features, vectors (for pair features and the order) and mask.
+        """
         packing = Packing(batch.mask)
         x = self.embed(packing.pack(batch.features), packing.real)
         rank = rank_in_jet(batch, self.sort)
@@ -251,7 +252,12 @@ class ParMAT(ClassAttentionModel):
         block, grid = zip(axes, biases, strict=True)
         for layer in self.blocks:
             x = layer(x, packing, bias, block, grid)
-        return self.classify(packing.unpack(x), batch.mask)
+        particles = packing.unpack(x)
+        return Encoded(particles, batch.mask, self.readout(particles, batch.mask))
+
+    def looks(self, batch: Batch) -> Looks | None:
+        """Weights of the class token."""
+        return self.readout.looks(batch, self.encode(batch).particles)
 
     def biases(
         self, batch: Batch, packing: Packing, axes: list[Groups]

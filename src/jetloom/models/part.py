@@ -4,7 +4,7 @@ What stands here is what the author code of 2022 (weaver-core 0.4) computes; the
 these points open. Parameters carry the names of that code, so its checkpoints load.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,20 @@ from jetloom.errors import JetloomError
 from jetloom.kinematics import listed_pair_features
 from jetloom.models.attention import Projections, attend, key_bias
 from jetloom.models.dropout import dropout
-from jetloom.models.layers import Packing, RealBatchNorm, in_parts, keep_dense, trimmed
+from jetloom.models.layers import Packing, RealBatchNorm, keep_dense
 from jetloom.models.linear_norm_gelu import linear_norm_gelu
+from jetloom.models.network import Encoded, Looks, Network
 from jetloom.models.recomputed import gelu_dropout_norm
 
 ChannelOrder = Literal["weaver0.4", "weaver0.5"]
+
+WEAVER_NAMES = {
+    r"^cls_": "readout.cls_",
+    r"^norm\.": "readout.norm.",
+    r"^fc\.0\.": "head.",
+    r"\.in_proj\.": ".in_proj_",
+}
+"""Names of weaver-core 0.4 (all but the last) and 0.5."""
 
 
 class ParticleEmbedding(nn.Module):
@@ -166,28 +175,43 @@ class ClassBlock(Block):
         attended = attend(self.attn.query(token), key, value, self.heads, bias, self.attention_dropout)
         return self.finish(token, self.project_out(attended))
 
+    def weights(self, token: Tensor, particles: Tensor, bias: Tensor) -> Tensor:
+        """Softmax weights (B, H, 1, 1 + N) of the token on itself and the particles; arguments as of the block."""
+        keys = self.pre_attn_norm(torch.cat([token, particles.to(token.dtype)], 1))
+        key, _ = self.attn.key_value(keys).chunk(2, -1)
+        query, key = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (self.attn.query(token), key))
+        return (query @ key.transpose(2, 3) * query.shape[-1] ** -0.5 + bias).softmax(-1)
 
-class ClassAttentionModel(nn.Module):
-    """The read-out: a class token passes the class attention blocks, then LayerNorm and one linear layer."""
 
-    def __init__(
-        self, width: int, n_classes: int, blocks: int, heads: int, ffn_ratio: int, order: ChannelOrder
-    ) -> None:
+class ClassAttention(nn.Module):
+    """The read-out: a class token passes the class attention blocks, then LayerNorm."""
+
+    def __init__(self, width: int, blocks: int, heads: int, ffn_ratio: int, order: ChannelOrder) -> None:
         super().__init__()
         if width % heads:
             raise JetloomError(f"heads = {heads} does not divide the width {width}, the last entry of embedding")
         self.cls_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02))
         self.cls_blocks = nn.ModuleList(ClassBlock(width, heads, ffn_ratio, order, 0.0) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.fc = nn.Sequential(nn.Linear(width, n_classes))
 
-    def classify(self, particles: Tensor, mask: Tensor) -> Tensor:
-        """Particles (B, N, D) and mask (B, N) to logits (B, C)."""
+    def forward(self, particles: Tensor, mask: Tensor) -> Tensor:
+        """Particles (B, N, D) and mask (B, N) to what stands in the token, (B, D)."""
         token = self.cls_token.repeat(particles.shape[0], 1, 1)
         bias = functional.pad(key_bias(mask), (1, 0))
         for block in self.cls_blocks:
             token = block(token, particles, bias)
-        return self.fc(self.norm(token[:, 0]))
+        return self.norm(token[:, 0])
+
+    def looks(self, batch: Batch, particles: Tensor) -> Looks | None:
+        """Weights of the particles in the last block, mean over heads; the token gives itself what is missing to 1."""
+        if not self.cls_blocks:
+            return None
+        token = self.cls_token.repeat(particles.shape[0], 1, 1)
+        bias = functional.pad(key_bias(batch.mask), (1, 0))
+        for block in self.cls_blocks[:-1]:
+            token = block(token, particles, bias)
+        weight = self.cls_blocks[-1].weights(token, particles, bias).mean(1)[:, 0, 1:]
+        return Looks(batch, "class token", weight, None, None, None)
 
 
 def vectors_of(batch: Batch) -> Tensor:
@@ -201,7 +225,7 @@ def vectors_of(batch: Batch) -> Tensor:
     return batch.vectors
 
 
-class ParT(ClassAttentionModel):
+class ParT(Network):
     """Particle Transformer: 8 particle attention blocks with a bias from pair features, 2 class attention blocks.
 
     Where this departs from the author code, which takes in padded slots (in training they hold particles of other
@@ -224,7 +248,7 @@ class ParT(ClassAttentionModel):
         dropout: on attention weights, activations and residuals of the particle blocks.
     """
 
-    ordered = False
+    published_names: ClassVar[dict[str, str]] = WEAVER_NAMES
 
     def __init__(
         self,
@@ -242,19 +266,17 @@ class ParT(ClassAttentionModel):
         dropout: float = 0.1,
     ) -> None:
         width = embedding[-1]
-        super().__init__(width, n_classes, class_blocks, heads, ffn_ratio, channel_order)
+        super().__init__(jet_width=width, particle_width=width)
+        self.readout = ClassAttention(width, class_blocks, heads, ffn_ratio, channel_order)
+        self.head = nn.Linear(width, n_classes)
         self.embed = ParticleEmbedding(n_features, embedding)
         self.pair_embed = PairEmbedding(pair_embedding, heads) if pair_bias else None
         self.blocks = nn.ModuleList(
             ParticleBlock(width, heads, ffn_ratio, channel_order, dropout) for _ in range(blocks)
         )
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features, vectors (with pair bias) and mask."""
-        batch = trimmed(batch)
-        logits = in_parts(self, batch)
-        if logits is not None:
-            return logits
+    def encode(self, batch: Batch) -> Encoded:
+        """Particles after the particle blocks, and the class token. Uses features, vectors (with pair bias), mask."""
         packing = Packing(batch.mask)
         x = self.embed(packing.pack(batch.features), packing.real)
         if self.pair_embed is None:
@@ -263,4 +285,9 @@ class ParT(ClassAttentionModel):
             bias = pair_bias(self.pair_embed, vectors_of(batch), batch.mask)
         for block in self.blocks:
             x = block(x, packing, bias)
-        return self.classify(packing.unpack(x), batch.mask)
+        particles = packing.unpack(x)
+        return Encoded(particles, batch.mask, self.readout(particles, batch.mask))
+
+    def looks(self, batch: Batch) -> Looks | None:
+        """Weights of the class token."""
+        return self.readout.looks(batch, self.encode(batch).particles)

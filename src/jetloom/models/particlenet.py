@@ -3,7 +3,7 @@
 Parameters carry the names of weaver-core, so that the published ``ParticleNet_{kin,kinpid,full}.pt`` load.
 """
 
-from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import Packing, RealBatchNorm, in_parts, trimmed
+from jetloom.models.layers import Packing, RealBatchNorm, mean_of_real
 from jetloom.models.neighbours import Rule, nearest_neighbours
+from jetloom.models.network import Encoded, Network
 
 
 class EdgeConvolution(nn.Module):
@@ -59,7 +60,7 @@ class EdgeConvolution(nn.Module):
         return functional.relu(mean + shortcut)
 
 
-class ParticleNet(nn.Module):
+class ParticleNet(Network):
     """ParticleNet: EdgeConv blocks on the nearest neighbours in (eta, phi), then in feature space; mean; two layers.
 
     As in weaver-core without its optional fusion layer; the fourth entry of the paper's comparison table. A particle
@@ -86,7 +87,7 @@ class ParticleNet(nn.Module):
             depend on the padding; None: ties are decided at the length that the input has.
     """
 
-    ordered = False
+    published_names: ClassVar[dict[str, str]] = {r"^fc\.": "head."}
 
     def __init__(
         self,
@@ -100,28 +101,24 @@ class ParticleNet(nn.Module):
         knn: Rule = "published",
         max_particles: int | None = None,
     ) -> None:
-        super().__init__()
+        widths = (n_features, *(channels[-1] for channels in convolutions))
+        super().__init__(jet_width=widths[-1], particle_width=widths[-1])
         if neighbours < 1:
             raise JetloomError(f"neighbours = {neighbours} must be at least 1")
         self.neighbours, self.knn, self.max_particles = neighbours, knn, max_particles or 0
+        # Ties are then decided at the length of the input, by its empty slots too.
+        self.reads_padding = knn != "exact" and max_particles is None
         self.bn_fts = RealBatchNorm(n_features)
-        widths = (n_features, *(channels[-1] for channels in convolutions))
         self.edge_convs = nn.ModuleList(
             EdgeConvolution(width, channels) for width, channels in zip(widths, convolutions, strict=False)
         )
-        self.fc = nn.Sequential(
+        self.head = nn.Sequential(
             nn.Sequential(nn.Linear(widths[-1], hidden), nn.ReLU(), nn.Dropout(dropout)), nn.Linear(hidden, n_classes)
         )
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features, coordinates and mask."""
+    def encode(self, batch: Batch) -> Encoded:
+        """EdgeConv blocks, and the mean over the particles. Uses features, coordinates and mask."""
         length = torch.sym_max(batch.mask.shape[1], self.max_particles)
-        batch = trimmed(batch)
-        logits = in_parts(self, batch, forward=partial(self.logits, length=length))
-        return self.logits(batch, length) if logits is None else logits
-
-    def logits(self, batch: Batch, length: int) -> Tensor:
-        """As :meth:`forward`, of a batch that had ``length`` slots before it was trimmed."""
         packing = Packing(batch.mask)
         x = self.bn_fts(packing.pack(batch.features), packing.real)
         points = packing.unpack(packing.pack(batch.coordinates))
@@ -129,5 +126,5 @@ class ParticleNet(nn.Module):
             if index:
                 points = packing.unpack(x)
             x = block(x, nearest_neighbours(points, packing, self.neighbours, self.knn, length), packing.real)
-        x = packing.unpack(x).masked_fill(~batch.mask[..., None], 0.0)
-        return self.fc(x.sum(1) / batch.mask.sum(1, keepdim=True).clamp(min=1))
+        particles = packing.unpack(x)
+        return Encoded(particles, batch.mask, mean_of_real(particles, batch.mask))

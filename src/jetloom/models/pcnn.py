@@ -11,6 +11,7 @@ from torch.nn import functional
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.layers import keep_dense
+from jetloom.models.network import Encoded, Network
 
 
 class ResidualUnit(nn.Module):
@@ -34,7 +35,7 @@ class ResidualUnit(nn.Module):
         return self.body(x) + self.shortcut(x)
 
 
-class PCNN(nn.Module):
+class PCNN(Network):
     """P-CNN: it reads particles as a sequence of fixed length, so their order and that length are part of the model.
 
     Every jet is brought to ``max_particles`` slots, empty ones being zero; as in the published code empty slots
@@ -64,7 +65,8 @@ class PCNN(nn.Module):
         hidden: int = 512,
         dropout: float = 0.2,
     ) -> None:
-        super().__init__()
+        last = stages[-1][-1]
+        super().__init__(jet_width=last, particle_width=None)
         self.max_particles = max_particles
         self.stem = nn.Sequential(
             nn.BatchNorm1d(n_features), nn.Conv1d(n_features, stem, 3, padding=1), nn.BatchNorm1d(stem), nn.ReLU()
@@ -76,12 +78,10 @@ class PCNN(nn.Module):
                 units.append(ResidualUnit(before, after, stride=2 if number and not place else 1))
                 before = after
         self.units = nn.Sequential(*units)
-        self.head = nn.Sequential(
-            nn.Linear(before, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_classes)
-        )
+        self.head = nn.Sequential(nn.Linear(last, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, n_classes))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features and mask.
+    def encode(self, batch: Batch) -> Encoded:
+        """Mean over what is left of the sequence, which has no particles any more. Uses features and mask.
 
         Raises:
             JetloomError: a jet has real particles beyond ``max_particles``.
@@ -96,4 +96,4 @@ class PCNN(nn.Module):
                     "prepare the data with fewer particles or build the model with a larger max_particles"
                 )
             x = functional.pad(x[:, : self.max_particles], (0, 0, 0, max(0, self.max_particles - x.shape[1])))
-        return self.head(self.units(self.stem(x.transpose(1, 2))).mean(2))
+        return Encoded(None, batch.mask, self.units(self.stem(x.transpose(1, 2))).mean(2))

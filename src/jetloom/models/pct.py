@@ -13,8 +13,9 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.models.attention import CLOSED
-from jetloom.models.layers import Packing, RealBatchNorm
+from jetloom.models.layers import Packing, RealBatchNorm, mean_of_real
 from jetloom.models.neighbours import smallest, squared_distances
+from jetloom.models.network import Encoded, Network
 
 
 class PointLayer(nn.Module):
@@ -113,23 +114,12 @@ class EdgeConvolution(nn.Module):
         return index, found.isfinite() & mask[..., None]
 
 
-class Head(nn.Module):
-    """Mean over real particles, Linear - BatchNorm - ReLU, dropout, one linear layer."""
-
-    def __init__(self, width: int, hidden: int, n_classes: int, dropout: float) -> None:
-        super().__init__()
-        self.layer = PointLayer(width, hidden)
-        self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(hidden, n_classes)
-
-    def forward(self, x: Tensor, packing: Packing) -> Tensor:
-        """Packed (n, D) to logits (B, C)."""
-        mask = packing.mask
-        x = packing.unpack(x).masked_fill(~mask[..., None], 0.0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-        return self.fc(self.dropout(self.layer(x)))
+def make_head(width: int, hidden: int, n_classes: int, dropout: float) -> nn.Sequential:
+    """Linear - BatchNorm - ReLU, dropout, one linear layer. (B, K) to logits (B, C)."""
+    return nn.Sequential(PointLayer(width, hidden), nn.Dropout(dropout), nn.Linear(hidden, n_classes))
 
 
-class PCT(nn.Module):
+class PCT(Network):
     """Point Cloud Transformer: two edge convolutions, three offset attentions; 171,202 parameters (F = 7, C = 2).
 
     Args:
@@ -142,8 +132,6 @@ class PCT(nn.Module):
         dropout: before the last layer.
         knn: rule for the neighbours, as in :class:`EdgeConvolution`.
     """
-
-    ordered = False
 
     def __init__(
         self,
@@ -158,7 +146,7 @@ class PCT(nn.Module):
         dropout: float = 0.5,
         knn: Literal["published", "exact"] = "published",
     ) -> None:
-        super().__init__()
+        super().__init__(jet_width=width, particle_width=width)
         inner = edge_widths[-1]
         self.edges = nn.ModuleList(
             EdgeConvolution(before, after, neighbours, knn)
@@ -166,10 +154,10 @@ class PCT(nn.Module):
         )
         self.attentions = nn.ModuleList(OffsetAttention(inner) for _ in range(attentions))
         self.join = PointLayer((attentions + 1) * inner, width)
-        self.head = Head(width, hidden, n_classes, dropout)
+        self.head = make_head(width, hidden, n_classes, dropout)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features, coordinates and mask."""
+    def encode(self, batch: Batch) -> Encoded:
+        """All attentions of each particle, joined, and the mean. Uses features, coordinates and mask."""
         packing = Packing(batch.mask)
         x = packing.pack(batch.features)
         places = batch.coordinates
@@ -181,10 +169,11 @@ class PCT(nn.Module):
             x = attention(x, packing)
             found.append(x)
         # The author code concatenates the attentions first; only the order of the weights differs.
-        return self.head(self.join(torch.cat(found, -1), packing.real), packing)
+        particles = packing.unpack(self.join(torch.cat(found, -1), packing.real))
+        return Encoded(particles, batch.mask, mean_of_real(particles, batch.mask))
 
 
-class SimplePCT(nn.Module):
+class SimplePCT(Network):
     """Simple PCT: pointwise layers in the place of edge convolutions. 55,810 parameters (7 inputs, 2 classes).
 
     Args:
@@ -195,8 +184,6 @@ class SimplePCT(nn.Module):
         hidden: of the head.
         dropout: before the last layer.
     """
-
-    ordered = False
 
     def __init__(
         self,
@@ -209,17 +196,17 @@ class SimplePCT(nn.Module):
         hidden: int = 64,
         dropout: float = 0.5,
     ) -> None:
-        super().__init__()
+        super().__init__(jet_width=width, particle_width=width)
         inner = widths[-1]
         self.layers = nn.ModuleList(
             PointLayer(before, after) for before, after in zip((n_features, *widths), widths, strict=False)
         )
         self.attentions = nn.ModuleList(OffsetAttention(inner) for _ in range(attentions))
         self.join = PointLayer(attentions * inner, width, norm=False)
-        self.head = Head(width, hidden, n_classes, dropout)
+        self.head = make_head(width, hidden, n_classes, dropout)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features and mask."""
+    def encode(self, batch: Batch) -> Encoded:
+        """All attentions of each particle, joined, and the mean. Uses features and mask."""
         packing = Packing(batch.mask)
         x = packing.pack(batch.features)
         for layer in self.layers:
@@ -228,4 +215,5 @@ class SimplePCT(nn.Module):
         for attention in self.attentions:
             x = attention(x, packing)
             found.append(x)
-        return self.head(self.join(torch.cat(found, -1)), packing)
+        particles = packing.unpack(self.join(torch.cat(found, -1)))
+        return Encoded(particles, batch.mask, mean_of_real(particles, batch.mask))

@@ -12,6 +12,7 @@ from jetloom.errors import JetloomError
 from jetloom.models.attention import Projections, attend, key_bias
 from jetloom.models.encoder import Embedding, FeedForward
 from jetloom.models.layers import Packing
+from jetloom.models.network import Encoded, Network
 
 
 class LatentAttention(nn.Module):
@@ -41,7 +42,7 @@ class LatentAttention(nn.Module):
         return self.feed_forward(latents)
 
 
-class Perceiver(nn.Module):
+class Perceiver(Network):
     """Perceiver: ``repeats`` times one cross-attention to the particles and some self-attentions of the latents.
 
     Args:
@@ -53,8 +54,6 @@ class Perceiver(nn.Module):
         self_layers: self-attentions of the latents after each.
         heads, ffn_ratio, dropout: as in :class:`jetloom.models.transformer.Transformer`.
     """
-
-    ordered = False
 
     def __init__(
         self,
@@ -70,10 +69,10 @@ class Perceiver(nn.Module):
         ffn_ratio: int = 4,
         dropout: float = 0.1,
     ) -> None:
-        super().__init__()
         if not embedding or heads < 1 or embedding[-1] % heads:
             raise JetloomError(f"heads = {heads} does not divide the width, the last entry of embedding {embedding}")
         width = embedding[-1]
+        super().__init__(jet_width=width, particle_width=width)
         self.embed = Embedding(n_features, tuple(embedding), first_norm)
         # Latents that are all alike would stay so: they start apart.
         self.latents = nn.Parameter(nn.init.trunc_normal_(torch.empty(latents, width), std=0.02))
@@ -82,15 +81,14 @@ class Perceiver(nn.Module):
             for _ in range(repeats)
             for index in range(self_layers + 1)
         )
-        self.norm = nn.LayerNorm(width)
-        self.fc = nn.Linear(width, n_classes)
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, n_classes))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C): mean of the latents, LayerNorm, one linear layer. Uses features and mask."""
+    def encode(self, batch: Batch) -> Encoded:
+        """Embedded particles, and the mean of the latents that looked at them. Uses features and mask."""
         packing = Packing(batch.mask)
         particles = packing.unpack(self.embed(packing.pack(batch.features), packing.real))
         bias = key_bias(batch.mask)
         latents = self.latents.expand(batch.mask.shape[0], -1, -1)
         for layer in self.layers:
             latents = layer(latents) if layer.context_norm is None else layer(latents, particles, bias)
-        return self.fc(self.norm(latents.mean(1)))
+        return Encoded(particles, batch.mask, latents.mean(1))

@@ -1,9 +1,10 @@
 """PFN, the Particle Flow Network (arXiv:1810.05165), in the size of the ParT paper's comparison."""
 
-from torch import Tensor, nn
+from torch import nn
 
 from jetloom.batch import Batch
 from jetloom.models.layers import Packing
+from jetloom.models.network import Encoded, Network
 
 
 def dense_layers(before: int, widths: tuple[int, ...]) -> nn.Sequential:
@@ -15,7 +16,7 @@ def dense_layers(before: int, widths: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-class PFN(nn.Module):
+class PFN(Network):
     """Particle Flow Network: F(sum over particles of Phi(particle)).
 
     No normalisation and no dropout, as in the configuration behind the 86.1k parameters of the ParT paper; the
@@ -28,8 +29,6 @@ class PFN(nn.Module):
         f: widths of the network on the sum.
     """
 
-    ordered = False
-
     def __init__(
         self,
         n_features: int,
@@ -38,13 +37,12 @@ class PFN(nn.Module):
         phi: tuple[int, ...] = (128, 128, 128),
         f: tuple[int, ...] = (128, 128, 128),
     ) -> None:
-        super().__init__()
+        super().__init__(jet_width=phi[-1], particle_width=phi[-1])
         self.phi = dense_layers(n_features, phi)
-        self.f = dense_layers(phi[-1], f)
-        self.out = nn.Linear(f[-1], n_classes)
+        self.head = nn.Sequential(*dense_layers(phi[-1], f), nn.Linear(f[-1], n_classes))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features and mask."""
+    def encode(self, batch: Batch) -> Encoded:
+        """Phi of each particle, and the sum. Uses features and mask."""
         packing = Packing(batch.mask)
         latent = packing.unpack(self.phi(packing.pack(batch.features)))
-        return self.out(self.f(latent.masked_fill(~batch.mask[..., None], 0.0).sum(1)))
+        return Encoded(latent, batch.mask, latent.sum(1))

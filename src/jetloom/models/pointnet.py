@@ -5,14 +5,15 @@ A small network on each point, the maximum over all points, a small network on t
 
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.models.layers import Packing, RealBatchNorm
+from jetloom.models.network import Encoded, Network
 
 
-class PointNet(nn.Module):
+class PointNet(Network):
     """f(points) = g(max_i h(point_i)).
 
     h: Linear - BatchNorm - ReLU of widths w, 2 w, 4 w; g: the same of widths 2 w, w, then dropout and one linear layer.
@@ -24,27 +25,23 @@ class PointNet(nn.Module):
         dropout: before the last layer.
     """
 
-    ordered = False
-
     def __init__(self, n_features: int, n_classes: int, *, base_width: int = 16, dropout: float = 0.3) -> None:
-        super().__init__()
         w = base_width
+        super().__init__(jet_width=4 * w, particle_width=4 * w)
         self.point_layers, self.point_norms = _layers([n_features, w, 2 * w, 4 * w])
-        self.layers, self.norms = _layers([4 * w, 2 * w, w])
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(w, n_classes)
+        layers, norms = _layers([4 * w, 2 * w, w])
+        steps = [step for pair in zip(layers, norms, strict=True) for step in (*pair, nn.ReLU())]
+        self.head = nn.Sequential(*steps, nn.Dropout(dropout), nn.Linear(w, n_classes))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features and mask; statistics of the normalisation come from real points."""
+    def encode(self, batch: Batch) -> Encoded:
+        """h of each point, and the maximum. Uses features and mask; statistics come from real points."""
         packing = Packing(batch.mask)
         x = packing.pack(batch.features)
         for layer, norm in zip(self.point_layers, self.point_norms, strict=True):
             x = functional.relu(norm(layer(x), packing.real))
-        # After a ReLU nothing is below zero, so a zero never is the maximum.
-        x = packing.unpack(x).masked_fill(~batch.mask[..., None], 0.0).amax(1)
-        for layer, norm in zip(self.layers, self.norms, strict=True):
-            x = functional.relu(norm(layer(x)))
-        return self.head(self.dropout(x))
+        points = packing.unpack(x)
+        # After a ReLU nothing is below zero, so the zero of an empty slot never is the maximum.
+        return Encoded(points, batch.mask, points.amax(1))
 
 
 def _layers(widths: list[int]) -> tuple[nn.ModuleList, nn.ModuleList]:

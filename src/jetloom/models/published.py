@@ -1,5 +1,6 @@
 """Published checkpoints into our models."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,25 +11,6 @@ if TYPE_CHECKING:
 
 PREFIXES = ("mod.", "module.")
 """Wrapper prefixes of the parameter names in checkpoints of the authors of ParT and of LorentzNet."""
-
-NAMES = {
-    ".in_proj.weight": ".in_proj_weight",
-    ".in_proj.bias": ".in_proj_bias",
-    "LGEBs.": "blocks.",
-    ".phi_e.0.": ".edge1.",
-    ".phi_e.1.": ".edge_norm.",
-    ".phi_e.3.": ".edge2.",
-    ".phi_m.0.": ".weight.",
-    ".phi_h.0.": ".node1.",
-    ".phi_h.1.": ".node_norm.",
-    ".phi_h.3.": ".node2.",
-    ".phi_x.0.": ".vector1.",
-    ".phi_x.2.": ".vector2.",
-    "embedding.": "embed.",
-    "graph_dec.0.": "fc1.",
-    "graph_dec.3.": "fc2.",
-}
-"""Parts of names in such checkpoints, first those of weaver-core 0.5, then those of LorentzNet, and ours."""
 
 
 def load_published(model: "nn.Module", path: str | Path) -> str:
@@ -49,8 +31,7 @@ def load_published(model: "nn.Module", path: str | Path) -> str:
     Raises:
         JetloomError: not a state dict, or any name or shape differs. The model is then unchanged.
     """
-    state = _read(Path(path))
-    state = {_own_name(name): value for name, value in state.items()}
+    state = own_names(model, _read(Path(path)))
     expected = model.state_dict()
     missing = [name for name in expected if name not in state]
     foreign = [name for name in state if name not in expected]
@@ -66,6 +47,19 @@ def load_published(model: "nn.Module", path: str | Path) -> str:
     model.load_state_dict(state)
     number = sum(parameter.numel() for parameter in model.parameters())
     return f"{type(model).__name__}: {len(state)} entries, {number:,} parameters from {path}"
+
+
+def own_names(model: "nn.Module", state: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    """A state dict of the authors' code under the names of our model; names that are ours stay."""
+    expected, renamed = model.state_dict(), {}
+    for name, value in state.items():
+        for prefix in PREFIXES:
+            name = name.removeprefix(prefix)
+        if name not in expected:
+            for theirs, ours in getattr(model, "published_names", {}).items():
+                name = re.sub(theirs, ours, name)
+        renamed[name] = value
+    return renamed
 
 
 def _read(path: Path) -> "dict[str, Tensor]":
@@ -87,14 +81,6 @@ def _read(path: Path) -> "dict[str, Tensor]":
     ):
         raise JetloomError(f"{path} holds no state dict (names and tensors)")
     return state
-
-
-def _own_name(name: str) -> str:
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
-    for theirs, ours in NAMES.items():
-        name = name.replace(theirs, ours)
-    return name
 
 
 def _some(names: list[str]) -> str:

@@ -160,6 +160,16 @@ class SalTAttention(ProjectedAttention):
     def refine(self, scores: Tensor) -> Tensor:
         return scores if self.convolution is None else self.convolution(scores)
 
+    def partition(self, mask: Tensor, real_runs: bool) -> tuple[int | None, Tensor | None]:
+        own = [e for e in (self.value_projection, self.key_projection) if isinstance(e, PartitionedProjection)]
+        if not own:
+            return None, None
+        partitions, capacity = own[0].weight.shape[1:]
+        place = torch.arange(mask.shape[1], device=mask.device).expand(mask.shape)
+        if real_runs:
+            return partitions, place * partitions // mask.sum(1, keepdim=True).clamp(min=1)
+        return partitions, place // capacity
+
     def closed(self, x: Tensor, layout: Layout) -> Tensor | None:
         return self.key_projection.empty(layout) if isinstance(self.key_projection, PartitionedProjection) else None
 

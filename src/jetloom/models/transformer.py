@@ -13,8 +13,9 @@ from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.attention import key_bias
 from jetloom.models.encoder import Embedding, FeedForward, HashedAttention, SelfAttention
-from jetloom.models.layers import Packing
-from jetloom.models.part import ClassAttentionModel
+from jetloom.models.layers import Packing, mean_of_real
+from jetloom.models.network import Encoded, Looks, Network
+from jetloom.models.part import ClassAttention
 from jetloom.models.sorting import largest_first, real_first, sort_key, take, zero_padding
 from jetloom.models.sparse_attention import nearest, pattern_bias, strided
 
@@ -38,20 +39,18 @@ class Layer(nn.Module):
 
 
 class MeanReadout(nn.Module):
-    """Mean over real particles, LayerNorm, one linear layer."""
+    """Mean over real particles, then LayerNorm."""
 
-    def __init__(self, width: int, n_classes: int) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.fc = nn.Linear(width, n_classes)
 
-    def classify(self, particles: Tensor, mask: Tensor) -> Tensor:
-        """Particles (B, N, D) and mask (B, N) to logits (B, C)."""
-        total = particles.masked_fill(~mask[..., None], 0.0).sum(1)
-        return self.fc(self.norm(total / mask.sum(1, keepdim=True).clamp(min=1)))
+    def forward(self, particles: Tensor, mask: Tensor) -> Tensor:
+        """Particles (B, N, D), zero where padded, and mask (B, N) to (B, D)."""
+        return self.norm(mean_of_real(particles, mask))
 
 
-class Transformer(nn.Module):
+class Transformer(Network):
     """Pre-LN Transformer encoder; by default ParT without pair features: 2,133,918 parameters.
 
     Args:
@@ -77,8 +76,6 @@ class Transformer(nn.Module):
         sort: order of the particles for strided and lsh, which need one; auto: pt for jets, morton for points.
     """
 
-    ordered = False
-
     def __init__(
         self,
         n_features: int,
@@ -103,9 +100,10 @@ class Transformer(nn.Module):
         max_particles: int = 128,
         sort: Literal["auto", "pt", "kt", "delta_R", "morton", "none"] = "auto",
     ) -> None:
-        super().__init__()
         if not embedding:
             raise JetloomError("embedding: expected at least one width")
+        width = embedding[-1]
+        super().__init__(jet_width=width, particle_width=width)
         if min(stride, neighbours, bucket_size, hashes) < 1:
             raise JetloomError("stride, neighbours, bucket_size and hashes must be at least 1")
         if attention == "lsh" and 2 * bucket_size > max_particles:
@@ -123,7 +121,6 @@ class Transformer(nn.Module):
                 return HashedAttention(width, heads, dropout, normformer, hashes, buckets, bucket_size)
             return SelfAttention(width, heads, dropout, normformer, shared=attention == "shared_qk")
 
-        width = embedding[-1]
         self.embed = Embedding(n_features, tuple(embedding), first_norm)
         self.layers = nn.ModuleList(
             Layer(
@@ -137,26 +134,39 @@ class Transformer(nn.Module):
             for _ in range(blocks)
         )
         if readout == "mean":
-            self.readout = MeanReadout(width, n_classes)
+            self.readout = MeanReadout(width)
         else:
-            self.readout = ClassAttentionModel(width, n_classes, class_blocks, heads, class_ffn_ratio, "weaver0.5")
+            self.readout = ClassAttention(width, class_blocks, heads, class_ffn_ratio, "weaver0.5")
+        self.head = nn.Linear(width, n_classes)
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Batch to logits (B, C). Uses features and mask; some variants sort by vectors or coordinates."""
+    def encode(self, batch: Batch) -> Encoded:
+        """Particles after all layers, and what the read-out makes of them.
+
+        Uses features and mask; some variants sort by vectors or coordinates.
+        """
+        order = None
         if self.sort != "none":
-            batch = self.sorted(zero_padding(batch))
+            batch, order = self.sorted(zero_padding(batch))
         packing = Packing(batch.mask)
         x = self.embed(packing.pack(batch.features), packing.real)
         bias = self.bias(batch)
         for layer in self.layers:
             x = layer(x, packing, bias)
-        return self.readout.classify(packing.unpack(x), batch.mask)
+        particles = packing.unpack(x)
+        return Encoded(particles, batch.mask, self.readout(particles, batch.mask), order)
 
-    def sorted(self, batch: Batch) -> Batch:
-        """Features and mask in the order of ``sort``, padding last."""
+    def looks(self, batch: Batch) -> Looks | None:
+        """Weights of the class token, if there is one."""
+        if not isinstance(self.readout, ClassAttention):
+            return None
+        encoded = self.encode(batch).in_place(batch.mask.shape[1])
+        return self.readout.looks(batch, encoded.particles)
+
+    def sorted(self, batch: Batch) -> tuple[Batch, Tensor]:
+        """Features and mask in the order of ``sort``, padding last, and their slots (B, N) before."""
         sort = ("morton" if batch.vectors is None else "pt") if self.sort == "auto" else self.sort
         order = largest_first(real_first(sort_key(batch, sort), batch.mask))
-        return batch._replace(features=take(batch.features, order), mask=batch.mask.gather(1, order))
+        return batch._replace(features=take(batch.features, order), mask=batch.mask.gather(1, order)), order
 
     def bias(self, batch: Batch) -> Tensor:
         """Bias of the attention scores: which keys are open."""

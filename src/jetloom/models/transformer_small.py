@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from jetloom.errors import JetloomError
 from jetloom.models.attention import attend, key_bias
-from jetloom.models.dyntanh import Layout, SmallTagger, keras_linear_
+from jetloom.models.dyntanh import Attention, Layout, SmallTagger, keras_linear_
 
 
-class FullAttention(nn.Module):
+class FullAttention(Attention):
     """Multi-head attention of every particle over every particle; queries, keys and values have no bias.
 
     Args:

@@ -1,7 +1,8 @@
 """The best model of each data set and architecture, registered under a name: ``models:/jetclass-sim-salt@champion``.
 
-It takes the arrays of a :class:`jetloom.batch.Batch` by name and gives what its task says, ``{"scores": (B, C)}`` for a
-classification, either as ONNX, which needs onnxruntime alone, or as the checkpoint of the training, which needs jetloom.
+It takes the arrays of a :class:`jetloom.batch.Batch` by name and gives what its task says of a jet, for a
+classification ``{"scores": (B, C)}``, either as ONNX, which needs onnxruntime alone, or as the checkpoint of the
+training, which needs jetloom.
 """
 
 import tempfile
@@ -34,7 +35,7 @@ class Loaded:
 
     @torch.inference_mode()
     def predict(self, data: Mapping[str, NDArray[Any]], params: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """What the task says of each jet, from ``features (B, N, F)``, ``vectors (B, N, 4)``, ``coordinates`` and ``mask (B, N)``."""
+        """What the task says, of ``features (B, N, F)``, ``vectors (B, N, 4)``, ``coordinates`` and ``mask (B, N)``."""
         arrays = {name: torch.from_numpy(np.ascontiguousarray(data[name])) for name in Batch._fields if name in data}
         return {self.task.output: self.task.outputs(self.model(Batch(**{"vectors": None, **arrays}))).numpy()}
 

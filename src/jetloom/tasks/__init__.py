@@ -1,4 +1,4 @@
-"""A task is a room: what it learns (``learn``), how that is measured (``measure``), and what the page shows (``show``)."""
+"""A task is a room: what is learnt (``learn``), how it is measured (``measure``), what the page shows (``show``)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a network can be trained to do: a task owns heads, loss, sums and columns of an epoch, and what it says of a jet."""
+"""What a network can be trained to do: heads, loss, the sums and figures of an epoch, what is said of a jet."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -90,10 +90,10 @@ class Task(ABC):
         """Outputs of the network's own head."""
         return len(self.columns)
 
-    def attach(self, network: Headed) -> None:
+    def attach(self, network: Headed) -> None:  # noqa: B027 (a network's own head serves most tasks)
         """Give a network the heads of this task in place of its own; here: its own serve."""
 
-    def fit(self, network: Headed, observers: Callable[[], NDArray[np.float32]]) -> None:
+    def fit(self, network: Headed, observers: Callable[[], NDArray[np.float32]]) -> None:  # noqa: B027 (likewise)
         """Set what is known before the training from the training split.
 
         Args:

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
+from jetloom.models.network import Network
 from jetloom.tasks.task import Sums, Task
 from jetloom.training.optimisers import Ranger, build_optimiser, rate_factor, set_rate
 from jetloom.training.progress import Progress
@@ -30,7 +31,7 @@ class Tagger(LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Network,
         task: Task,
         progress: Progress,
         seed: int,

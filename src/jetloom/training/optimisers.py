@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn, optim
+from torch import Tensor, optim
 
 from jetloom.config import Training
-from jetloom.errors import JetloomError
+from jetloom.models.network import Network
 
 FINAL_RATE = 0.01
 """flat_decay ends at this part of the rate."""
@@ -71,38 +71,19 @@ class Ranger(optim.RAdam):
             state["slow"].copy_(p)
 
 
-def head_of(model: nn.Module, n_classes: int) -> str:
-    """Name of the layer that makes the logits: the last linear one with an output for each class.
-
-    Raises:
-        JetloomError: there is none.
-    """
-    layers = [
-        name
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Linear) and layer.out_features == n_classes
-    ]
-    if not layers:
-        raise JetloomError(f"{type(model).__name__} has no linear layer of {n_classes} outputs to fine-tune")
-    return layers[-1]
-
-
-def parameter_groups(model: nn.Module, training: Training, n_classes: int) -> list[dict[str, Any]]:
+def parameter_groups(model: Network, training: Training) -> list[dict[str, Any]]:
     """Parameters by weight decay and learning rate.
 
     Biases, norms, other 1-d parameters and class tokens do not decay. The last layer learns
     ``head_learning_rate_factor`` times as fast.
-
-    Raises:
-        JetloomError: the last layer is to learn faster, but there is none.
     """
     faster = training.head_learning_rate_factor != 1
-    in_head = {id(p) for p in model.get_submodule(head_of(model, n_classes)).parameters()} if faster else set()
+    in_last = {id(p) for p in model.last.parameters()} if faster else set()
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
             decays = p.ndim > 1 and not name.endswith(("bias", "cls_token"))
-            groups.setdefault((decays, id(p) in in_head), []).append(p)
+            groups.setdefault((decays, id(p) in in_last), []).append(p)
     return [
         {
             "params": params,
@@ -113,9 +94,9 @@ def parameter_groups(model: nn.Module, training: Training, n_classes: int) -> li
     ]
 
 
-def build_optimiser(model: nn.Module, training: Training, n_classes: int) -> optim.Optimizer:
+def build_optimiser(model: Network, training: Training) -> optim.Optimizer:
     """The optimiser of a recipe."""
-    groups = parameter_groups(model, training, n_classes)
+    groups = parameter_groups(model, training)
     rate, decay = training.learning_rate, training.weight_decay
     # A fused step unscales 16-bit gradients itself, after they would have been clipped.
     fused = training.gradient_clip is None

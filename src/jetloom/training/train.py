@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import seed_everything
-from torch import nn
 
 from jetloom.config import TaskChoice, Training, monitor_of, resolve_tasks
 from jetloom.data.prepare.manifest import Manifest
@@ -21,6 +20,7 @@ from jetloom.data.read.loader import first_observers
 from jetloom.errors import JetloomError
 from jetloom.identity.digests import Identity, checksum
 from jetloom.models import build, load_published
+from jetloom.models.network import Network
 from jetloom.system.environment import git, hardware, versions
 from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use
@@ -37,7 +37,6 @@ from jetloom.training.datamodule import Tensors
 from jetloom.training.launch import build_trainer, check_launch, rank
 from jetloom.training.made_from import all_options, chosen_options, training_identity
 from jetloom.training.module import Tagger
-from jetloom.training.optimisers import head_of
 from jetloom.training.progress import Progress
 from jetloom.training.reporting import ProgressLine, TrackerCallback
 
@@ -274,7 +273,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     network = build(order.model, preset=order.preset, **sizes, **order.options)
     task.attach(network)
     if training.initial_weights:
-        _start_from(network, len(described.classes), Path(training.initial_weights))
+        _start_from(network, Path(training.initial_weights))
     task.fit(network, lambda: first_observers(order.manifest, "train"))
     progress = Progress(training, monitor_of(training, order.tasks))
     if state is not None:
@@ -313,11 +312,11 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     return tagger
 
 
-def _start_from(network: nn.Module, n_classes: int, path: Path) -> None:
-    """Weights of another training, but for a last layer of another size (fine-tuning).
+def _start_from(network: Network, path: Path) -> None:
+    """Weights of another training of the same encoder, and what fits of its head (fine-tuning).
 
     Raises:
-        JetloomError: anything else does not fit.
+        JetloomError: the encoders differ.
     """
     if path.suffix == ".pt":
         loaded = load_published(network, path)
@@ -325,15 +324,12 @@ def _start_from(network: nn.Module, n_classes: int, path: Path) -> None:
             print(loaded)
         return
     weights, own = load(path)["state_dict"], network.state_dict()
-    other = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
-    head = head_of(network, n_classes)
-    if wrong := [name for name in other if not name.startswith(f"{head}.")]:
+    new = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
+    if wrong := [name for name in new if not name.startswith("head.")]:
         raise JetloomError(f"initial_weights: {path} does not fit this model: {', '.join(wrong[:5])}")
-    network.load_state_dict(
-        {name: value for name, value in weights.items() if name in own and name not in other}, strict=False
-    )
+    network.load_state_dict({name: weights[name] for name in own if name not in new}, strict=False)
     if rank() == 0:
-        print(f"Started from {path}; new: {', '.join(other) or 'nothing'}")
+        print(f"Started from {path}; new: {', '.join(new) or 'nothing'}")
 
 
 def _csv(history: list[dict[str, float]]) -> str:

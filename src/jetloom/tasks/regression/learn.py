@@ -28,11 +28,6 @@ class Rescaled(nn.Module):
         self.register_buffer("middle", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
 
-    @property
-    def last(self) -> nn.Module:
-        """Layers that fine-tuning starts afresh."""
-        return self.head
-
     def forward(self, jet: Tensor) -> Tensor:
         """(B, 1)."""
         value = self.middle + self.spread * self.head(jet).float()
