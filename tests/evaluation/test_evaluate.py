@@ -17,7 +17,7 @@ from jetloom.evaluation import evaluate as module
 from jetloom.evaluation.evaluate import evaluate, score, write_predictions
 from jetloom.identity.digests import Identity
 from jetloom.models.registry import build
-from jetloom.training.checkpoint import load_model, save_model
+from jetloom.training.checkpoint import load_model, save_model, task_of
 
 from .conftest import CLASSES, OBSERVERS, together
 
@@ -71,8 +71,8 @@ def test_the_files_say_what_the_model_does(checkpoint, manifest, tmp_path):
 
 
 def test_scores_do_not_depend_on_the_batch_size(checkpoint, manifest):
-    model, _ = load_model(checkpoint)
-    few, many = (together(score(model, manifest, "test", size)) for size in (7, 60))
+    model, saved = load_model(checkpoint)
+    few, many = (together(score(model, task_of(saved), manifest, "test", size)) for size in (7, 60))
     np.testing.assert_allclose(few[0], many[0], atol=1e-5)
     np.testing.assert_array_equal(few[1], many[1])
     np.testing.assert_array_equal(few[2], many[2])
@@ -106,17 +106,18 @@ def test_a_diverged_model_is_one_line(checkpoint, manifest, tmp_path, monkeypatc
 def test_predictions_are_written_in_row_groups_as_they_come(checkpoint, manifest, tmp_path, monkeypatch):
     evaluate(checkpoint, manifest, tmp_path / "whole", **SETTINGS)
     monkeypatch.setattr(module, "ROW_GROUP", 25)
-    model, _ = load_model(checkpoint)
+    model, saved = load_model(checkpoint)
+    task = task_of(saved)
     written = []
 
     def batches():
-        for batch in score(model, manifest, "test", 13):
+        for batch in score(model, task, manifest, "test", 13):
             written.append((tmp_path / "parts.parquet").stat().st_size)
             yield batch
 
     described = Manifest.read(manifest)
     identity = Identity(json.loads((tmp_path / "whole/metrics.json").read_text())["identity"]["made_from"])
-    scores, label = write_predictions(tmp_path / "parts.parquet", batches(), described, RUN, "test", identity)
+    seen = write_predictions(tmp_path / "parts.parquet", batches(), task, described, RUN, "test", identity)
     parts, whole = (pq.ParquetFile(tmp_path / name) for name in ("parts.parquet", "whole/predictions.parquet"))
     sizes = [parts.metadata.row_group(index).num_rows for index in range(parts.num_row_groups)]
     assert sum(sizes) == 60
@@ -125,8 +126,8 @@ def test_predictions_are_written_in_row_groups_as_they_come(checkpoint, manifest
     assert whole.num_row_groups == 1
     assert parts.read().equals(whole.read(), check_metadata=True)
     assert written[-1] > written[0], "the first jets are in the file before the last ones are scored"
-    np.testing.assert_array_equal(scores[:, 1], parts.read()["score_Hbb"])
-    np.testing.assert_array_equal(label, parts.read()["label"])
+    np.testing.assert_array_equal(seen.values[:, 1], parts.read()["score_Hbb"])
+    np.testing.assert_array_equal(seen.label, parts.read()["label"])
 
 
 def test_evaluation_imports_neither_lightning_nor_mlflow():

@@ -12,7 +12,7 @@ from jetloom.errors import JetloomError
 from jetloom.evaluation.evaluate import score
 from jetloom.evaluation.predict import predict
 from jetloom.models import build
-from jetloom.training.checkpoint import load_model
+from jetloom.training.checkpoint import load_model, task_of
 from jetloom.training.train import train
 
 from ..data.mirrors import _root_file
@@ -67,8 +67,8 @@ def test_a_raw_file_gets_the_scores_of_the_evaluation(trained):
     skimmed = pyarrow.parquet.read_table(trained / "HToBB_002.parquet")
     np.testing.assert_allclose(table["jet_pt"], skimmed["jet_pt"], rtol=1e-6, err_msg="in the order of the file")
 
-    model, _ = load_model(trained / "out/best.ckpt")
-    scores, label, observers = together(score(model, trained / "manifest.json", "test", 16))
+    model, saved = load_model(trained / "out/best.ckpt")
+    scores, label, observers = together(score(model, task_of(saved), trained / "manifest.json", "test", 16))
     expected = dict(zip(observers[label == 1][:, 0].tolist(), scores[label == 1][:, 1].tolist(), strict=True))
     got = dict(zip(table["jet_pt"].to_pylist(), table["score_Hbb"].to_pylist(), strict=True))
     assert expected.keys() == got.keys()

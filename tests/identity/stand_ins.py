@@ -24,7 +24,7 @@ import torch
 
 import jetloom
 from jetloom import cli
-from jetloom.config import Training, parse_experiment
+from jetloom.config import Training, monitor_of, parse_experiment
 from jetloom.data.prepare import skim, skimlist, tensors
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.simulate import shapes
@@ -36,7 +36,6 @@ from jetloom.report import build
 from jetloom.report.record import provenance
 from jetloom.tracking import store
 from jetloom.training import checkpoint, train
-from jetloom.training.progress import COLUMNS
 from tests.identity.project import MODULES
 from tests.identity.verbs import workflow
 
@@ -170,8 +169,15 @@ def _fit(order: Any, tracker: Any) -> Any:
         moment("middle")
     about = {"run": order.run, "manifest": described.model_dump(mode="json", include=train.DESCRIBED)}
     checkpoint.save(saved | about | {"number": digest(trail)}, order.scratch / "best.ckpt")
-    history = [dict.fromkeys(COLUMNS, epoch) for epoch in range(recipe.epochs)]
-    progress = SimpleNamespace(history=history, best_epoch=1, best=0.5, seconds=1.0, resumed=int(state is not None))
+    history = [{"epoch": epoch, "step": epoch, "val_accuracy": epoch} for epoch in range(recipe.epochs)]
+    progress = SimpleNamespace(
+        history=history,
+        monitor=monitor_of(recipe, order.tasks),
+        best_epoch=1,
+        best=0.5,
+        seconds=1.0,
+        resumed=int(state is not None),
+    )
     return SimpleNamespace(progress=progress, model=torch.nn.Identity(), device_name="cpu")
 
 
@@ -180,7 +186,7 @@ def _load_model(path: Path) -> tuple[str, dict[str, Any]]:
     return saved["number"], saved
 
 
-def _score(number: str, manifest: Path, split: str, batch_size: int) -> Iterator[Any]:
+def _score(number: str, task: Any, manifest: Path, split: str, batch_size: int) -> Iterator[Any]:
     described = Manifest.read(manifest)
     shards = [checksum(manifest.parent / item.file) for item in described.splits[split].shards]
     seed = digest(number, shards, version("metric"))
@@ -191,11 +197,11 @@ def _score(number: str, manifest: Path, split: str, batch_size: int) -> Iterator
 
 
 def _evaluate(checkpoint: Path, manifest: Path, output: Path, **words: Any) -> None:
-    def write(path: Path, batches: Any, described: Any, run: Any, split: str, identity: Any) -> Any:
+    def write(path: Path, batches: Any, task: Any, described: Any, run: Any, split: str, identity: Any) -> Any:
         [batch] = batches
         said = [words["settings"].model_dump(mode="json"), words["background"], words["working_points"]]
         begin("evaluate", output, [batch[0].tolist(), batch[1].tolist()], said, described.digest)
-        return predictions(path, [batch], described, run, split, identity)
+        return predictions(path, [batch], task, described, run, split, identity)
 
     predictions = _real["write_predictions"]
     evaluate.write_predictions = write

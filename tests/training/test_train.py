@@ -5,11 +5,12 @@ import json
 import pytest
 import torch
 
-from jetloom.batch import Batch
-from jetloom.config import Training
+from jetloom.config import Monitor, Training
 from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
 from jetloom.models import build
+from jetloom.tasks.classification.learn import Classification
+from jetloom.tasks.task import Data
 from jetloom.training.checkpoint import load_model
 from jetloom.training.module import Tagger
 from jetloom.training.progress import Progress
@@ -62,9 +63,10 @@ def test_threads_that_gather_ahead_change_nothing(run_training) -> None:
 
 def test_rank_without_jets_takes_part_with_zero_gradients(manifest) -> None:
     model = build("transformer", n_features=7, n_classes=3, preset="tiny")
-    tagger = Tagger(model, 3, Progress(Training()), seed=1)
+    task, progress = Classification(Data(["a", "b", "c"], [])), Progress(Training(), Monitor("loss", False))
+    tagger = Tagger(model, task, progress, seed=1)
     batch = next(iter(Loader(manifest, "train", batch_size=8, shuffle=True)))
-    loss = tagger.training_step(Batch(*(part[:0] for part in batch)), 0)
+    loss = tagger.training_step(batch.map(lambda part: part[:0]), 0)
     loss.backward()
     assert loss.item() == 0
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())

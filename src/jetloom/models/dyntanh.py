@@ -215,7 +215,7 @@ class SmallTagger(Network):
         order = self.order(self.fitted(zero_padding(batch)))
         batch = self.fitted(zero_padding(batch))
         if order is not None:
-            batch = batch.map(lambda x: take(x, order) if x.dim() == 3 else x.gather(1, order) if x.dim() == 2 else x)
+            batch = batch.map_slots(lambda x: take(x, order) if x.dim() == 3 else x.gather(1, order))
         sorted_batch, layout, _ = self.arrange(batch)
         before = x = self.embedded(sorted_batch)
         for block in self.blocks:
@@ -243,9 +243,9 @@ class SmallTagger(Network):
                     f"{type(self).__name__} was built for max_particles = {self.max_particles}, "
                     f"but a jet reaches slot {int(mask.any(0).nonzero().max()) + 1}"
                 )
-            batch = batch.map(lambda x: x if x.dim() < 2 else x[:, : self.max_particles])
+            batch = batch.map_slots(lambda x: x[:, : self.max_particles])
         elif not self.masked:
-            batch = batch.map(lambda x: x if x.dim() < 2 else lengthened(x, -excess))
+            batch = batch.map_slots(lambda x: lengthened(x, -excess))
         return batch
 
 

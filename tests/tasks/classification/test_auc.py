@@ -10,8 +10,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from jetloom.config import Training
+from jetloom.config import Monitor, Training
 from jetloom.tasks.classification.auc import count_, empty_counts, macro_auc
+from jetloom.tasks.classification.learn import Classification
+from jetloom.tasks.task import Data
 from jetloom.training.module import Tagger
 from jetloom.training.progress import Progress
 
@@ -84,12 +86,12 @@ def test_an_epoch_ends_on_a_device_without_float64() -> None:
         logits, label = scored(500, 3, 1.0)
         counts = empty_counts(3, torch.device("cpu"))
         count_(counts, logits, label)
-        tagger = Tagger(nn.Linear(2, 3), 3, Progress(Training(), epoch=4), seed=1)
+        task = Classification(Data(["a", "b", "c"], []))
+        tagger = Tagger(nn.Linear(2, 3), task, Progress(Training(), Monitor("loss", False), epoch=4), seed=1)
         tagger.trainer = SimpleNamespace(world_size=1)
         tagger.optimizers = lambda: SimpleNamespace(optimizer=SimpleNamespace(param_groups=[{"lr": 0.1}]))
-        tagger._train_totals = place(torch.tensor([50.0, 60.0, 100.0]))
-        tagger._val_totals = place(torch.tensor([5.0, 8.0, 10.0]))
-        tagger._val_counts = place(counts)
+        tagger._train_sums = {"totals": place(torch.tensor([50.0, 60.0, 100.0]))}
+        tagger._val_sums = {"totals": place(torch.tensor([5.0, 8.0, 10.0])), "counts": place(counts)}
         rows.append(tagger.finish_epoch() | {"seconds": 0})
     assert rows[0] == rows[1]
     assert rows[1]["train_accuracy"] == pytest.approx(0.6)

@@ -51,8 +51,7 @@ def trimmed(batch: Batch) -> Batch:
 
 def cut(batch: Batch, width: int) -> Batch:
     """The first slots of all jets."""
-    slots = batch._replace(label=None, observers=None).map(lambda x: x[:, :width])
-    return slots._replace(label=batch.label, observers=batch.observers)
+    return batch.map_slots(lambda x: x[:, :width])
 
 
 def _divides(network: "Network", batch: Batch) -> bool:
