@@ -24,6 +24,8 @@ JET = [
     *("jet_pt", "jet_eta", "jet_phi", "jet_energy", "jet_nparticles", "jet_sdmass"),
     *("jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4"),
 ]
+TRUTH = ["aux_genpart_pt"]
+"""Of the matched particle; not every file in this format has it."""
 AXIS = ["jet_pt", "jet_eta", "jet_phi", "jet_energy"]
 AGAIN = "fetch or make it again"
 OTHER = "name a file of JetClass's format, or another data set"
@@ -70,6 +72,7 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
             raise JetloomError(f"{raw}: {TREE!r} is a {tree.classname}; expected a TTree; {OTHER}")
         with _reading(raw):
             types = {branch.name: _type(branch) for branch in tree.branches}
+        wanted += [name for name in TRUTH if name in types]
         _check_branches(raw, tree.num_entries, types, wanted)
         pieces = tree.iterate(wanted, step_size=size, library="ak")
         first = 0
@@ -135,7 +138,7 @@ def _canonical(raw: Path, chunk: awkward.Array, dataset: Dataset, first: int) ->
     one_hot = ((label == 0) | (label == 1)).all(axis=1) & ((label == 1).sum(axis=1) == 1)
     _refuse(raw, ~one_hot, first, "not one of the labels label_* is 1 and all others 0")
     index = numpy.array([dataset.classes.index(name) if name in dataset.classes else -1 for name in LABELS])
-    columns = {name: chunk[name] for name in [*PARTICLE, *JET]}
+    columns = {name: chunk[name] for name in [*PARTICLE, *JET, *TRUTH] if name in chunk.fields}
     return awkward.zip(columns | {"label": index[label.argmax(axis=1)]}, depth_limit=1)
 
 
