@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jetloom.models.dyntanh import SmallTagger
+from jetloom.models.small_tagger import SmallTagger
 
 
 class PlainAttention(nn.Module):

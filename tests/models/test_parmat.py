@@ -7,7 +7,7 @@ from torch.nn.functional import gelu, layer_norm, linear
 
 from jetloom.errors import JetloomError
 from jetloom.models import build
-from jetloom.models.layers import Packing
+from jetloom.models.layers.packing import Packing
 from jetloom.models.parmat import group, rank_in_jet
 from tests.models.jets import permuted, random_jets, random_points, resized, tower_jets
 
@@ -32,7 +32,6 @@ def small(**options):
         ({"relative_position": False}, 5_317_758 - 16 * 15 * 8),
         # 8 blocks lose 4 (128 * 128 + 128), the pair embedding goes with the attention it serves.
         ({"full_attention": False}, 5_317_758 - 8 * 4 * 128 * 129 - 9_568),
-        ({"full_attention": False, "group_pair_bias": True}, 5_317_758 - 8 * 4 * 128 * 129),
     ],
 )
 def test_parameters(options, number):
@@ -105,7 +104,7 @@ def test_layers_against_loops():
         (block.block, [rows[start : start + 4] for start in range(0, 22, 4)], None),
         (block.grid, [rows[start::8] for start in range(8)], 8),
     ):
-        actual = layer(x, group(rank, packing, 4, number), None)
+        actual = layer(x, group(rank, packing, 4, number))
         torch.testing.assert_close(actual, loop_over_groups(layer, x, groups, 4), rtol=1e-9, atol=1e-9)
 
 
@@ -120,9 +119,7 @@ def test_serial_and_parallel_differ():
 VARIANTS = [
     {"parallel": True},
     {"full_attention": False},
-    {"full_attention": False, "group_pair_bias": True},
-    {"group_pair_bias": True},
-    {"relative_position": False, "group_scale": "width"},
+    {"relative_position": False},
 ]
 
 
@@ -133,22 +130,6 @@ def test_padding_and_order_of_variants(options):
     expected = model(batch)
     for other in (resized(batch, 32), resized(batch, 50), permuted(batch)):
         torch.testing.assert_close(model(other), expected, rtol=1e-5, atol=1e-5)
-
-
-@torch.no_grad()
-def test_pairs_inside_groups_are_those_of_the_full_bias():
-    """The linear-cost path computes pairs group by group, the other gathers them from the full bias."""
-    gathered, direct = small(group_pair_bias=True), small(group_pair_bias=True)
-    direct.full_pair_bias = False
-    batch = random_jets(4, 24)
-    packing, rank = Packing(batch.mask), rank_in_jet(batch, "pt")
-    axes = [group(rank, packing, 4, number) for number in (None, 8)]
-    for axis, one, other in zip(
-        axes, *(model.biases(batch, packing, axes)[1] for model in (gathered, direct)), strict=True
-    ):
-        real = (axis.filled[:, :, None] & axis.filled[:, None, :])[:, None].expand_as(one)
-        assert real.any() and not real.all()
-        torch.testing.assert_close(one[real], other[real], rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()

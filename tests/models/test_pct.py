@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from jetloom.models import build
-from jetloom.models.layers import Packing
+from jetloom.models.layers.packing import Packing
 from jetloom.models.pct import EdgeConvolution, OffsetAttention
 from tests.models.jets import random_jets, tower_jets
 

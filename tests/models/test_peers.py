@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from jetloom.models import build
-from jetloom.models.lsh_attention import hash_buckets, lsh_attend
+from jetloom.models.layers.lsh_attention import hash_buckets, lsh_attend
 from tests.models.jets import random_jets
 
 WIDTH, HEADS, LATENTS, CLASSES = 16, 2, 5, 3

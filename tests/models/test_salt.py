@@ -10,10 +10,11 @@ from torch.nn import functional
 from jetloom import kinematics
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models import build
-from jetloom.models.dyntanh import real_partitions
+from jetloom.models import build, fast
+from jetloom.models.fast.mixtures import convolved
+from jetloom.models.layers.order import CELLS, largest_first, morton_code, real_first, sort_key
 from jetloom.models.salt import ScoreConvolution
-from jetloom.models.sorting import CELLS, largest_first, morton_code, real_first, sort_key
+from jetloom.models.small_tagger import real_partitions
 from tests.models.jets import permuted, random_jets, random_points, resized, tower_jets
 
 
@@ -215,6 +216,18 @@ def test_real_mask_is_the_network_on_real_particles_alone(name, options):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("mask", ["real", "published"])
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_kernels_give_what_the_formulas_give(name, options, mask):
+    if mask == "published" and "partition_by" in options:
+        pytest.skip("no such network")
+    model, batch = shaken(name, mask=mask, **options), doubled(random_jets(5, 24, seed=3))
+    with fast.off():
+        expected = model(batch)
+    torch.testing.assert_close(model(batch), expected)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize(
     ("name", "options"), [item for item in VARIANTS if "partition_by" not in item[1] and item[1].get("p") != 5]
 )
@@ -246,8 +259,9 @@ def test_transformer_small():
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
-def test_folded_convolution_and_its_gradient():
-    """One Conv1d is the mean of the separate Conv2d, forward and backward, for even and odd p."""
+@pytest.mark.parametrize("folded", [True, False])
+def test_folded_convolution_and_its_gradient(folded):
+    """One Conv1d is the mean of the separate Conv2d, forward and backward, for even and odd p; so is the formula."""
     torch.manual_seed(0)
     for mixtures, heights in ((4, (1, 3, 5)), (1, (1, 3)), (5, (7, 3, 3)), (2, (9,))):
         convolution = ScoreConvolution(heights, mixtures, "keras").double()
@@ -260,7 +274,11 @@ def test_folded_convolution_and_its_gradient():
             for kernel, bias in zip(convolution.kernels, convolution.biases, strict=True)
         ]
         expected = torch.stack(separate).mean(0)[:, 0].transpose(1, 2).view_as(scores)
-        actual = convolution(scores)
+        actual = (
+            convolved(scores, list(convolution.kernels), convolution.biases, convolution.column)
+            if folded
+            else convolution(scores.mT).mT
+        )
         torch.testing.assert_close(actual, expected)
         inputs = [scores, *convolution.parameters()]
         weight = torch.randn_like(actual)

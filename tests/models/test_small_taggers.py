@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from jetloom.models import build
-from jetloom.models.dyntanh import DynTanh, per_row
 from jetloom.models.fast import parts
+from jetloom.models.layers.dyntanh import DynTanh
+from jetloom.models.small_tagger import per_row
 from tests.models.jets import random_jets
 
 NAMES = [("salt", {}), ("salt", {"partition_by": "real"}), ("salt", {"mask": "published"}), ("linformer", {}),

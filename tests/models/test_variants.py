@@ -8,11 +8,11 @@ from torch.nn import functional
 
 from jetloom.errors import JetloomError
 from jetloom.models import build
-from jetloom.models.attention import CLOSED
-from jetloom.models.lsh_attention import ITSELF, hash_buckets, lsh_attend, rotations
+from jetloom.models.layers.attention import CLOSED
+from jetloom.models.layers.lsh_attention import ITSELF, hash_buckets, lsh_attend, rotations
+from jetloom.models.layers.sparse_attention import nearest, strided
 from jetloom.models.part import ParT
 from jetloom.models.particlenet import ParticleNet
-from jetloom.models.sparse_attention import nearest, strided
 from jetloom.models.transformer import Transformer
 from tests.models.jets import random_jets
 
@@ -85,9 +85,7 @@ def test_plain_transformer_is_part_without_pairs():
     moved = {}
     for name in ours.state_dict():
         other = (
-            name.replace("embed.input_norm", "embed.input_bn")
-            .replace("embed.layers", "embed.embed")
-            .replace("attention.norm", "pre_attn_norm")
+            name.replace("attention.norm", "pre_attn_norm")
             .replace("attention.attn", "attn")
             .replace("attention.head_scale", "c_attn")
             .replace("attention.out_norm", "post_attn_norm")

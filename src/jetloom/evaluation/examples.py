@@ -45,10 +45,10 @@ def examples(model: Network, manifest: Path, split: str) -> dict[str, Any]:
         batch = batch.map(lambda part: part.to(device))
         assert batch.label is not None
         label, given = int(batch.label), int(model(batch).argmax())
-        looks = model.looks(batch) or Looks(batch, None, None, None, None, None)
+        looks = model.looks(batch) or Looks(batch)
         # Particle by particle in the order in which the network reads them.
         batch, real = looks.batch, looks.batch.mask[0]
-        result["looks"], result["partitions"] = looks.what, looks.partitions
+        result["looks"], result["partitions"] = None if looks.weight is None else looks.what, looks.partitions
         result["jets"].append({
             "class": described.classes[label],
             "row": row,

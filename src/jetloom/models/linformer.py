@@ -1,7 +1,7 @@
 """Linformer (arXiv:2006.04768) as the baseline of the SAL-T paper (arXiv:2510.23641) has it.
 
 Keys and values of the n particles are projected to p mixtures of particles before the attention, so that its cost is
-linear in n. The network around it is in :mod:`jetloom.models.dyntanh`, numbers (1) to (7) are shared with it.
+linear in n. The network around it is in :mod:`jetloom.models.small_tagger`, numbers (1) to (7) are shared with it.
 """
 
 import math
@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from jetloom.errors import JetloomError
-from jetloom.models.attention import CLOSED
-from jetloom.models.dyntanh import Attention, Layout, SmallTagger, glorot_, keras_linear_
-from jetloom.models.sorting import SortKey
+from jetloom.models.fast import mixtures as kernel
+from jetloom.models.layers.attention import CLOSED, joined, split
+from jetloom.models.layers.init import glorot_, keras_linear_
+from jetloom.models.layers.order import SortKey
+from jetloom.models.small_tagger import Attention, Layout, SmallTagger
 
 
 class Projection(nn.Module):
@@ -35,12 +37,13 @@ class Projection(nn.Module):
         else:
             nn.init.uniform_(self.weight, -1 / math.sqrt(length), 1 / math.sqrt(length))
 
-    def mix(self, weight: Tensor, x: Tensor, layout: Layout) -> Tensor:
-        """Weight (H, n, p) and rows (B, N, d), N <= n, to the mixtures (B, H, p, d)."""
-        number, width = x.shape[1:]
-        rows = x.transpose(1, 2).reshape(-1, number)
-        mixtures = rows @ weight.transpose(0, 1).flatten(1)[:number]
-        return mixtures.view(-1, width, len(weight), weight.shape[2]).permute(0, 2, 3, 1)
+    def matrix(self, number: int, layout: Layout) -> Tensor:
+        """E_h for N <= n rows, broadcastable to (B, H, p, N)."""
+        return self.weight[:, :number].mT
+
+    def mixed(self, weight: Tensor, x: Tensor, layout: Layout) -> Tensor:
+        """For the kernel: weights like this one's (H', n, p) times rows (B, N, d) to mixtures (B, H', p, d)."""
+        return kernel.mixed(weight, x)
 
 
 class ProjectedAttention(Attention):
@@ -51,10 +54,6 @@ class ProjectedAttention(Attention):
         (3)  K'_h = E_h k_h,  V'_h = F_h v_h
         (4)  S_h = q_h K'_h^T / sqrt(d_h),  A_h = softmax(refine(S_h)) over the p mixtures,
              output = concat_h(A_h V'_h) Wo + bo
-
-    They are computed without any (B, n, d) query, key or value: mixing rows and mapping channels commute, so that
-    S_h = x M_h^T with M_h = E_h x (Wk_h Wq_h^T) / sqrt(d_h) and the output is sum_h A_h U_h with U_h = F_h x
-    (Wv_h Wo_h). What depends on n is three products with H p rows. Scores are kept as (B, H, p, n).
 
     Args:
         d_model: d.
@@ -79,63 +78,50 @@ class ProjectedAttention(Attention):
             for linear in (self.query, self.key, self.value, self.out):
                 keras_linear_(linear)
 
-    def project(self, x: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-        """The mixtures E_h x and F_h x, each (B, H, p, d)."""
-        first, second = self.key_projection, self.value_projection
-        if second is None:
-            mixtures = first.mix(first.weight, x, layout)
-            return mixtures, mixtures
-        if type(first) is type(second):
-            return first.mix(torch.cat([first.weight, second.weight]), x, layout).chunk(2, 1)
-        return first.mix(first.weight, x, layout), second.mix(second.weight, x, layout)
+    def forward(self, x: Tensor, layout: Layout) -> Tensor:
+        """(B, N, d) to (B, N, d); padded rows of x must be zero where there is a mask."""
+        if kernel.serves():
+            return kernel.attend(self, x, layout)
+        values = self.value_matrix(x.shape[1], layout) @ split(self.value(x), self.heads)  # (3)
+        return self.out(joined(self.weights(x, layout) @ values))  # (4)
+
+    def weights(self, x: Tensor, layout: Layout) -> Tensor:
+        """A, what each particle takes from each mixture: rows (B, N, d) to (B, H, N, p)."""
+        query, key = split(self.query(x), self.heads), split(self.key(x), self.heads)
+        keys = self.key_projection.matrix(x.shape[1], layout) @ key  # (3)
+        scores = self.refine(query @ keys.mT / math.sqrt(query.shape[-1]))  # (4)
+        closed = self.closed(layout)
+        if closed is not None:
+            scores = scores.masked_fill(closed[:, None, None], CLOSED)
+        return scores.softmax(-1)
+
+    def value_matrix(self, number: int, layout: Layout) -> Tensor:
+        """F_h for N rows, broadcastable to (B, H, p, N)."""
+        return (self.value_projection or self.key_projection).matrix(number, layout)
 
     def refine(self, scores: Tensor) -> Tensor:
-        """What happens to the scores (B, H, p, N) before the softmax: here nothing."""
+        """What happens to the scores (B, H, N, p) before the softmax: here nothing."""
         return scores
 
-    def closed(self, x: Tensor, layout: Layout) -> Tensor | None:
+    def refined(self, scores: Tensor) -> Tensor:
+        """For the kernel: :meth:`refine` of scores kept as (B, H, p, N)."""
+        return scores
+
+    def closed(self, layout: Layout) -> Tensor | None:
         """(B, p) bool, mixtures without any particle; None: there are none."""
         return None
-
-    def weights(self, x: Tensor, keys: Tensor, layout: Layout) -> Tensor:
-        """A, what each particle takes from each mixture: rows (B, N, d) and E x (B, H, p, d) to (B, H, p, N)."""
-        query, key = (linear.weight.unflatten(0, (self.heads, -1)) for linear in (self.query, self.key))
-        key_to_score = torch.einsum("hek,heq->hkq", key, query) * (x.shape[2] / self.heads) ** -0.5
-        per_score = keys @ key_to_score
-        scores = torch.bmm(per_score.flatten(1, 2), x.transpose(1, 2)).unflatten(1, (self.heads, -1))
-        scores = self.refine(scores)
-        closed = self.closed(x, layout)
-        if closed is not None:
-            scores = scores.masked_fill(closed[:, None, :, None], CLOSED)
-        if torch.compiler.is_exporting():
-            # onnxruntime transposes for a softmax over another than the last axis, which takes longer than these.
-            likely = (scores - scores.amax(2, keepdim=True)).exp()
-            return likely / likely.sum(2, keepdim=True)
-        return scores.softmax(2)
 
     def shares(self, x: Tensor, layout: Layout) -> Tensor:
         """(B, N, N), what particle i takes of particle l, mean over heads; rows add up to 1.
 
-        i takes A_h[j, i] of mixture j, and mixture j takes |F_h[j, l]| / sum_l |F_h[j, l]| of l.
+        i takes A_h[i, j] of mixture j, and mixture j takes |F_h[j, l]| / sum_l |F_h[j, l]| of l.
         """
-        taken = self.weights(x, self.project(x, layout)[0], layout)
-        projection = self.value_projection or self.key_projection
-        # The mixtures of unit vectors are the weights of the projection, whatever its form.
-        unit = torch.eye(x.shape[1], device=x.device, dtype=x.dtype).expand(len(x), -1, -1)
-        unit = unit if layout.mask is None else unit * layout.mask[:, None]
-        given = projection.mix(projection.weight, unit, layout).abs()
+        number = x.shape[1]
+        given = self.value_matrix(number, layout).expand(len(x), -1, -1, -1).abs()
+        if layout.mask is not None:
+            given = given * layout.mask[:, None, None]
         given = given / given.sum(-1, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
-        return torch.einsum("bhji,bhjl->bil", taken, given) / taken.shape[1]
-
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """(B, N, d) to (B, N, d); padded rows of x must be zero where there is a mask."""
-        keys, values = self.project(x, layout)
-        value = self.value.weight.unflatten(0, (self.heads, -1))
-        value_to_output = torch.einsum("hev,ohe->hvo", value, self.out.weight.unflatten(1, (self.heads, -1)))
-        per_output = values @ value_to_output
-        weights = self.weights(x, keys, layout).flatten(1, 2)
-        attended = torch.bmm(per_output.flatten(1, 2).transpose(1, 2), weights.to(per_output.dtype))
-        return (attended + self.out.bias[:, None]).transpose(1, 2)
+        return (self.weights(x, layout) @ given).mean(1)
 
 
 class Linformer(SmallTagger):

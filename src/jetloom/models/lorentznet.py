@@ -13,9 +13,10 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import Packing, RealBatchNorm, mean_of_real
+from jetloom.models.layers.norm import RealBatchNorm
+from jetloom.models.layers.packing import Packing, vectors_of
+from jetloom.models.layers.readout import mean_of_real
 from jetloom.models.network import Encoded, Network
-from jetloom.models.part import vectors_of
 
 METRIC = (-1.0, -1.0, -1.0, 1.0)
 """Signs of px, py, pz, E in the Minkowski product."""

@@ -41,15 +41,15 @@ class Looks(NamedTuple):
 
     batch: Batch
     """The jets as the network reads them: its order, its slots."""
-    what: str | None
-    """What the weights are; None: there are none."""
-    weight: Tensor | None
+    what: str = ""
+    """What the weights are."""
+    weight: Tensor | None = None
     """(B, N), weight of each particle in what the network reads out."""
-    pooled: Tensor | None
+    pooled: Tensor | None = None
     """(B, N), share of the channels whose maximum over the particles is at this one."""
-    partitions: int | None
+    partitions: int | None = None
     """Into how many runs the particles are cut."""
-    partition: Tensor | None
+    partition: Tensor | None = None
     """(B, N) the run of each particle."""
 
 

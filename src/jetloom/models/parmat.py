@@ -8,23 +8,20 @@ from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.kinematics import listed_pair_features, pt
-from jetloom.models.attention import CLOSED, attend, key_bias
-from jetloom.models.layers import Packing, keep_dense
+from jetloom.kinematics import pt
+from jetloom.models.fast import packing as kernel
+from jetloom.models.layers.attention import CLOSED, attend, key_bias
+from jetloom.models.layers.dropout import dropout
+from jetloom.models.layers.embedding import ParticleEmbedding
+from jetloom.models.layers.normformer import NormFormerBlock
+from jetloom.models.layers.order import largest_first
+from jetloom.models.layers.packing import Packing, vectors_of
+from jetloom.models.layers.pairs import PairEmbedding, pair_bias
+from jetloom.models.layers.readout import ClassAttention
 from jetloom.models.network import Encoded, Looks, Network
-from jetloom.models.part import (
-    Block,
-    ClassAttention,
-    PairEmbedding,
-    ParticleEmbedding,
-    pair_bias,
-    scale_heads,
-    vectors_of,
-)
 
 
 class Groups(NamedTuple):
@@ -42,12 +39,8 @@ def rank_in_jet(batch: Batch, sort: Literal["pt", "input"]) -> Tensor:
     """(B, N) position of each particle among the real ones of its jet; padded slots get anything."""
     if sort == "input":
         return batch.mask.long().cumsum(1) - 1
-    key = pt(vectors_of(batch)).masked_fill(~batch.mask, -1.0)
-    if torch.compiler.is_exporting():  # ONNX has no stable sort, but its top-k keeps equal elements in order
-        order = key.topk(key.shape[1], dim=1).indices
-    else:
-        order = key.argsort(dim=1, descending=True, stable=True)
-    return torch.empty_like(order).scatter(1, order, torch.arange(key.shape[1], device=key.device).expand_as(order))
+    order = largest_first(pt(vectors_of(batch)).masked_fill(~batch.mask, -1.0))
+    return torch.empty_like(order).scatter(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
 
 
 def group(rank: Tensor, packing: Packing, size: int, fewest_grid_groups: int | None) -> Groups:
@@ -81,22 +74,23 @@ def group(rank: Tensor, packing: Packing, size: int, fewest_grid_groups: int | N
     members = row.new_zeros(total + 1).scatter(0, place, row)[:-1].view(-1, size)
     filled = torch.zeros_like(place, dtype=torch.bool).new_zeros(total + 1)
     filled = filled.scatter(0, place, torch.ones_like(place, dtype=torch.bool))[:-1].view(-1, size)
-    if keep_dense():
-        return Groups(members, filled, place.clamp(max=total - 1))
-    used = filled.any(1)
-    new_index = used.long().cumsum(0) - 1
-    place = new_index[place // size] * size + place % size
-    return Groups(members[used], filled[used], place)
+    if kernel.serves():
+        return Groups(*kernel.used_groups(members, filled, place))
+    return Groups(members, filled, place.clamp(max=total - 1))
 
 
 class GroupAttentionLayer(nn.Module):
-    """Attention inside groups, then a feed-forward layer, each pre-normalised with a residual. (n, D) to (n, D)."""
+    """x + MHA(LN x) inside groups, then x + FFN(LN x). Packed (n, D) to (n, D).
 
-    def __init__(
-        self, width: int, heads: int, ffn_ratio: int, size: int, dropout: float, relative: bool, scale: float
-    ) -> None:
+    Args:
+        width, heads, ffn_ratio, dropout: as in ParT.
+        size: P.
+        relative: a learned bias for each head and distance inside a group.
+    """
+
+    def __init__(self, width: int, heads: int, ffn_ratio: int, size: int, dropout: float, relative: bool) -> None:
         super().__init__()
-        self.heads, self.dropout, self.scale = heads, dropout, scale
+        self.heads, self.dropout = heads, dropout
         self.attention_norm = nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out_proj = nn.Linear(width, width)
@@ -104,29 +98,35 @@ class GroupAttentionLayer(nn.Module):
             nn.Parameter(nn.init.trunc_normal_(torch.empty(2 * size - 1, heads), std=0.02)) if relative else None
         )
         self.ffn_norm = nn.LayerNorm(width)
-        self.ffn = nn.Sequential(
-            nn.Linear(width, ffn_ratio * width), nn.GELU(), nn.Linear(ffn_ratio * width, width), nn.Dropout(dropout)
-        )
+        self.ffn = nn.Sequential(nn.Linear(width, ffn_ratio * width), nn.GELU(), nn.Linear(ffn_ratio * width, width))
         slot = torch.arange(size)
         self.register_buffer("offset", slot[:, None] - slot[None, :] + size - 1, persistent=False)
 
-    def forward(self, x: Tensor, groups: Groups, pairs: Tensor | None) -> Tensor:
-        """Layer; ``pairs`` (W, H, P, P) is the bias from pair features, if it is used."""
-        query, key, value = self.query_key_value(self.attention_norm(x))[groups.members].chunk(3, -1)
+    def forward(self, x: Tensor, groups: Groups) -> Tensor:
+        """The layer."""
+        x = x + self.drop(self.out_proj(self.attention(self.attention_norm(x), groups)))
+        return x + self.drop(self.ffn(self.ffn_norm(x)))
+
+    def attention(self, x: Tensor, groups: Groups) -> Tensor:
+        """softmax(q k^T / sqrt(d) + position bias) v inside each group, heads side by side."""
+        query, key, value = self.query_key_value(x)[groups.members].chunk(3, -1)
         bias = torch.zeros_like(groups.filled, dtype=x.dtype).masked_fill(~groups.filled, CLOSED)[:, None, None, :]
-        if pairs is not None:
-            bias = bias + pairs
         if self.relative_position is not None:
             bias = bias + self.relative_position[self.offset].permute(2, 0, 1)
         size = groups.members.shape[1]
-        bias = bias.expand(-1, self.heads, size, size)
-        attended = attend(query * self.scale, key, value, self.heads, bias).flatten(0, 1)[groups.place]
-        x = x + functional.dropout(self.out_proj(attended), self.dropout, self.training)
-        return x + self.ffn(self.ffn_norm(x))
+        attended = attend(query, key, value, self.heads, bias.expand(-1, self.heads, size, size))
+        return attended.flatten(0, 1)[groups.place]
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Dropout of the residuals."""
+        return dropout(x, self.dropout, self.training)
 
 
-class MultiAxisBlock(Block):
-    """ParT's particle block with block and grid attention between its attention and its head scale."""
+class MultiAxisBlock(NormFormerBlock):
+    """ParT's particle block with block and grid attention between its attention and its head scale.
+
+    Packed (n, D) to (n, D).
+    """
 
     def __init__(
         self, width: int, heads: int, ffn_ratio: int, dropout: float, full: bool, parallel: bool, layer: dict
@@ -138,25 +138,26 @@ class MultiAxisBlock(Block):
         self.block = GroupAttentionLayer(width, heads, ffn_ratio, dropout=dropout, **layer)
         self.grid = GroupAttentionLayer(width, heads, ffn_ratio, dropout=dropout, **layer)
 
-    def forward(
-        self,
-        x: Tensor,
-        packing: Packing,
-        bias: Tensor,
-        block: tuple[Groups, Tensor | None],
-        grid: tuple[Groups, Tensor | None],
-    ) -> Tensor:
-        """Packed (n, D) to (n, D)."""
-        attended = self.pre_attn_norm(x)
-        if self.full:
-            query_key_value = packing.unpack(self.attn.query_key_value(attended))
-            mixed = attend(*query_key_value.chunk(3, -1), self.heads, bias, self.attention_dropout)
-            attended = self.attn.out_proj(packing.pack(mixed))
-        if self.parallel:
-            attended = self.block(attended, *block) + self.grid(attended, *grid) - attended
-        else:
-            attended = self.grid(self.block(attended, *block), *grid)
-        return self.finish(x, scale_heads(attended, self.c_attn, self.order))
+    def forward(self, x: Tensor, packing: Packing, bias: Tensor, block: Groups, grid: Groups) -> Tensor:
+        """The block; bias (B, H, N, N) is that of the attention between all particles."""
+        attended = self.axes(self.attention(self.pre_attn_norm(x), packing, bias), block, grid)
+        x = x + self.drop(self.post_attn_norm(self.scale_heads(attended)))
+        return self.feed_forward(x)
+
+    def attention(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
+        """ParT's attention between all particles, if there is one."""
+        if not self.full:
+            return x
+        query, key, value = packing.unpack(self.attn.query_key_value(x)).chunk(3, -1)
+        attended = attend(query, key, value, self.heads, bias, self.attention_dropout)
+        return self.attn.out_proj(packing.pack(attended))
+
+    def axes(self, x: Tensor, block: Groups, grid: Groups) -> Tensor:
+        """Block and grid attention."""
+        if not self.parallel:
+            return self.grid(self.block(x, block), grid)
+        # Each layer returns its input with what it found added: of the two inputs in the sum one is taken out again.
+        return self.block(x, block) + self.grid(x, grid) - x
 
 
 class ParMAT(Network):
@@ -173,8 +174,8 @@ class ParMAT(Network):
     - Particles are grouped in the order of their pT, which the model finds itself (``sort``), so it is a function of
       the set. The code takes the order of the input, pT-sorted in evaluation and shuffled by ParT's trimming in
       training; its position bias makes it depend on that order.
-    - Scores are scaled by head_dim**-0.5 (``group_scale``); the code has the full width there, a slip inherited from
-      torchvision's MaxViT.
+    - Scores are scaled by head_dim**-0.5; the code has the full width there, a slip inherited from torchvision's
+      MaxViT.
     - The class blocks have no multi-axis layers; the code builds them, 793,568 parameters that nothing uses.
     - Batch-normalisation statistics and trimming as in :class:`jetloom.models.part.ParT`.
 
@@ -186,9 +187,7 @@ class ParMAT(Network):
         full_attention: False: without the attention between all particles of ParT's block, so that the cost grows
             linearly with the number of particles.
         pair_bias: bias from pair features in the full attention (if there is one).
-        group_pair_bias: bias from pair features inside groups too, as the abstract suggests; the code has none.
         relative_position: learned bias for the distance inside a group.
-        group_scale: "head": head_dim**-0.5, "width": width**-0.5 as in the code.
         group_size: P, particles per group.
         sort: order in which particles are grouped: by falling "pt", or as in the "input".
         max_particles: sets the number of grid groups, max_particles / P.
@@ -203,9 +202,7 @@ class ParMAT(Network):
         parallel: bool = False,
         full_attention: bool = True,
         pair_bias: bool = True,
-        group_pair_bias: bool = False,
         relative_position: bool = True,
-        group_scale: Literal["head", "width"] = "head",
         group_size: int = 8,
         sort: Literal["pt", "input"] = "pt",
         max_particles: int = 128,
@@ -224,17 +221,11 @@ class ParMAT(Network):
         if group_size < 1 or max_particles < 1:
             raise JetloomError(f"group_size = {group_size} and max_particles = {max_particles} must be at least 1")
         self.ordered = sort == "input"
-        self.sort, self.group_size, self.group_pair_bias = sort, group_size, group_pair_bias
+        self.sort, self.group_size = sort, group_size
         self.grid_groups = (max_particles + group_size - 1) // group_size
-        self.full_pair_bias = full_attention and pair_bias
         self.embed = ParticleEmbedding(n_features, embedding)
-        self.pair_embed = PairEmbedding(pair_embedding, heads) if self.full_pair_bias or group_pair_bias else None
-        layer = {
-            "size": group_size,
-            "relative": relative_position,
-            # The attention itself divides by the root of the head's width.
-            "scale": 1.0 if group_scale == "head" else heads**-0.5,
-        }
+        self.pair_embed = PairEmbedding(pair_embedding, heads) if full_attention and pair_bias else None
+        layer = {"size": group_size, "relative": relative_position}
         self.blocks = nn.ModuleList(
             MultiAxisBlock(width, heads, ffn_ratio, dropout, full_attention, parallel, layer) for _ in range(blocks)
         )
@@ -244,49 +235,16 @@ class ParMAT(Network):
 
         Uses features, vectors (for pair features and the order) and mask.
         """
-        packing = Packing(batch.mask)
+        packing, mask = Packing(batch.mask), batch.mask
         x = self.embed(packing.pack(batch.features), packing.real)
+        bias = key_bias(mask) if self.pair_embed is None else pair_bias(self.pair_embed, vectors_of(batch), mask)
         rank = rank_in_jet(batch, self.sort)
-        axes = [group(rank, packing, self.group_size, groups) for groups in (None, self.grid_groups)]
-        bias, biases = self.biases(batch, packing, axes)
-        block, grid = zip(axes, biases, strict=True)
+        block, grid = (group(rank, packing, self.group_size, groups) for groups in (None, self.grid_groups))
         for layer in self.blocks:
             x = layer(x, packing, bias, block, grid)
         particles = packing.unpack(x)
-        return Encoded(particles, batch.mask, self.readout(particles, batch.mask))
+        return Encoded(particles, mask, self.readout(particles, mask))
 
-    def looks(self, batch: Batch) -> Looks | None:
+    def looks(self, batch: Batch) -> Looks:
         """Weights of the class token."""
-        return self.readout.looks(batch, self.encode(batch).particles)
-
-    def biases(
-        self, batch: Batch, packing: Packing, axes: list[Groups]
-    ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None]]:
-        """Bias of the full attention, and those inside block and grid groups (None: without)."""
-        bias = key_bias(batch.mask)
-        if self.pair_embed is None:
-            return bias, (None, None)
-        if self.full_pair_bias:
-            bias = pair_bias(self.pair_embed, vectors_of(batch), batch.mask)
-        if not self.group_pair_bias:
-            return bias, (None, None)
-        pairs = [axis.members[:, :, None].expand(-1, -1, self.group_size) for axis in axes]
-        if self.full_pair_bias:
-            rows = torch.arange(batch.mask.numel(), device=batch.mask.device) if packing.rows is None else packing.rows
-            jet, slot = rows // batch.mask.shape[1], rows % batch.mask.shape[1]
-            return bias, tuple(
-                bias.permute(0, 2, 3, 1)[jet[index], slot[index], slot[index].transpose(1, 2)].permute(0, 3, 1, 2)
-                for index in pairs
-            )
-        vectors = packing.pack(vectors_of(batch))
-        features = [listed_pair_features(vectors, index, index.transpose(1, 2)) for index in pairs]
-        lower = torch.ones(self.group_size, self.group_size, dtype=torch.bool, device=batch.mask.device).tril()
-        counted = [axis.filled[:, :, None] & axis.filled[:, None, :] & lower for axis in axes]
-        # One call for both axes, so that one training step updates the running statistics once.
-        embedded = self.pair_embed(
-            torch.cat([item.flatten(0, 2) for item in features]), torch.cat([item.flatten() for item in counted])
-        )
-        parts = embedded.split([axis.members.numel() * self.group_size for axis in axes])
-        return bias, tuple(
-            part.view(-1, self.group_size, self.group_size, part.shape[-1]).permute(0, 3, 1, 2) for part in parts
-        )
+        return Looks(batch, "class token", self.readout.weights(self.encode(batch).particles, batch.mask))

@@ -11,8 +11,11 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import Packing, RealBatchNorm, mean_of_real
-from jetloom.models.neighbours import Rule, nearest_neighbours
+from jetloom.models.fast import edges as kernel
+from jetloom.models.layers.neighbours import Rule, nearest_neighbours
+from jetloom.models.layers.norm import RealBatchNorm
+from jetloom.models.layers.packing import Packing
+from jetloom.models.layers.readout import mean_of_real
 from jetloom.models.network import Encoded, Network
 
 
@@ -36,28 +39,27 @@ class EdgeConvolution(nn.Module):
             self.sc_bn = RealBatchNorm(channels[-1])
 
     def forward(self, x: Tensor, neighbours: Tensor, real: Tensor | None) -> Tensor:
-        """Packed (n, C) and neighbours (n, k), n for a missing one, to (n, C')."""
-        number = neighbours.shape[1]
-        real_edges = None if real is None else real.repeat_interleave(number, output_size=real.shape[0] * number)
-        for index, (convolution, norm) in enumerate(zip(self.convs, self.bns, strict=True)):
-            weight, shift = convolution.weight[:, :, 0, 0], None
-            if not self.training:
-                weight, shift = norm.folded(weight, None)
-            if index == 0:
-                # W [x_i, x_j - x_i] = (W_1 - W_2) x_i + W_2 x_j: both per particle, not per edge. A missing neighbour
-                # has x_j = 0, as padding has in the published code.
-                own, other = weight.chunk(2, 1)
-                table = functional.linear(x, other)
-                table = torch.cat([table, table.new_zeros(1, table.shape[1])])
-                edges = (functional.linear(x, own - other, shift)[:, None] + table[neighbours]).flatten(0, 1)
-            else:
-                edges = functional.linear(edges, weight, shift)
-            if self.training:
-                edges = norm(edges, real_edges)
-            edges = functional.relu(edges)
-        mean = edges.view(-1, number, edges.shape[-1]).mean(1)
+        """Packed (n, C) and neighbours (n, k), n for a missing one, to (n, C'); ``real`` (n,): rows that count."""
+        mean = self.edges(x, neighbours, real).view(*neighbours.shape, -1).mean(1)
         shortcut = x if self.sc is None else self.sc_bn(functional.linear(x, self.sc.weight[:, :, 0]), real)
         return functional.relu(mean + shortcut)
+
+    def edges(self, x: Tensor, neighbours: Tensor, real: Tensor | None) -> Tensor:
+        """h([x_i, x_j - x_i]) for the k neighbours j of each particle i, (n k, C'): eq. 2.
+
+        A missing neighbour has x_j = 0, as padding has in the published code.
+        """
+        number = neighbours.shape[1]
+        real = None if real is None else real.repeat_interleave(number, output_size=real.shape[0] * number)
+        weights = [convolution.weight[:, :, 0, 0] for convolution in self.convs]
+        if kernel.serves():
+            return kernel.edges(x, neighbours, real, weights, self.bns)
+        others = torch.cat([x, x.new_zeros(1, x.shape[1])])[neighbours]
+        own = x[:, None].expand_as(others)
+        edges = torch.cat([own, others - own], -1).flatten(0, 1)
+        for weight, norm in zip(weights, self.bns, strict=True):
+            edges = functional.relu(norm(functional.linear(edges, weight), real))
+        return edges
 
 
 class ParticleNet(Network):
@@ -67,9 +69,9 @@ class ParticleNet(Network):
     of a jet with k or fewer particles gets missing neighbours, which count as zero vectors, as in the published code.
 
     Where particles lie at one place, as the towers of a detector simulation do, the published rule takes some particles
-    for neighbours of themselves and leaves others out
-    (:func:`jetloom.models.neighbours.nearest_neighbours`); which ones depends on the order of the slots and on the
-    length of the padded input. A graph in ONNX takes the front one of two slots at equal distances.
+    for neighbours of themselves and leaves others out (:func:`jetloom.models.layers.neighbours.nearest_neighbours`);
+    which ones depends on the order of the slots and on the length of the padded input. A graph in ONNX takes the front
+    one of two slots at equal distances.
 
     Deviation: batch-normalisation statistics leave padding out.
 

@@ -4,13 +4,10 @@ It descends from the boosted-jet tagger DeepAK8 (CMS, arXiv:2004.08262) and the 
 (arXiv:1902.09914).
 """
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from jetloom.batch import Batch
-from jetloom.errors import JetloomError
-from jetloom.models.layers import keep_dense
+from jetloom.models.layers.packing import of_length
 from jetloom.models.network import Encoded, Network
 
 
@@ -86,14 +83,6 @@ class PCNN(Network):
         Raises:
             JetloomError: a jet has real particles beyond ``max_particles``.
         """
+        batch = of_length(batch, self.max_particles, type(self).__name__, exactly=True)
         x = batch.features.masked_fill(~batch.mask[..., None], 0.0)
-        if keep_dense():
-            x = torch.cat([x, x.new_zeros(x.shape[0], self.max_particles, x.shape[2])], 1)[:, : self.max_particles]
-        else:
-            if x.shape[1] > self.max_particles and batch.mask[:, self.max_particles :].any():
-                raise JetloomError(
-                    f"a jet has more than max_particles = {self.max_particles} particles; P-CNN has a fixed length: "
-                    "prepare the data with fewer particles or build the model with a larger max_particles"
-                )
-            x = functional.pad(x[:, : self.max_particles], (0, 0, 0, max(0, self.max_particles - x.shape[1])))
         return Encoded(None, batch.mask, self.units(self.stem(x.transpose(1, 2))).mean(2))

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jetloom.batch import Batch
-from jetloom.models.attention import CLOSED
-from jetloom.models.layers import Packing, RealBatchNorm, mean_of_real
-from jetloom.models.neighbours import smallest, squared_distances
+from jetloom.models.layers.attention import CLOSED
+from jetloom.models.layers.neighbours import smallest, squared_distances
+from jetloom.models.layers.norm import RealBatchNorm
+from jetloom.models.layers.packing import Packing
+from jetloom.models.layers.readout import mean_of_real
 from jetloom.models.network import Encoded, Network
 
 

@@ -5,13 +5,14 @@ The cost is linear in the number of particles. No Fourier features: the inputs h
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.attention import Projections, attend, key_bias
-from jetloom.models.encoder import Embedding, FeedForward
-from jetloom.models.layers import Packing
+from jetloom.models.layers.attention import Projections, attend, key_bias
+from jetloom.models.layers.dropout import dropout
+from jetloom.models.layers.embedding import ParticleEmbedding
+from jetloom.models.layers.feedforward import FeedForward
+from jetloom.models.layers.packing import Packing
 from jetloom.models.network import Encoded, Network
 
 
@@ -38,7 +39,7 @@ class LatentAttention(nn.Module):
         context = normed if self.context_norm is None else self.context_norm(particles)
         key, value = self.attn.key_value(context).chunk(2, -1)
         attended = attend(query, key, value, self.heads, bias, self.dropout if self.training else 0.0)
-        latents = latents + functional.dropout(self.attn.out_proj(attended), self.dropout, self.training)
+        latents = latents + dropout(self.attn.out_proj(attended), self.dropout, self.training)
         return self.feed_forward(latents)
 
 
@@ -73,7 +74,7 @@ class Perceiver(Network):
             raise JetloomError(f"heads = {heads} does not divide the width, the last entry of embedding {embedding}")
         width = embedding[-1]
         super().__init__(jet_width=width, particle_width=width)
-        self.embed = Embedding(n_features, tuple(embedding), first_norm)
+        self.embed = ParticleEmbedding(n_features, tuple(embedding), first_norm)
         # Latents that are all alike would stay so: they start apart.
         self.latents = nn.Parameter(nn.init.trunc_normal_(torch.empty(latents, width), std=0.02))
         self.layers = nn.ModuleList(

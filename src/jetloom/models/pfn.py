@@ -3,7 +3,7 @@
 from torch import nn
 
 from jetloom.batch import Batch
-from jetloom.models.layers import Packing
+from jetloom.models.layers.packing import Packing
 from jetloom.models.network import Encoded, Network
 
 

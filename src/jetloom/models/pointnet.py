@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn import functional
 
 from jetloom.batch import Batch
-from jetloom.models.layers import Packing, RealBatchNorm
+from jetloom.models.layers.norm import RealBatchNorm
+from jetloom.models.layers.packing import Packing
 from jetloom.models.network import Encoded, Network
 
 

@@ -3,7 +3,7 @@
 It is the Linformer of :mod:`jetloom.models.linformer` with three changes, each an option:
 
 - particles are sorted by kT = pT * deltaR, so that neighbours in the sequence are alike
-  (:mod:`jetloom.models.sorting`);
+  (:mod:`jetloom.models.layers.order`);
 - (3') E and F are block-diagonal: mixture j is a sum over partition j, the j-th run of c = ceil(n / p) particles,
   K'_h[j] = sum_l E_h[j, l] k_h[j c + l];
 - (4') the scores are smoothed by convolutions along the particles before the softmax.
@@ -16,31 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jetloom.errors import JetloomError
-from jetloom.models.dyntanh import Layout, SmallTagger, glorot_, lengthened
-from jetloom.models.layers import keep_dense
+from jetloom.models.fast import mixtures as kernel
+from jetloom.models.layers.init import glorot_
+from jetloom.models.layers.order import SortKey
+from jetloom.models.layers.packing import lengthened
 from jetloom.models.linformer import ProjectedAttention, Projection
-from jetloom.models.sorting import SortKey, take
-
-
-def partition(x: Tensor, layout: Layout, partitions: int, length: int) -> Tensor:
-    """The rows (B, N, d) by partition, (B, k, l, d): k partitions that may hold particles, l <= ceil(n / p) slots.
-
-    Slots without a particle are zero.
-    """
-    if layout.slots is not None and layout.filled is not None:
-        rows = take(x, layout.slots).masked_fill(~layout.filled[..., None], 0.0)
-        return rows.unflatten(1, (partitions, -1))
-    capacity = -(-length // partitions)
-    number = x.shape[1]
-    if keep_dense():
-        return lengthened(x, partitions * capacity - number).unflatten(1, (partitions, capacity))
-    # A narrow bucket fills the first partitions only; the others stay empty and cost nothing.
-    used = -(-number // capacity)
-    if used == 1:
-        return x[:, None]
-    if number < used * capacity:
-        x = lengthened(x, used * capacity - number)
-    return x.unflatten(1, (used, capacity))
+from jetloom.models.small_tagger import Layout, SmallTagger
 
 
 class PartitionedProjection(Projection):
@@ -60,20 +41,18 @@ class PartitionedProjection(Projection):
         else:
             nn.init.uniform_(self.weight, -(capacity**-0.5), capacity**-0.5)
 
-    def mix(self, weight: Tensor, x: Tensor, layout: Layout) -> Tensor:
-        """Weight (H, p, c) and rows (B, N, d), N <= n, to the mixtures (B, H, p, d)."""
-        partitions = weight.shape[1]
-        if torch.compiler.is_exporting() and layout.slots is None:
-            # One product with the whole block-diagonal matrix, a constant of the graph, has the lower latency.
-            blocks = weight[..., None] * torch.eye(partitions)[:, None]
-            return super().mix(blocks.flatten(1, 2)[:, : self.length], x, layout)
-        rows = partition(x, layout, partitions, self.length)
-        used, slots = rows.shape[1:3]
-        # One product of matrices per partition, of the rows of all jets and channels with the weights of all heads.
-        rows = rows.permute(1, 0, 3, 2).reshape(used, -1, slots)
-        mixtures = torch.bmm(rows, weight[:, :used, :slots].permute(1, 2, 0))
-        mixtures = mixtures.view(used, x.shape[0], x.shape[2], len(weight)).permute(1, 3, 0, 2)
-        return mixtures if used == partitions else functional.pad(mixtures, (0, 0, 0, partitions - used))
+    def matrix(self, number: int, layout: Layout) -> Tensor:
+        """E_h with E_h[j, j c + l] = weight[h, j, l], (H, p, N), or (B, H, p, N) where runs are cut jet by jet."""
+        partitions = self.weight.shape[1]
+        if layout.slots is not None and layout.filled is not None:
+            stands = functional.one_hot(layout.slots, number) * layout.filled[..., None]
+            stands = stands.unflatten(1, (partitions, -1)).to(self.weight.dtype)
+            return torch.einsum("hjl,bjln->bhjn", self.weight[..., : stands.shape[2]], stands)
+        diagonal = torch.eye(partitions, dtype=self.weight.dtype, device=self.weight.device)
+        return (self.weight[:, :, None] * diagonal[:, :, None]).flatten(2)[..., :number]
+
+    def mixed(self, weight: Tensor, x: Tensor, layout: Layout) -> Tensor:
+        return kernel.mixed_in_partitions(weight, x, layout, self.length)
 
     def empty(self, layout: Layout) -> Tensor | None:
         """(B, p) bool, partitions without a particle; None: padding counts as particles."""
@@ -90,9 +69,7 @@ class ScoreConvolution(nn.Module):
     """(4'): the mean of convolutions with kernels (h, p), h along the particles, p across all mixtures.
 
     Each has one input and one output channel, stride 1, a bias and zero padding that keeps the shape (TensorFlow's
-    SAME: one column more behind than before, for even p); all heads share them. A mean of convolutions is one
-    convolution with the mean of the kernels, each extended by zeros to the tallest; a kernel as wide as its input is a
-    matrix from mixtures to mixtures. So what is computed is one Conv1d from p to p channels, with the same result.
+    SAME: one column more behind than before, for even p); all heads share them.
 
     Args:
         heights: h of each kernel, odd.
@@ -104,37 +81,29 @@ class ScoreConvolution(nn.Module):
         super().__init__()
         if any(height < 1 or height % 2 == 0 for height in heights):
             raise JetloomError(f"conv_heights: expected odd numbers, got {list(heights)}")
-        self.heights, self.mixtures = heights, mixtures
         self.kernels = nn.ParameterList(torch.empty(height, mixtures) for height in heights)
         self.biases = nn.Parameter(torch.zeros(len(heights)))
-        for height, kernel in zip(heights, self.kernels, strict=True):
+        for height, weight in zip(heights, self.kernels, strict=True):
             if init == "keras":
-                glorot_(kernel, height * mixtures, height * mixtures)
+                glorot_(weight, height * mixtures, height * mixtures)
             else:
-                nn.init.uniform_(kernel, -((height * mixtures) ** -0.5), (height * mixtures) ** -0.5)
+                nn.init.uniform_(weight, -((height * mixtures) ** -0.5), (height * mixtures) ** -0.5)
+        # For the kernel: where in a kernel's row stands the weight of mixture i for mixture o.
         out, into = torch.meshgrid(torch.arange(mixtures), torch.arange(mixtures), indexing="ij")
         column = into - out + (mixtures - 1) // 2
         inside = (column >= 0) & (column < mixtures)
         self.register_buffer("column", torch.where(inside, column, mixtures), persistent=False)
 
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight (p, p, tallest) and bias (p,) of the one Conv1d."""
-        tallest = max(self.heights)
-        margins = [(tallest - height) // 2 for height in self.heights]
-        # A column of zeros stands for everything outside the kernel.
-        kernels = [
-            functional.pad(kernel, (0, 1, margin, margin)) for kernel, margin in zip(self.kernels, margins, strict=True)
-        ]
-        weight = torch.stack(kernels).mean(0)[:, self.column].permute(1, 2, 0)
-        return weight, self.biases.mean().expand(self.mixtures)
-
     def forward(self, scores: Tensor) -> Tensor:
-        """(B, H, p, N) to the same shape."""
-        weight, bias = self.folded()
-        heads = scores.shape[1]
-        weight, bias = weight.repeat(heads, 1, 1), bias.repeat(heads)
-        scores = functional.conv1d(scores.flatten(1, 2), weight, bias, padding=weight.shape[2] // 2, groups=heads)
-        return scores.unflatten(1, (heads, -1))
+        """(B, H, N, p) to the same shape."""
+        image, mixtures = scores.flatten(0, 1)[:, None], scores.shape[-1]
+        before = (mixtures - 1) // 2
+        maps = []
+        for weight, bias in zip(self.kernels, self.biases, strict=True):
+            margin = len(weight) // 2
+            padded = functional.pad(image, (before, mixtures - 1 - before, margin, margin))
+            maps.append(functional.conv2d(padded, weight[None, None], bias[None]))
+        return torch.stack(maps).mean(0).view(scores.shape)
 
 
 class SalTAttention(ProjectedAttention):
@@ -160,6 +129,16 @@ class SalTAttention(ProjectedAttention):
     def refine(self, scores: Tensor) -> Tensor:
         return scores if self.convolution is None else self.convolution(scores)
 
+    def refined(self, scores: Tensor) -> Tensor:
+        if self.convolution is None:
+            return scores
+        return kernel.convolved(
+            scores, list(self.convolution.kernels), self.convolution.biases, self.convolution.column
+        )
+
+    def closed(self, layout: Layout) -> Tensor | None:
+        return self.key_projection.empty(layout) if isinstance(self.key_projection, PartitionedProjection) else None
+
     def partition(self, mask: Tensor, real_runs: bool) -> tuple[int | None, Tensor | None]:
         own = [e for e in (self.value_projection, self.key_projection) if isinstance(e, PartitionedProjection)]
         if not own:
@@ -169,9 +148,6 @@ class SalTAttention(ProjectedAttention):
         if real_runs:
             return partitions, place * partitions // mask.sum(1, keepdim=True).clamp(min=1)
         return partitions, place // capacity
-
-    def closed(self, x: Tensor, layout: Layout) -> Tensor | None:
-        return self.key_projection.empty(layout) if isinstance(self.key_projection, PartitionedProjection) else None
 
 
 class SalT(SmallTagger):

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.attention import key_bias
-from jetloom.models.encoder import Embedding, FeedForward, HashedAttention, SelfAttention
-from jetloom.models.layers import Packing, mean_of_real
+from jetloom.models.layers.attention import key_bias
+from jetloom.models.layers.embedding import ParticleEmbedding
+from jetloom.models.layers.feedforward import FeedForward
+from jetloom.models.layers.order import largest_first, real_first, sort_key, take
+from jetloom.models.layers.packing import Packing, zero_padding
+from jetloom.models.layers.readout import ClassAttention, MeanReadout
+from jetloom.models.layers.self_attention import HashedAttention, SelfAttention
+from jetloom.models.layers.sparse_attention import nearest, pattern_bias, strided
 from jetloom.models.network import Encoded, Looks, Network
-from jetloom.models.part import ClassAttention
-from jetloom.models.sorting import largest_first, real_first, sort_key, take, zero_padding
-from jetloom.models.sparse_attention import nearest, pattern_bias, strided
 
 
 class Layer(nn.Module):
@@ -38,18 +40,6 @@ class Layer(nn.Module):
         return self.after(self.attention(x, packing, bias))
 
 
-class MeanReadout(nn.Module):
-    """Mean over real particles, then LayerNorm."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, particles: Tensor, mask: Tensor) -> Tensor:
-        """Particles (B, N, D), zero where padded, and mask (B, N) to (B, D)."""
-        return self.norm(mean_of_real(particles, mask))
-
-
 class Transformer(Network):
     """Pre-LN Transformer encoder; by default ParT without pair features: 2,133,918 parameters.
 
@@ -67,7 +57,8 @@ class Transformer(Network):
         macaron: two half feed-forward steps around the attention; halve ffn_ratio to keep the size. Where the layer
             also has a learned scale of the residual, both are kept.
         attention: full; shared_qk: full, queries being keys; strided or nearest: sparse patterns
-            (:mod:`jetloom.models.sparse_attention`); lsh: within hash buckets (:mod:`jetloom.models.lsh_attention`).
+            (:mod:`jetloom.models.layers.sparse_attention`); lsh: within hash buckets
+            (:mod:`jetloom.models.layers.lsh_attention`).
         stride: l of the strided pattern.
         neighbours: k of the nearest-neighbour pattern.
         bucket_size: particles per chunk of lsh; there are max_particles / bucket_size buckets (an even number).
@@ -121,7 +112,7 @@ class Transformer(Network):
                 return HashedAttention(width, heads, dropout, normformer, hashes, buckets, bucket_size)
             return SelfAttention(width, heads, dropout, normformer, shared=attention == "shared_qk")
 
-        self.embed = Embedding(n_features, tuple(embedding), first_norm)
+        self.embed = ParticleEmbedding(n_features, tuple(embedding), first_norm)
         self.layers = nn.ModuleList(
             Layer(
                 self_attention(),
@@ -160,7 +151,7 @@ class Transformer(Network):
         if not isinstance(self.readout, ClassAttention):
             return None
         encoded = self.encode(batch).in_place(batch.mask.shape[1])
-        return self.readout.looks(batch, encoded.particles)
+        return Looks(batch, "class token", self.readout.weights(encoded.particles, encoded.mask))
 
     def sorted(self, batch: Batch) -> tuple[Batch, Tensor]:
         """Features and mask in the order of ``sort``, padding last, and their slots (B, N) before."""

@@ -5,8 +5,9 @@ from typing import Literal
 from torch import Tensor, nn
 
 from jetloom.errors import JetloomError
-from jetloom.models.attention import attend, key_bias
-from jetloom.models.dyntanh import Attention, Layout, SmallTagger, keras_linear_
+from jetloom.models.layers.attention import attend, key_bias
+from jetloom.models.layers.init import keras_linear_
+from jetloom.models.small_tagger import Attention, Layout, SmallTagger
 
 
 class FullAttention(Attention):

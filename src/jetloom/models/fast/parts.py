@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from jetloom.batch import Batch
-from jetloom.models.layers import keep_dense
+from jetloom.models.fast import eager
 
 if TYPE_CHECKING:
     from jetloom.models.network import Network
@@ -31,7 +31,7 @@ def run(network: "Network", function: Callable[[Batch], Any], batch: Batch) -> A
     Returns:
         As ``function(batch)``; the particles of an :class:`Encoded` have all slots of the batch again.
     """
-    if keep_dense():
+    if not eager():
         return function(batch)
     width = batch.mask.shape[1]
     if not network.reads_padding:

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, autograd
-from torch.nn import functional
 
-from jetloom.models.layers import keep_dense
+from jetloom.models.fast import eager
 
 STEPS = 1 << 16
 """Probabilities are multiples of 1 / 65536; what is kept is scaled by the probability in use, so means are exact."""
@@ -47,10 +46,11 @@ class _Dropout(autograd.Function):
         return applied(gradient, ctx.saved_tensors[0], ctx.factor), None
 
 
-def dropout(x: Tensor, probability: float, training: bool) -> Tensor:
-    """As torch's: in training, numbers are dropped with a probability and the others scaled to keep the mean."""
-    if not training or probability == 0.0:
-        return x
-    if x.device.type != "cpu" or keep_dense():
-        return functional.dropout(x, probability, True)
+def serves(x: Tensor) -> bool:
+    """On a CPU."""
+    return eager() and x.device.type == "cpu"
+
+
+def dropout(x: Tensor, probability: float) -> Tensor:
+    """As torch's in training: numbers are dropped with a probability and the others scaled to keep the mean."""
     return _Dropout.apply(x, probability)

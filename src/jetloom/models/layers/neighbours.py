@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jetloom.models.layers import Packing, keep_dense
+from jetloom.models.fast import full_precision
+from jetloom.models.fast import neighbours as kernel
+from jetloom.models.layers.packing import Packing
 
 Rule = Literal["published", "weaver0.4", "exact"]
-
-ROWS = 16
-"""Matrix products whose sizes are multiples of this round in the same way."""
 
 
 def squared_distances(points: Tensor, mask: Tensor, *, own_first: bool = True, floor: bool = False) -> Tensor:
@@ -27,7 +26,7 @@ def squared_distances(points: Tensor, mask: Tensor, *, own_first: bool = True, f
         floor: no distance is below zero.
     """
     points = points.float()
-    with torch.autocast(points.device.type, enabled=False):
+    with full_precision(points):
         square = points.square().sum(-1)
         distance = points @ points.transpose(1, 2)
     squares = square[:, :, None], square[:, None]
@@ -47,30 +46,11 @@ def smallest(distance: Tensor, number: int, length: int | None) -> tuple[Tensor,
     """
     width = distance.shape[-1]
     filled = torch.sym_max(length or 0, torch.sym_max(width, number))
-    if keep_dense() or (length is not None and filled == width):
-        distance = functional.pad(distance, (0, filled - width), value=torch.inf)
-        # The top-k of ONNX takes those in front.
-        values, places = _smallest(distance, number, length is None and not torch.compiler.is_exporting())
-        return values, places.clamp(max=width - 1)
-    if width <= number:
-        distance = functional.pad(distance, (0, number + 1 - width), value=torch.inf)
-    values, places = distance.topk(number + 1, largest=False)
-    # Only ties at the first and at the last place change which particles are taken.
-    tied = (values[..., :-1] == values[..., 1:]) & values[..., 1:].isfinite()
-    tied = tied[..., [0, -1]].any(-1)
-    values, places = values[..., :number], places[..., :number]
-    if tied.any():
-        rows = distance[tied]
-        rows = functional.pad(rows, (0, max(0, filled - rows.shape[-1])), value=torch.inf)
-        values[tied], places[tied] = _smallest(rows, number, length is None)
-    return values, places.clamp_(max=width - 1)
-
-
-def _smallest(distance: Tensor, number: int, stable: bool) -> tuple[Tensor, Tensor]:
-    if stable:
-        values, places = distance.sort(dim=-1, stable=True)
-        return values[..., :number], places[..., :number]
-    return distance.topk(number, largest=False)
+    if kernel.serves() and (length is None or filled > width):
+        return kernel.smallest(distance, number, filled, length is None)
+    distance = functional.pad(distance, (0, filled - width), value=torch.inf)
+    values, places = kernel.front_or_any(distance, number, length is None)
+    return values, places.clamp(max=width - 1)
 
 
 @torch.no_grad()
@@ -89,8 +69,7 @@ def nearest_neighbours(points: Tensor, packing: Packing, number: int, knn: Rule 
         length: of the padded input, at which the published rules decide ties.
     """
     mask, width = packing.mask, points.shape[1]
-    # A product of few rows rounds differently from one of many, so some of the slots that were cut off come back.
-    spare = 0 if keep_dense() else max(0, min(-width % ROWS, length - width))
+    spare = kernel.spare(width, length)
     distance = squared_distances(
         functional.pad(points, (0, 0, 0, spare)),
         functional.pad(mask, (0, spare)),

@@ -1,37 +1,15 @@
-"""Layers of the plain Transformer encoder and its variants, on packed particles (n, D)."""
+"""Self-attention of the plain Transformer encoder and its variants, on packed particles (n, D)."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jetloom.errors import JetloomError
-from jetloom.models.attention import Projections, attend
-from jetloom.models.layers import Packing, RealBatchNorm
-from jetloom.models.lsh_attention import ITSELF, lsh_attend, rotations
-from jetloom.models.part import scale_heads
-
-
-class Embedding(nn.Module):
-    """Batch normalisation, then LayerNorm - Linear - GELU for each width, as in ParT. Packed (n, F) to (n, D).
-
-    Args:
-        n_features: F.
-        widths: the last is D.
-        first_norm: LayerNorm before the first Linear. It takes two degrees of freedom from the input of each particle:
-            harmless among 17 features, not with three coordinates.
-    """
-
-    def __init__(self, n_features: int, widths: tuple[int, ...], first_norm: bool) -> None:
-        super().__init__()
-        self.input_norm = RealBatchNorm(n_features)
-        layers: list[nn.Module] = []
-        for before, after in zip((n_features, *widths), widths, strict=False):
-            layers += [nn.LayerNorm(before)] if layers or first_norm else []
-            layers += [nn.Linear(before, after), nn.GELU()]
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
-        return self.layers(self.input_norm(x, real))
+from jetloom.models.layers.attention import Projections, attend
+from jetloom.models.layers.dropout import dropout
+from jetloom.models.layers.lsh_attention import ITSELF, lsh_attend, rotations
+from jetloom.models.layers.normformer import scale_heads
+from jetloom.models.layers.packing import Packing
 
 
 class SharedProjections(nn.Module):
@@ -70,21 +48,21 @@ class SelfAttention(nn.Module):
 
     def attended(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
         """What the heads return, (B, N, D), from normalised packed particles (n, D)."""
-        dropout = self.dropout if self.training else 0.0
+        dropped = self.dropout if self.training else 0.0
         if not self.shared:
             query_key_value = packing.unpack(self.attn.query_key_value(x))
-            return attend(*query_key_value.chunk(3, -1), self.heads, bias, dropout)
+            return attend(*query_key_value.chunk(3, -1), self.heads, bias, dropped)
         query, value = packing.unpack(self.attn.query_value(x)).chunk(2, -1)
         key = functional.normalize(query.unflatten(-1, (self.heads, -1)).float(), dim=-1).flatten(-2).to(query.dtype)
         itself = torch.eye(query.shape[1], device=query.device) * ITSELF
-        return attend(query, key, value, self.heads, bias + itself, dropout)
+        return attend(query, key, value, self.heads, bias + itself, dropped)
 
     def forward(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
         """Packed (n, D) to (n, D); bias broadcastable to (B, H, N, N), added to the scores."""
         out = self.attn.out_proj(packing.pack(self.attended(self.norm(x), packing, bias)))
         if self.head_scale is not None and self.out_norm is not None:
             out = self.out_norm(scale_heads(out, self.head_scale, "weaver0.5"))
-        return x + functional.dropout(out, self.dropout, self.training)
+        return x + dropout(out, self.dropout, self.training)
 
 
 class HashedAttention(SelfAttention):
@@ -112,32 +90,3 @@ class HashedAttention(SelfAttention):
         query, value = (half.unflatten(-1, (self.heads, -1)).transpose(1, 2) for half in query_value)
         directions = torch.randn_like(self.directions) if self.training else self.directions
         return lsh_attend(query, value, packing.mask, directions, self.chunk).transpose(1, 2).flatten(-2)
-
-
-class FeedForward(nn.Module):
-    """x + step * W2 GELU(W1 LayerNorm x); with ``normformer`` a LayerNorm before W2 and a learned scale of x.
-
-    Args:
-        width: D.
-        hidden: rows of W1.
-        dropout: of hidden values and output.
-        normformer: with the extras.
-        step: 1, or 1/2 in the Macaron layer.
-    """
-
-    def __init__(self, width: int, hidden: int, dropout: float, normformer: bool, step: float = 1.0) -> None:
-        super().__init__()
-        self.dropout, self.step = dropout, step
-        self.norm = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, hidden)
-        self.hidden_norm = nn.LayerNorm(hidden) if normformer else None
-        self.fc2 = nn.Linear(hidden, width)
-        self.residual_scale = nn.Parameter(torch.ones(width)) if normformer else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, D) to (n, D)."""
-        hidden = functional.dropout(functional.gelu(self.fc1(self.norm(x))), self.dropout, self.training)
-        if self.hidden_norm is not None:
-            hidden = self.hidden_norm(hidden)
-        out = functional.dropout(self.fc2(hidden), self.dropout, self.training)
-        return (x if self.residual_scale is None else x * self.residual_scale) + self.step * out

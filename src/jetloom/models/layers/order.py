@@ -10,12 +10,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from jetloom import kinematics
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import keep_dense
+from jetloom.models.fast import order as kernel
 
 PublishedKey = Literal["published_kt", "published_pt", "published_delta_R", "published_eta", "published_phi"]
 SortKey = Literal["auto", "none", "random", "kt", "pt", "delta_R", "eta", "phi", "morton", "x", "y", "z"] | PublishedKey
@@ -108,17 +107,6 @@ def sort_key(batch: Batch, sort: str, columns: Sequence[int] = (0, 1, 2)) -> Ten
             raise JetloomError(f"sort: unknown key {sort!r}")
 
 
-def zero_padding(batch: Batch) -> Batch:
-    """The batch with zeros in padded slots, whatever stood there."""
-    padded = ~batch.mask[..., None]
-    vectors = None if batch.vectors is None else batch.vectors.masked_fill(padded, 0.0)
-    return batch._replace(
-        features=batch.features.masked_fill(padded, 0.0),
-        vectors=vectors,
-        coordinates=batch.coordinates.masked_fill(padded, 0.0),
-    )
-
-
 def real_first(key: Tensor, mask: Tensor) -> Tensor:
     """The key with padded slots moved behind all real ones."""
     lowest = torch.finfo(key.dtype).min if key.is_floating_point() else torch.iinfo(key.dtype).min
@@ -127,16 +115,13 @@ def real_first(key: Tensor, mask: Tensor) -> Tensor:
 
 def largest_first(key: Tensor) -> Tensor:
     """Slots (B, N) in the order of falling keys; equal keys stay in the order of the slots."""
-    if keep_dense():
-        # ONNX has no stable sort by name; its only one is stable.
-        return key.sort(dim=1, descending=True).indices
+    if kernel.serves():
+        return kernel.largest_first(key)
     return key.argsort(dim=1, descending=True, stable=True)
 
 
 def take(x: Tensor, order: Tensor) -> Tensor:
     """Rows of x (B, N, D) in the order (B, M)."""
-    if torch.compiler.is_exporting():
-        # Rows as a whole: onnxruntime's gather by elements takes longer, and so does spreading out its index.
-        start = torch.arange(x.shape[0], device=x.device)[:, None] * x.shape[1]
-        return functional.embedding(order + start, x.flatten(0, 1))
+    if kernel.serves_rows():
+        return kernel.take(x, order)
     return x.gather(1, order[..., None].expand(-1, -1, x.shape[-1]))

@@ -1,50 +1,39 @@
-"""Multi-head attention as several papers share it."""
+"""Attention by torch's fused kernels and, where a CPU's knows no gradient, by batched matrix products."""
 
 from typing import Any
 
 import torch
-from torch import Tensor, autograd, nn
+from torch import Tensor, autograd
 from torch.nn import functional
 
-from jetloom.models.dropout import applied, kept
-
-CLOSED = -1e4
-"""Added to the score of a padded key: its weight is exactly zero as soon as one key is real, and a jet without any
-particle stays finite, which minus infinity would not give."""
+from jetloom.models.fast import eager, exporting, full_precision, on, private_operators
+from jetloom.models.fast.dropout import applied, kept
 
 
-def key_bias(mask: Tensor) -> Tensor:
-    """(B, Nk) bool to (B, 1, 1, Nk) float32: 0 for real keys, ``CLOSED`` for padded ones."""
-    return torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, CLOSED)[:, None, None, :]
+def serves() -> bool:
+    """Everywhere: torch has a fused kernel, or takes the plain steps itself."""
+    return on()
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None, dropout: float = 0.0) -> Tensor:
-    """Scaled dot-product attention.
-
-    Args:
-        query: (B, Nq, D); head h owns channels h D / heads onwards.
-        key, value: (B, Nk, D).
-        heads: H.
-        bias: added to the scores, broadcastable to (B, H, Nq, Nk).
-        dropout: of the attention weights.
-
-    Returns:
-        (B, Nq, D)
-    """
-    query, key, value = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v of (B, H, Nq, d), (B, H, Nk, d) twice and a bias to (B, Nq, H d)."""
     if bias is not None:
         bias = bias.to(query.dtype)
-    fused = not dropout and (bias is None or not bias.requires_grad)
-    if not fused and torch.is_grad_enabled() and query.device.type == "cpu" and not torch.compiler.is_compiling():
-        # On CPU the fused kernel knows no dropout and no gradient for the bias; what stands in for it takes 1.6 times
-        # as long.
-        attended = _by_products(query, key, value, bias, dropout).transpose(1, 2)
-        return attended.flatten(-2)
+    if _by_products_serves(query, bias, dropout):
+        return _by_products(query, key, value, bias, dropout).transpose(1, 2).flatten(-2)
     attended = functional.scaled_dot_product_attention(query, key, value, bias, dropout).transpose(1, 2)
-    if torch.compiler.is_exporting():
+    if exporting():
         # The exporter swaps in another kernel, whose output has another memory layout.
         attended = attended.clone(memory_format=torch.contiguous_format)
     return attended.flatten(-2)
+
+
+def _by_products_serves(query: Tensor, bias: Tensor | None, dropout: float) -> bool:
+    """On CPU the fused kernel knows no dropout and no gradient of the bias; what stands in for it takes 1.6 times as
+    long."""
+    fused = not dropout and (bias is None or not bias.requires_grad)
+    learns = torch.is_grad_enabled() and query.device.type == "cpu"
+    return not fused and learns and eager() and private_operators()
 
 
 class _Products(autograd.Function):
@@ -88,35 +77,6 @@ def _by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None,
     heads_first = [x.transpose(0, 1) for x in (query, key, value)]
     flat = (x.flatten(0, 1) for x in heads_first)
     # All of one precision, as they come: autocast would widen the softmax, and the backward pass knows no autocast.
-    with torch.autocast("cpu", enabled=False):
+    with full_precision(query):
         attended = _Products.apply(*flat, rows, dropout, query.shape[-1] ** -0.5)
     return attended.view(heads_first[0].shape).transpose(0, 1)
-
-
-class Projections(nn.Module):
-    """The weights of a multi-head attention, named and initialised as in torch.nn.MultiheadAttention.
-
-    in_proj_weight (3 D, D) holds the rows of query, key, value in this order.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        nn.init.xavier_uniform_(self.in_proj_weight)
-        nn.init.zeros_(self.out_proj.bias)
-
-    def query_key_value(self, x: Tensor) -> Tensor:
-        """(..., D) to (..., 3 D)."""
-        return functional.linear(x, self.in_proj_weight, self.in_proj_bias)
-
-    def query(self, x: Tensor) -> Tensor:
-        """(..., D) to (..., D)."""
-        width = x.shape[-1]
-        return functional.linear(x, self.in_proj_weight[:width], self.in_proj_bias[:width])
-
-    def key_value(self, x: Tensor) -> Tensor:
-        """(..., D) to (..., 2 D)."""
-        width = x.shape[-1]
-        return functional.linear(x, self.in_proj_weight[width:], self.in_proj_bias[width:])

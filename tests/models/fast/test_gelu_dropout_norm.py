@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu
 
-from jetloom.models.dropout import dropout
-from jetloom.models.recomputed import gelu_dropout_norm
+from jetloom.models.layers.dropout import dropout
+from jetloom.models.layers.feedforward import gelu_dropout_norm
 
 
 def disturbed(norm):

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu
 
-from jetloom.models import linear_norm_gelu as module
-from jetloom.models.layers import RealBatchNorm
-from jetloom.models.linear_norm_gelu import linear_norm_gelu
+from jetloom.models.fast import linear_norm_gelu as module
+from jetloom.models.layers.norm import RealBatchNorm, linear_norm_gelu
 
 
 def layer(dtype: torch.dtype) -> nn.Sequential:

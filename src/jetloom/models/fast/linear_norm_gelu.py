@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, autograd
+from torch import Tensor, autograd, nn
 from torch.nn import functional
 
-from jetloom.models.layers import RealBatchNorm, keep_dense
+from jetloom.models.fast import eager, private_operators
 
 ROWS = 8192
 """That go through together: two megabytes of 64 channels."""
@@ -78,11 +78,15 @@ class _LinearNormGelu(autograd.Function):
         return to_x, to_weight, torch.zeros_like(bias), to_gamma, to_beta, None
 
 
-def linear_norm_gelu(x: Tensor, weight: Tensor, bias: Tensor, norm: RealBatchNorm, real: Tensor | None) -> Tensor:
-    """``gelu(norm(linear(x, weight, bias), real))`` of packed rows (n, K) to (n, D), in training."""
-    plain = x.device.type != "cpu" or x.dtype != norm.weight.dtype or torch.is_autocast_enabled("cpu") or keep_dense()
-    if plain or real is not None or len(x) < 2 or not torch.is_grad_enabled():
-        return functional.gelu(norm(functional.linear(x, weight, bias), real))
+def serves(x: Tensor, norm: nn.BatchNorm1d, real: Tensor | None) -> bool:
+    """In training on a CPU, in single or double precision, where every row counts in the statistics."""
+    plain = x.device.type != "cpu" or x.dtype != norm.weight.dtype or torch.is_autocast_enabled("cpu")
+    learns = norm.training and torch.is_grad_enabled() and real is None and len(x) > 1
+    return learns and not plain and eager() and private_operators()
+
+
+def linear_norm_gelu(x: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+    """``gelu(norm(linear(x, weight, bias)))`` of packed rows (n, K) to (n, D), and the running statistics."""
     out, mean, variance = _LinearNormGelu.apply(x, weight, bias, norm.weight, norm.bias, norm.eps)
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from jetloom.models.dropout import dropout, kept
+from jetloom.models.fast.dropout import kept
+from jetloom.models.layers.dropout import dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.25, 0.5])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jetloom.models.attention import CLOSED
+from jetloom.models.layers.attention import CLOSED
 
 ITSELF = CLOSED / 2
 """Score of a particle with itself: it counts only where no other is in reach. Padding (CLOSED) never counts."""

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, autograd, nn
 from torch.nn import functional
 
-from jetloom.models.dropout import applied, dropout, kept
-from jetloom.models.layers import keep_dense
+from jetloom.models.fast import eager, private_operators
+from jetloom.models.fast.dropout import applied, kept
 
 
-def _plain(x: Tensor, norm: nn.Module) -> bool:
-    """Whether the steps are to be left to torch."""
-    return x.device.type != "cpu" or x.dtype != norm.weight.dtype or not torch.is_grad_enabled() or keep_dense()
+def serves(x: Tensor, norm: nn.LayerNorm) -> bool:
+    """With gradients, on a CPU, in one precision."""
+    plain = x.device.type != "cpu" or x.dtype != norm.weight.dtype or not torch.is_grad_enabled()
+    return not plain and eager() and private_operators()
 
 
 class _GeluDropoutNorm(autograd.Function):
@@ -46,8 +47,6 @@ class _GeluDropoutNorm(autograd.Function):
         return torch.ops.aten.gelu_backward(to_hidden, x), to_weight, to_bias, None, None
 
 
-def gelu_dropout_norm(x: Tensor, norm: nn.LayerNorm, probability: float, training: bool) -> Tensor:
-    """``norm(dropout(gelu(x)))``."""
-    if _plain(x, norm):
-        return norm(dropout(functional.gelu(x), probability, training))
-    return _GeluDropoutNorm.apply(x, norm.weight, norm.bias, norm.eps, probability if training else 0.0)
+def gelu_dropout_norm(x: Tensor, norm: nn.LayerNorm, probability: float) -> Tensor:
+    """``norm(dropout(gelu(x)))``; the probability is 0 outside training."""
+    return _GeluDropoutNorm.apply(x, norm.weight, norm.bias, norm.eps, probability)

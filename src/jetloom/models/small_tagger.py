@@ -3,7 +3,6 @@
 The numbers (1) to (7) are the steps of the author code's forward pass as listed in docs/architectures.md.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -13,46 +12,17 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.layers import keep_dense
+from jetloom.models.fast import rows as kernel
+from jetloom.models.layers.dyntanh import DynTanh
+from jetloom.models.layers.init import keras_linear_
+from jetloom.models.layers.order import largest_first, real_first, sort_key, take
+from jetloom.models.layers.packing import of_length, zero_padding
 from jetloom.models.network import Encoded, Looks, Network
-from jetloom.models.sorting import largest_first, real_first, sort_key, take, zero_padding
-
-
-def glorot_(tensor: Tensor, fan_in: int, fan_out: int) -> None:
-    """Keras's default for weights: uniform within sqrt(6 / (fan_in + fan_out))."""
-    limit = math.sqrt(6 / (fan_in + fan_out))
-    nn.init.uniform_(tensor, -limit, limit)
-
-
-def keras_linear_(linear: nn.Linear) -> None:
-    """Keras's default for a dense layer: Glorot uniform, bias 0."""
-    glorot_(linear.weight, linear.in_features, linear.out_features)
-    if linear.bias is not None:
-        nn.init.zeros_(linear.bias)
 
 
 def per_row(linear: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer on rows (B, N, D), whose result (B, N, K) lies in memory as (B, K, N).
-
-    Sums, maxima and softmax over channels or mixtures then run along memory; elementwise steps keep the order.
-    """
-    weight = linear.weight.expand(x.shape[0], -1, -1)
-    return torch.baddbmm(linear.bias[:, None], weight, x.transpose(1, 2)).transpose(1, 2)
-
-
-class DynTanh(nn.Module):
-    """tanh(alpha x + beta) with two learned numbers, in the place of a normalisation."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.ones(1))
-        self.beta = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.dtype == torch.float32 and x.device.type == "cpu" and not keep_dense():
-            # tanh u = 2 sigmoid(2 u) - 1, and torch's sigmoid is six times as fast as its tanh.
-            return (x * (2 * self.alpha)).add_(2 * self.beta).sigmoid_().mul(2.0).sub_(1.0)
-        return torch.tanh(self.alpha * x + self.beta)
+    """W x_i + b of each row, (B, N, D) to (B, N, K)."""
+    return kernel.linear(linear, x) if kernel.serves() else linear(x)
 
 
 class Layout(NamedTuple):
@@ -99,7 +69,7 @@ class Block(nn.Module):
             # Queries, keys and values have no bias: a zero row adds nothing to any sum and scores zero everywhere.
             x = x * layout.mask[..., None].to(x.dtype)
         x = self.norm1(x + self.attention(x, layout))  # (5)
-        return self.norm2(x + per_row(self.fc2, per_row(self.fc1, x).relu_()))  # (6)
+        return self.norm2(x + per_row(self.fc2, functional.relu(per_row(self.fc1, x), inplace=True)))  # (6)
 
 
 class SmallTagger(Network):
@@ -112,7 +82,7 @@ class SmallTagger(Network):
         layers: blocks; the head has max(1, layers - 1) hidden layers, as in the author code.
         d_model, d_ff: d and hidden width of the feed-forward network.
         max_particles: n, the length that ``mask: published`` pads to; None: any.
-        sort: key of :func:`jetloom.models.sorting.sort_key`, or none.
+        sort: key of :func:`jetloom.models.layers.order.sort_key`, or none.
         published_columns: features that hold pT, eta, phi for the ``published_*`` keys.
         mask: "real" or "published".
         partitions: p, if partitions are cut on the real particles; 0: they are not.
@@ -170,7 +140,7 @@ class SmallTagger(Network):
 
     def embedded(self, batch: Batch) -> Tensor:
         """(2): features (B, N, F) to (B, N, d)."""
-        return per_row(self.embed, batch.features).relu_()
+        return functional.relu(per_row(self.embed, batch.features), inplace=True)
 
     def arrange(self, batch: Batch) -> tuple[Batch, Layout, Tensor | None]:
         """(1): features and mask in the order in which the network reads them.
@@ -225,7 +195,7 @@ class SmallTagger(Network):
         real = torch.ones_like(batch.mask) if layout.mask is None else layout.mask
         taken = attention.shares(before.masked_fill(~real[..., None], 0.0), layout)
         if taken is None:
-            return Looks(batch, None, None, None, partitions, partition)
+            return Looks(batch)
         top = x.masked_fill(~real[..., None], -1.0).argmax(1)
         pooled = torch.zeros_like(x[..., 0]).scatter_add_(1, top, torch.full_like(x[:, 0], 1 / x.shape[2]))
         weight = torch.einsum("bi,bil->bl", pooled, taken)
@@ -235,23 +205,7 @@ class SmallTagger(Network):
         """At most max_particles slots; with ``mask: published`` exactly as many, the new ones zero."""
         if self.max_particles is None:
             return batch
-        mask = batch.mask
-        excess = mask.shape[1] - self.max_particles
-        if not keep_dense() and excess > 0:
-            if mask[:, self.max_particles :].any():
-                raise JetloomError(
-                    f"{type(self).__name__} was built for max_particles = {self.max_particles}, "
-                    f"but a jet reaches slot {int(mask.any(0).nonzero().max()) + 1}"
-                )
-            batch = batch.map_slots(lambda x: x[:, : self.max_particles])
-        elif not self.masked:
-            batch = batch.map_slots(lambda x: lengthened(x, -excess))
-        return batch
-
-
-def lengthened(x: Tensor, rows: int) -> Tensor:
-    """(B, N) or (B, N, D) with so many zero (or False) rows behind."""
-    return functional.pad(x, (0, rows) if x.dim() == 2 else (0, 0, 0, rows))
+        return of_length(batch, self.max_particles, type(self).__name__, exactly=not self.masked)
 
 
 def real_partitions(mask: Tensor, partitions: int) -> tuple[Tensor, Tensor]:

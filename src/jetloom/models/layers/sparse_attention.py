@@ -7,7 +7,7 @@ time a sparse kernel would save.
 import torch
 from torch import Tensor
 
-from jetloom.models.attention import CLOSED
+from jetloom.models.layers.attention import CLOSED
 
 
 def strided(mask: Tensor, stride: int) -> Tensor:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from jetloom.models.attention import attend, key_bias
-from jetloom.models.dropout import kept
+from jetloom.models.fast.dropout import kept
+from jetloom.models.layers.attention import attend, key_bias
 
 HEADS = 2
 

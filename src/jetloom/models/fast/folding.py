@@ -1,0 +1,30 @@
+"""What is linear behind a linear map, built into the map."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jetloom.models.fast import on
+
+
+def serves(norm: nn.BatchNorm1d) -> bool:
+    """Outside training, where a batch normalisation is a linear map."""
+    return on() and not norm.training
+
+
+def batch_norm(norm: nn.BatchNorm1d, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Weight (D, K) and bias (D,) of the linear layer before, with the running normalisation built in."""
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shift = norm.bias - norm.running_mean * scale
+    return weight * scale[:, None], shift if bias is None else bias * scale + shift
+
+
+def serves_scale() -> bool:
+    """Everywhere: weights are fewer than what they are multiplied with."""
+    return on()
+
+
+def scaled(layer: nn.Linear, scale: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``scale(layer(x))``, where scale is linear and acts on the last axis: it scales the rows of the weight."""
+    return functional.linear(x, scale(layer.weight.t()).t(), scale(layer.bias))

@@ -1,0 +1,71 @@
+"""The block of NormFormer (arXiv:2110.09456) as ParT has it."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from jetloom.models.fast import folding
+from jetloom.models.layers.attention import Projections
+from jetloom.models.layers.dropout import dropout
+from jetloom.models.layers.feedforward import gelu_dropout_norm
+
+ChannelOrder = Literal["weaver0.4", "weaver0.5"]
+
+
+def scale_heads(x: Tensor, scale: Tensor, order: ChannelOrder) -> Tensor:
+    """NormFormer's head scale: channels of head h times ``scale[h]``, on the last axis (D,), scale (H,).
+
+    The code of the published models leaves the channels in the order (head_dim, head): new channel d H + h is old
+    channel h D/H + d. weaver-core 0.5 leaves them as they are; checkpoints of the two are not exchangeable.
+    """
+    scaled = x.unflatten(-1, (len(scale), -1)) * scale[:, None]
+    return (scaled.transpose(-1, -2) if order == "weaver0.4" else scaled).flatten(-2)
+
+
+class NormFormerBlock(nn.Module):
+    """What ParT's blocks share: parameters, under the names of weaver-core, and all steps but the attention itself.
+
+    Args:
+        width, heads, ffn_ratio: D, H and hidden width of the feed-forward network over D.
+        order: of the channels behind the head scale.
+        dropout: of attention weights, activations and residuals.
+    """
+
+    def __init__(self, width: int, heads: int, ffn_ratio: int, order: ChannelOrder, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.order, self.dropout = heads, order, dropout
+        self.pre_attn_norm = nn.LayerNorm(width)
+        self.attn = Projections(width)
+        self.post_attn_norm = nn.LayerNorm(width)
+        self.pre_fc_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, ffn_ratio * width)
+        self.post_fc_norm = nn.LayerNorm(ffn_ratio * width)
+        self.fc2 = nn.Linear(ffn_ratio * width, width)
+        self.c_attn = nn.Parameter(torch.ones(heads))
+        self.w_resid = nn.Parameter(torch.ones(width))
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Dropout of the residuals."""
+        return dropout(x, self.dropout, self.training)
+
+    @property
+    def attention_dropout(self) -> float:
+        """Of the attention weights, now."""
+        return self.dropout if self.training else 0.0
+
+    def scale_heads(self, x: Tensor) -> Tensor:
+        """``c_attn`` times the channels of each head."""
+        return scale_heads(x, self.c_attn, self.order)
+
+    def scaled_projection(self, attended: Tensor) -> Tensor:
+        """W_O of what the heads found, then their scale."""
+        if folding.serves_scale():
+            return folding.scaled(self.attn.out_proj, self.scale_heads, attended)
+        return self.scale_heads(self.attn.out_proj(attended))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """w_resid x + Dropout(W2 LN(Dropout(GELU(W1 LN(x)))))."""
+        hidden = self.fc1(self.pre_fc_norm(x))
+        hidden = gelu_dropout_norm(hidden, self.post_fc_norm, self.dropout, self.training)
+        return self.drop(self.fc2(hidden)) + self.w_resid * x
