@@ -15,7 +15,7 @@ help:
 	@echo "make test      run the whole test suite"
 	@echo "make quick     run the tests that take seconds"
 	@echo "make survive   run hundreds of random sequences of edits, calls and kills (SEQUENCES, SEED)"
-	@echo "make lint      check style of code and workflow"
+	@echo "make lint      check style, types and imports of code and workflow"
 	@echo "make mlflow    open the MLflow UI on the runs in results/"
 	@echo "make docs      draw the pictures in docs/"
 	@echo "make lock      pin what is installed in .venv"
@@ -46,7 +46,7 @@ survive: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" JETLOOM_SURVIVE=$(SEQUENCES) pytest -n 2 --hypothesis-seed=$(SEED) tests/identity
 
 lint: install
-	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && snakemake --lint'
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && lint-imports && mypy && snakemake --lint'
 
 mlflow: install
 	@$(BIN)/jetloom mlflow ui

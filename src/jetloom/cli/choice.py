@@ -139,7 +139,7 @@ def evaluation_by_hand(manifest: Path, assignments: Sequence[str]) -> Evaluation
     """
     described = Manifest.read(manifest)
     values = parse_assignments(assignments)
-    words = {key: values.pop(key) for key in ("background", "working_points") if key in values}
+    words: dict[str, Any] = {key: values.pop(key) for key in ("background", "working_points") if key in values}
     settings = validate(Evaluation, values, "evaluation")
     if described.dataset not in names("datasets"):
         return EvaluationChoice(settings, words.get("background"), words.get("working_points", {}))

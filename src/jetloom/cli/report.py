@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -131,7 +131,7 @@ def _inputs(directory: Path | None, files: Files) -> tuple["Inputs", list[Path]]
 
     experiment = read_experiment(files.config)
     plan = Plan(experiment)
-    of_runs = {
+    of_runs: dict[str, Any] = {
         role: [Path(path) for path in plan.files(name)]
         for role, name in (
             ("metrics", "metrics.json"),

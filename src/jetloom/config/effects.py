@@ -30,6 +30,6 @@ def read_by(model: type[BaseModel], *effects: Effect, kind: Kind = "jets") -> se
     Raises:
         KeyError: a field without a mark.
     """
-    default = model.model_config.get("json_schema_extra", {})
-    marks = {name: {**default, **(field.json_schema_extra or {})} for name, field in model.model_fields.items()}
-    return {name for name, mark in marks.items() if mark["remakes"][kind] in effects}
+    default: Any = model.model_config.get("json_schema_extra", {})
+    own: dict[str, Any] = {name: field.json_schema_extra or {} for name, field in model.model_fields.items()}
+    return {name for name, mark in own.items() if (default | mark)["remakes"][kind] in effects}

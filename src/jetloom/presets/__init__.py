@@ -37,7 +37,7 @@ class ModelCard(BaseModel):
     class_path: str = Field(alias="class", description="dotted path of the class")
     title: str = Field(description="name in tables and figures")
     paper: str = Field(description="reference, arXiv number where there is one")
-    inputs: list[Literal["jets", "points"]] = Field(default_factory=lambda: ["jets"])
+    inputs: list[Literal["jets", "points"]] = ["jets"]
     fixed: dict[str, Any] = Field(default_factory=dict, description="options that make the class this row")
     choices: dict[str, list[Any]] = Field(default_factory=dict, description="values allowed; the first: default")
     defaults: dict[str, Any] = Field(default_factory=dict, description="where they are not those of the class")

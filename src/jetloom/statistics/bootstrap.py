@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from jetloom.tasks.classification.metrics import Array, Statistic
+from jetloom.statistics import Array, Statistic
 
 FEW = 10
 """Below so many surviving background jets a bootstrap underestimates, and the exact interval is used."""

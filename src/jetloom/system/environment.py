@@ -73,8 +73,8 @@ def _repository(directory: Path) -> Path | None:
 
 
 def _state(repository: Path | None) -> dict[str, Any]:
-    commit = repository and _git(repository, "rev-parse", "HEAD")
-    if not commit:
+    commit = _git(repository, "rev-parse", "HEAD") if repository else None
+    if not repository or not commit:
         return {"commit": None, "dirty": None}
     return {"commit": commit, "dirty": bool(_git(repository, "status", "--porcelain", "--untracked-files=no"))}
 

@@ -93,9 +93,10 @@ def identity() -> dict[str, Any]:
 def _read(file: IO[str]) -> dict[str, Any] | None:
     file.seek(0)
     try:
-        return json.load(file)
+        owner: dict[str, Any] = json.load(file)
     except json.JSONDecodeError:
         return None
+    return owner
 
 
 def _is_at(path: Path, file: IO[str]) -> bool:
@@ -118,7 +119,7 @@ def alive(path: Path, owner: dict[str, Any], doing: str) -> bool:
     try:
         process = psutil.Process(owner["pid"])
         same = owner["pid"] != os.getpid() and abs(process.create_time() - owner["started"]) < 2
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

@@ -99,8 +99,8 @@ class StoredRun:
         """Set a tag."""
         patiently(self.client.set_tag, self.run_id, name, value)
 
-    def end(self, status: str, ended: int) -> None:
-        """Say how the training ended, ``ended`` in milliseconds since 1970."""
+    def end(self, status: str, ended: int | None) -> None:
+        """Say how the training ended, ``ended`` in milliseconds since 1970; None: now."""
         for run_id in (self.run_id, self.parent):
             if run_id is not None:
                 patiently(self.client.set_terminated, run_id, status, ended)

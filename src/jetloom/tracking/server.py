@@ -129,7 +129,7 @@ def _start_postgres(directory: Path, sockets: Path, owner: dict[str, Any]) -> su
             os.chown(path, owner["user"], owner["group"])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     with log.open("ab") as output:
-        common = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, "cwd": "/", "env": environment}
+        common = dict[str, Any](stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/", env=environment)
         if not (data / "PG_VERSION").is_file():
             command = [_program("initdb"), "-D", str(data), "-U", ROLE, "-A", "trust", "-E", "UTF8", "--no-locale"]
             if subprocess.run(command, check=False, **common, **owner).returncode:

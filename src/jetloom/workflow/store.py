@@ -222,7 +222,7 @@ def _records(skim: Path) -> list[Path]:
 
 def _digest(manifest: Path) -> str:
     try:
-        return json.loads(manifest.read_text())["digest"]
+        return str(json.loads(manifest.read_text())["digest"])
     except (OSError, ValueError, KeyError, TypeError):
         # Damaged: no training can have read it.
         return ""

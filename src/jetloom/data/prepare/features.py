@@ -102,7 +102,7 @@ def standardised(feature_set: str, particles: Flat, jet_pt: NDArray | None, jet_
     result = numpy.empty((len(next(iter(particles.values()))), len(table)), dtype=numpy.float32)
     for index, (name, subtract, multiply, low, high) in enumerate(table):
         value = columns[name]
-        if subtract is not None:
+        if subtract is not None and multiply is not None:
             value = numpy.clip((value - subtract) * multiply, low, high)
         result[:, index] = value
     bad = ~numpy.isfinite(result)

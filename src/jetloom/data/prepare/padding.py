@@ -23,7 +23,7 @@ class Jets(NamedTuple):
     """(P, 2) float32 deta, dphi; (P, 3) x, y, z for point clouds."""
     length: NDArray
     """(n,) kept particles."""
-    count: NDArray
+    count: NDArray  # type: ignore[assignment]  # a field, not the method of tuples
     """(n,) particles before the cut."""
     label: NDArray
     """(n,) class index."""

@@ -22,7 +22,7 @@ from jetloom.data.prepare.manifest import SCHEMA_VERSION
 from jetloom.errors import JetloomError
 from jetloom.system.files import appearing
 
-DTYPES = {"F32": numpy.dtype("<f4"), "I64": numpy.dtype("<i8"), "I16": numpy.dtype("<i2")}
+DTYPES: dict[str, numpy.dtype[Any]] = {"F32": numpy.dtype("<f4"), "I64": numpy.dtype("<i8"), "I16": numpy.dtype("<i2")}
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 DESCRIBED = {
     *("dataset", "split", "shard", "jets", "per_class", "per_bucket", "truncated", "observers", "made_from"),
@@ -48,7 +48,9 @@ def create(
         arrays: type and shape of each, by name.
         described: what the shard says about itself, noted in the header.
     """
-    layout, header, position = {}, {"__metadata__": {"jetloom": json.dumps(described, sort_keys=True)}}, 0
+    layout: dict[str, tuple[int, int, numpy.dtype[Any], tuple[int, ...]]] = {}
+    header: dict[str, Any] = {"__metadata__": {"jetloom": json.dumps(described, sort_keys=True)}}
+    position = 0
     # Wide types first, so that every array is aligned.
     for name in sorted(arrays, key=lambda name: (-numpy.dtype(arrays[name][0]).itemsize, name)):
         dtype, shape = numpy.dtype(arrays[name][0]), arrays[name][1]
@@ -70,11 +72,11 @@ def create(
             with partial.open("r+b") as file:
                 mapped = mmap.mmap(file.fileno(), 0)
             data = numpy.frombuffer(mapped, numpy.uint8, offset=8 + len(text))
-            arrays = {
+            filled: dict[str, NDArray[Any]] = {
                 name: data[first:last].view(dtype).reshape(shape)
                 for name, (first, last, dtype, shape) in layout.items()
             }
-            yield arrays, lambda: mapped.madvise(mmap.MADV_DONTNEED)
+            yield filled, lambda: mapped.madvise(mmap.MADV_DONTNEED)
             mapped.flush()
         else:
             yield {}, lambda: None

@@ -126,8 +126,8 @@ def content_hash(raw: Path) -> str:
         with raw.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for file in sorted(path for path in raw.iterdir() if path.is_file() and not path.name.startswith(".")):
-        digest.update(f"{file.name}\n{content_hash(file)}\n".encode())
+    for path in sorted(path for path in raw.iterdir() if path.is_file() and not path.name.startswith(".")):
+        digest.update(f"{path.name}\n{content_hash(path)}\n".encode())
     return digest.hexdigest()
 
 

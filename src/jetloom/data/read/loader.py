@@ -46,10 +46,10 @@ class ShardFile:
             if not re.fullmatch("[0-9]{1,9}", width):
                 raise JetloomError(f"{path}: {name} is no array of a shard; {AGAIN}")
             self.buckets.setdefault(int(width), {})[key] = array
-        for width, arrays in self.buckets.items():
+        for bucket, arrays in self.buckets.items():
             jets = {len(array) for array in arrays.values()}
-            if not arrays.keys() >= NEEDED or len(jets) != 1 or arrays["features"].shape[1:2] != (width,):
-                raise JetloomError(f"{path}: the arrays of bucket {width} do not fit together; {AGAIN}")
+            if not arrays.keys() >= NEEDED or len(jets) != 1 or arrays["features"].shape[1:2] != (bucket,):
+                raise JetloomError(f"{path}: the arrays of bucket {bucket} do not fit together; {AGAIN}")
 
     def jets(self, width: int) -> int:
         """Jets in a bucket."""

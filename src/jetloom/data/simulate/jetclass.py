@@ -149,7 +149,7 @@ def _tell(found: int) -> None:
 
 def _write_and_tell(arguments: tuple[Any, ...]) -> None:
     try:
-        _write(*arguments, _tell)
+        _write(*(*arguments, _tell))
     except _ParentGone:
         os._exit(1)  # a worker of a pool would wait for more work for ever
 

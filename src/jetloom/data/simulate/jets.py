@@ -35,7 +35,7 @@ class _Jets(NamedTuple):
     phi: numpy.ndarray
     energy: numpy.ndarray
     constituent: numpy.ndarray
-    count: numpy.ndarray
+    count: numpy.ndarray  # type: ignore[assignment]  # a field, not the method of tuples
 
 
 def find_jets(process: Process, events: int, flow: Flow, targets: Targets) -> dict[str, awkward.Array | numpy.ndarray]:
@@ -129,7 +129,8 @@ def _match(jets: _Jets, targets: Targets) -> numpy.ndarray:
 
 def _keep(jets: _Jets, mask: numpy.ndarray) -> _Jets:
     members = jets.constituent[numpy.repeat(mask, jets.count)]
-    return _Jets(*(column[mask] for column in jets[:5]), members, jets.count[mask])
+    event, pt, eta, phi, energy = (column[mask] for column in jets[:5])
+    return _Jets(event, pt, eta, phi, energy, members, jets.count[mask])
 
 
 def _particles(jets: _Jets, flow: Flow) -> awkward.Array:

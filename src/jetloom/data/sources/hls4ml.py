@@ -51,13 +51,14 @@ def _number(path: Path) -> tuple[list[int], str]:
 
 
 def _read(path: Path, file: h5py.File, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
-    arrays: dict[str, h5py.Dataset | None] = {}
+    arrays: dict[str, h5py.Dataset] = {}
     for key, dimensions in KEYS.items():
         if key not in file:
             raise JetloomError(f"{path}: no key {key!r}; found: {', '.join(file) or 'nothing'}; fetch it again")
-        arrays[key] = stored(path, file, key)
-        if arrays[key] is None or arrays[key].ndim != dimensions:
+        array = stored(path, file, key)
+        if array is None or array.ndim != dimensions:
             raise JetloomError(f"{path}: {key!r} is no array of {dimensions} dimensions; fetch it again")
+        arrays[key] = array
     particles, jets = arrays["jetConstituentList"], arrays["jets"]
     if len(particles) != len(jets) or not len(jets):
         raise JetloomError(

@@ -80,8 +80,10 @@ def _texts(value: object) -> Iterator[bytes]:
     elif isinstance(value, numpy.void) and value.dtype.names:
         for name in value.dtype.names:
             yield from _texts(value[name])
-    elif isinstance(value, bytes | numpy.void):
-        yield bytes(value)
+    elif isinstance(value, bytes):
+        yield value
+    elif isinstance(value, numpy.void):
+        yield value.tobytes()
     elif isinstance(value, numpy.ndarray) and value.dtype.kind not in "biufc":
         for element in value.ravel():
             yield from _texts(element)
@@ -108,7 +110,7 @@ def _table(raw: Path, file: h5py.File) -> h5py.Dataset:
 
 
 def _columns(raw: Path, table: h5py.Dataset) -> Columns:
-    columns = {}
+    columns: dict[str, tuple[str, int]] = {}
     for field in table.dtype.names:
         kind = table.attrs.get(f"{field}_kind")
         if field == INDEX or kind is None:

@@ -16,8 +16,9 @@ two figures do not belong together. Those of :mod:`jetloom.statistics.bootstrap`
 import numpy as np
 from numpy.typing import NDArray
 
+from jetloom.statistics import Array
 from jetloom.tasks.classification import metrics
-from jetloom.tasks.classification.metrics import Array, Cuts
+from jetloom.tasks.classification.metrics import Cuts
 
 MEAN_GROUPS = 2_000
 """Of the jets of a class, in a mean."""

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jetloom.statistics import Array
 from jetloom.statistics.bootstrap import FEW, binomial_interval, bootstrap, interval
 from jetloom.tasks.classification import metrics
 from jetloom.tasks.classification.grouped import Grouped
-from jetloom.tasks.classification.metrics import Array
 from jetloom.tasks.task import Question, Seen, Task
 
 LARGE = 500_000

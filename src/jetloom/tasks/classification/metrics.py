@@ -22,10 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jetloom.errors import JetloomError
-
-Array = NDArray[np.float64]
-Statistic = Callable[[Array], Array]
-"""Weights (R, N) of R samples -> R values, each of the statistic's own shape."""
+from jetloom.statistics import Array, Statistic
 
 
 def check(scores: NDArray[np.floating], label: NDArray[np.integer], classes: list[str]) -> None:
