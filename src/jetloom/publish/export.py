@@ -6,7 +6,6 @@ them. It appears only after onnxruntime has given the same answer as PyTorch.
 
 import json
 import logging
-import os
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +18,7 @@ from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.evaluation.cost import made_up_pool
 from jetloom.presets import model_card
+from jetloom.system.files import appearing
 from jetloom.tasks.task import Task
 from jetloom.training.checkpoint import CLASSIFIES, load_model, task_of
 
@@ -170,13 +170,8 @@ def export_onnx(
     content = proto.SerializeToString()
     for jets, particles in ((1, narrow), (2, longest), (5, max(2, narrow // 2) if kind == "jets" else narrow)):
         _compare(content, graph, _inputs(n_features, kind, jets, particles), path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with appearing(path) as partial:
         partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _inputs(n_features: int, kind: str, jets: int, particles: int) -> Batch:

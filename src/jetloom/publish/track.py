@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import statistics
 import sys
 from collections import defaultdict
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 from jetloom.config import Monitor
 from jetloom.errors import JetloomError
+from jetloom.system.files import appearing
 
 
 class Tracked(NamedTuple):
@@ -84,10 +84,8 @@ def track(
 
             told["not_sent"][name] = reason(error)
             print(f"{name}: {reason(error)}; it is not registered", file=sys.stderr)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    partial.write_text(json.dumps(told, indent=1))
-    os.replace(partial, output)
+    with appearing(output) as partial:
+        partial.write_text(json.dumps(told, indent=1))
 
 
 def _beside(path: Path) -> list[tuple[Path, str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jetloom.errors import JetloomError
+from jetloom.system.files import appearing
 from jetloom.system.masking import masked
 from jetloom.tracking.description import Description
 from jetloom.tracking.run import Point
@@ -41,11 +42,14 @@ class Spool:
         self.unsent.unlink(missing_ok=True)
 
     def keep(self) -> None:
-        """Write down how far the store has followed."""
+        """Write down how far the store has followed.
+
+        Raises:
+            JetloomError: the disk is full.
+        """
         state = {"run_id": self.run_id, "key": self.key, "began": self.began, "sent": self._sent}
-        partial = self.state.with_name(f".{self.state.name}.partial")
-        partial.write_text(json.dumps(state))
-        os.replace(partial, self.state)
+        with appearing(self.state) as partial:
+            partial.write_text(json.dumps(state))
 
     def append(self, points: Sequence[Point]) -> None:
         """Add points.
@@ -119,12 +123,15 @@ class Left:
     points: list[Point] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write it, whole or not at all.
+
+        Raises:
+            JetloomError: the disk is full.
+        """
         head = asdict(self) | {"uri": masked(self.uri)}
         del head["points"]
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text("".join(json.dumps(item) + "\n" for item in [head, *self.points]))
-        os.replace(partial, path)
+        with appearing(path) as partial:
+            partial.write_text("".join(json.dumps(item) + "\n" for item in [head, *self.points]))
 
     @classmethod
     def read(cls, path: Path) -> "Left":

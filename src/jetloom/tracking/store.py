@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jetloom.errors import JetloomError
+from jetloom.system.files import appearing
 from jetloom.system.masking import masked, without_password
 
 # Seconds and tries; MLflow's own patience with a dead server is many minutes.
@@ -150,10 +151,8 @@ def prepare(uri: str | None, experiments: list[str], directory: Path, output: Pa
     chosen = choose_uri(uri, directory)
     directory.mkdir(parents=True, exist_ok=True)
     ids = dict.fromkeys(experiments) if offline else _make(chosen, experiments, directory)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    partial.write_text(json.dumps({"uri": masked(chosen), "offline": offline, "experiments": ids}, indent=1))
-    os.replace(partial, output)
+    with appearing(output) as partial:
+        partial.write_text(json.dumps({"uri": masked(chosen), "offline": offline, "experiments": ids}, indent=1))
 
 
 def _make(chosen: str, experiments: list[str], directory: Path) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """All runs as one static table, for whoever has no server: CSV, or a page that needs nothing else."""
 
 import html
-import os
 from pathlib import Path
 
 import pandas
 
 from jetloom.errors import JetloomError
+from jetloom.system.files import appearing
 from jetloom.system.masking import masked
 from jetloom.tracking.store import choose_uri, open_client, reason
 
@@ -32,10 +32,8 @@ def export(uri: str | None, directory: Path, output: Path) -> None:
     if output.suffix not in (".csv", ".html"):
         raise JetloomError(f"{output}: expected a name that ends in .csv or .html")
     table = runs(uri, directory)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{output.name}.partial")
-    partial.write_text(table.to_csv(index=False) if output.suffix == ".csv" else _page(table))
-    os.replace(partial, output)
+    with appearing(output) as partial:
+        partial.write_text(table.to_csv(index=False) if output.suffix == ".csv" else _page(table))
     print(f"{len(table)} runs in {output}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from jetloom.errors import JetloomError
 from jetloom.system.masking import masked
 from jetloom.tracking.description import Description
 from jetloom.tracking.run import BATCH, Point, StoredRun
@@ -188,7 +189,7 @@ class Tracker:
         )
         try:
             left.write(spool.unsent)
-        except OSError as error:
+        except (OSError, JetloomError) as error:
             self._warn(reason(error))
 
 
