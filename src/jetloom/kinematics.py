@@ -9,7 +9,6 @@ import math
 import torch
 from torch import Tensor
 
-PAIR_FEATURES = ("ln kT", "ln z", "ln Delta", "ln m2")
 FLOOR = 1e-8
 """Smallest value before a logarithm (ParT, arXiv:2202.03772, author code)."""
 

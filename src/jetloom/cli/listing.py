@@ -16,8 +16,6 @@ from jetloom.config import Dataset, resolve_dataset
 from jetloom.options import options
 from jetloom.workflow.store import Place
 
-WIDTH_OF_FEATURES = {"kin": 7, "kinpid": 13, "full": 17, "xyz": 3}
-
 
 def _console() -> Console:
     # A file or a pipe has no width: names must stay whole for grep.

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from jetloom.data.axes import jet_mass
 from jetloom.data.prepare.skim import read_facts
 from jetloom.drawing.names import in_figure
 from jetloom.drawing.panels import panels
@@ -88,12 +89,12 @@ def _flat(table: pa.Table, column: str) -> NDArray:
 
 
 def _jet_values(table: pa.Table) -> dict[str, NDArray]:
-    pt, eta, energy = (table[name].to_numpy().astype(float) for name in ("jet_pt", "jet_eta", "jet_energy"))
+    pt, eta, energy = (table[name].to_numpy() for name in ("jet_pt", "jet_eta", "jet_energy"))
     offsets = table["part_deta"].combine_chunks().offsets.to_numpy()
     return {
         "multiplicity": np.diff(offsets),
-        "jet_mass": np.sqrt(np.maximum(energy**2 - (pt * np.cosh(eta)) ** 2, 0)),
-        "jet_pt": pt,
+        "jet_mass": jet_mass(pt, eta, energy),
+        "jet_pt": pt.astype(float),
         "delta_r": np.hypot(_flat(table, "part_deta"), _flat(table, "part_dphi")),
     }
 

@@ -6,6 +6,7 @@ import numpy
 import pyarrow
 from numpy.typing import NDArray
 
+from jetloom.data.axes import jet_mass
 from jetloom.data.prepare.features import RAW_COLUMNS, standardised
 
 OBSERVERS = ["jet_pt", "jet_eta", "jet_mass", "jet_sdmass", "jet_nparticles"]
@@ -111,5 +112,5 @@ def _stack(flat: dict[str, NDArray], *names: str) -> NDArray:
 def _observed(table: pyarrow.Table, name: str) -> NDArray:
     if name != "jet_mass":
         return _numbers(table, name).astype(numpy.float32)
-    pt, eta, energy = (_numbers(table, key).astype(float) for key in ("jet_pt", "jet_eta", "jet_energy"))
-    return numpy.sqrt(numpy.maximum(energy**2 - (pt * numpy.cosh(eta)) ** 2, 0.0)).astype(numpy.float32)
+    pt, eta, energy = (_numbers(table, key) for key in ("jet_pt", "jet_eta", "jet_energy"))
+    return jet_mass(pt, eta, energy).astype(numpy.float32)

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy
 
+from jetloom.data.axes import wrapped
+
 _FORWARD = [3.125, 3.3, 3.475, 3.65, 3.825, 4.0, 4.175]
 
 
@@ -133,7 +135,7 @@ def measure(
         event=(towers // calorimeter.fine_cells // (2 * half))[neutral],
         energy=excess[neutral],
         eta=(sign * (low + place[0] * (high - low)))[neutral],
-        phi=(numpy.mod(phi_in + numpy.pi, 2 * numpy.pi) - numpy.pi)[neutral],
+        phi=wrapped(phi_in)[neutral],
     )
 
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy
 
+from jetloom.data.axes import wrapped
 from jetloom.data.simulate.calorimeter import ECAL, HCAL, Calorimeter, measure
 from jetloom.data.simulate.events import Particles
 
@@ -163,7 +164,7 @@ def _propagate(particles: Particles, pt: numpy.ndarray, phi: numpy.ndarray) -> _
     # Closest approach: on the line from the beam axis to the centre of the circle.
     side = numpy.sign(curve)
     direction = numpy.arctan2(side * centre_x, -side * centre_y)
-    back = curve * (numpy.mod(start - direction + numpy.pi, 2 * numpy.pi) - numpy.pi)
+    back = curve * wrapped(start - direction)
     shrink = 1 - numpy.abs(curve) / numpy.maximum(centre, 1e-12)
     d0[bent] = shrink * (centre_x * numpy.sin(direction) - centre_y * numpy.cos(direction))
     dz[bent] = particles.z[bent] + back * slope[bent]

@@ -13,6 +13,7 @@ import numpy
 from awkward.contents import ListOffsetArray, NumpyArray, RecordArray
 from awkward.index import Index64
 
+from jetloom.data.axes import wrapped
 from jetloom.data.simulate.detector import Flow
 from jetloom.data.simulate.events import Targets
 from jetloom.data.simulate.processes import CLASSES, Process, truth_code
@@ -118,9 +119,11 @@ def _match(jets: _Jets, targets: Targets) -> numpy.ndarray:
         target = (first + offset)[candidate]
         distance = numpy.hypot(
             targets.parton_eta[target] - jets.eta[candidate, None],
-            _wrap(targets.parton_phi[target] - jets.phi[candidate, None]),
+            wrapped(targets.parton_phi[target] - jets.phi[candidate, None]),
         )
-        axis = numpy.hypot(targets.eta[target] - jets.eta[candidate], _wrap(targets.phi[target] - jets.phi[candidate]))
+        axis = numpy.hypot(
+            targets.eta[target] - jets.eta[candidate], wrapped(targets.phi[target] - jets.phi[candidate])
+        )
         better = (distance < RADIUS).all(axis=1) & (axis < nearest[candidate])
         best[candidate[better]] = target[better]
         nearest[candidate[better]] = axis[better]
@@ -149,7 +152,7 @@ def _particles(jets: _Jets, flow: Flow) -> awkward.Array:
         "pz": pt * numpy.sinh(eta),
         "energy": numpy.sqrt((pt * numpy.cosh(eta)) ** 2 + flow.mass[index] ** 2),
         "deta": outward * (eta - jets.eta[jet]),
-        "dphi": _wrap(phi - jets.phi[jet]),
+        "dphi": wrapped(phi - jets.phi[jet]),
         "d0val": flow.d0[index],
         "d0err": flow.d0_error[index],
         "dzval": flow.dz[index],
@@ -177,10 +180,6 @@ def _substructure(jets: _Jets, flow: Flow) -> dict[str, numpy.ndarray]:
     groomed = sequence.exclusive_jets_softdrop_grooming(njets=1, beta=0.0, symmetry_cut=SYMMETRY_CUT, R0=RADIUS)
     tau = awkward.to_numpy(sequence.njettiness(njets=[1, 2, 3, 4]))
     return dict(zip(names, (awkward.to_numpy(groomed.msoftdrop), *tau.T), strict=True))
-
-
-def _wrap(angle: numpy.ndarray) -> numpy.ndarray:
-    return numpy.mod(angle + numpy.pi, 2 * numpy.pi) - numpy.pi
 
 
 @cache

@@ -12,6 +12,7 @@ import h5py
 import numpy
 
 from jetloom.config import Dataset
+from jetloom.data.axes import wrapped
 from jetloom.data.sources.hdf5 import opened, stored
 from jetloom.data.sources.padded import affordable, class_index, jagged, refuse
 from jetloom.errors import JetloomError
@@ -88,7 +89,7 @@ def _read(path: Path, file: h5py.File, dataset: Dataset, size: int) -> Iterator[
             "jet_pt": jet["j_pt"],
             "jet_eta": jet["j_eta"],
             # The file has no phi of the jet, but that of a particle and their difference.
-            "jet_phi": (turned + numpy.pi) % (2 * numpy.pi) - numpy.pi,
+            "jet_phi": wrapped(turned),
             "jet_energy": numpy.hypot(jet["j_pt"] * numpy.cosh(jet["j_eta"]), jet["j_mass"]),
         }
         refuse(path, ~numpy.isfinite(numpy.stack(list(summary.values()))).all(axis=0), first, "the jet is not finite")

@@ -10,6 +10,7 @@ import numpy
 import uproot
 
 from jetloom.config import Dataset
+from jetloom.data.sources.padded import refuse
 from jetloom.errors import JetloomError
 
 TREE = "tree"
@@ -125,25 +126,18 @@ def _check_branches(raw: Path, jets: int, types: dict[str, _Type], wanted: list[
 def _canonical(raw: Path, chunk: awkward.Array, dataset: Dataset, first: int) -> awkward.Array:
     counts = awkward.num(chunk[PARTICLE[0]]).to_numpy()
     for name in PARTICLE[1:]:
-        _refuse(raw, awkward.num(chunk[name]).to_numpy() != counts, first, f"{name} and part_px have unequal lengths")
-    _refuse(raw, counts == 0, first, "no particles")
+        refuse(raw, awkward.num(chunk[name]).to_numpy() != counts, first, f"{name} and part_px have unequal lengths")
+    refuse(raw, counts == 0, first, "no particles")
     for name in FOUR_VECTOR:
         bad = ~numpy.isfinite(awkward.flatten(chunk[name]).to_numpy())
         if bad.any():
             jet = numpy.repeat(numpy.arange(len(counts)), counts)
-            _refuse(raw, numpy.bincount(jet, bad, len(counts)) > 0, first, f"{name} is not finite")
+            refuse(raw, numpy.bincount(jet, bad, len(counts)) > 0, first, f"{name} is not finite")
     for name in AXIS:
-        _refuse(raw, ~numpy.isfinite(chunk[name].to_numpy()), first, f"{name} is not finite")
+        refuse(raw, ~numpy.isfinite(chunk[name].to_numpy()), first, f"{name} is not finite")
     label = numpy.stack([chunk[f"label_{name}"].to_numpy() for name in LABELS], axis=1)
     one_hot = ((label == 0) | (label == 1)).all(axis=1) & ((label == 1).sum(axis=1) == 1)
-    _refuse(raw, ~one_hot, first, "not one of the labels label_* is 1 and all others 0")
+    refuse(raw, ~one_hot, first, "not one of the labels label_* is 1 and all others 0")
     index = numpy.array([dataset.classes.index(name) if name in dataset.classes else -1 for name in LABELS])
     columns = {name: chunk[name] for name in [*PARTICLE, *JET, *TRUTH] if name in chunk.fields}
     return awkward.zip(columns | {"label": index[label.argmax(axis=1)]}, depth_limit=1)
-
-
-def _refuse(raw: Path, bad: numpy.ndarray, first: int, what: str) -> None:
-    if bad.any():
-        raise JetloomError(
-            f"{raw}: jet {first + int(bad.argmax())}: {what} ({int(bad.sum())} such jets in the chunk); {AGAIN}"
-        )

@@ -7,6 +7,7 @@ import awkward
 import numpy
 from numpy.typing import NDArray
 
+from jetloom.data.axes import wrapped
 from jetloom.errors import JetloomError
 
 READ_AT_ONCE = 100_000_000
@@ -41,7 +42,7 @@ def refuse(raw: Path, bad: NDArray, first: int, what: str) -> None:
     if bad.any():
         raise JetloomError(
             f"{raw}: jet {first + int(bad.argmax())}: {what} ({int(bad.sum())} such jets in the chunk); "
-            "fetch the file again"
+            "fetch or make it again"
         )
 
 
@@ -101,7 +102,7 @@ def jagged(
         "part_pz": pz,
         "part_energy": energy,
         "part_deta": numpy.where(axis["jet_eta"] > 0, 1.0, -1.0) * (eta - axis["jet_eta"]),
-        "part_dphi": (turn + numpy.pi) % (2 * numpy.pi) - numpy.pi,
+        "part_dphi": wrapped(turn),
     } | {name: flat(values) for name, values in (particle or {}).items()}
     for name, values in columns.items():
         refuse(raw, numpy.bincount(numpy.repeat(numpy.arange(len(count)), count), ~numpy.isfinite(values)) > 0, first,
