@@ -7,10 +7,11 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import tenacity
 
 from jetloom.errors import JetloomError
 from jetloom.system.files import appearing
@@ -113,13 +114,13 @@ def reason(error: Exception) -> str:
 
 def patiently(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Call MLflow; several trainings may write to one SQLite file at the same moment."""
-    for attempt in range(LOCK_RETRIES):
-        try:
-            return function(*arguments, **named)
-        except Exception as error:
-            if "database is locked" not in str(error) or attempt == LOCK_RETRIES - 1:
-                raise
-            time.sleep(0.2 * 2**attempt)
+    tries = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_message(match="(?s).*database is locked"),
+        wait=tenacity.wait_exponential(0.2),
+        stop=tenacity.stop_after_attempt(LOCK_RETRIES),
+        reraise=True,
+    )
+    return tries(function, *arguments, **named)
 
 
 class Store(NamedTuple):
