@@ -2,8 +2,10 @@
 
 import pytest
 
+pytest.register_assert_rewrite("tests.support")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: the quick ones then fill up the cores at the end (pyproject: no reordering)."""
+    """Files with slow tests first: the quick ones then fill up the cores at the end (Makefile: no reordering)."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)

@@ -1,16 +1,14 @@
 """A cluster, and a copy of the project that uses it as its site."""
 
 import shutil
-import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.cluster.slurm import Cluster, missing_programs
-from tests.workflow.conftest import Project, clone
+from tests.support.cluster_project import ClusterProject, settle
+from tests.support.project import clone
+from tests.support.slurm import Cluster, missing_programs
 
 
 @pytest.fixture(scope="session")
@@ -27,60 +25,6 @@ def cluster():
     finally:
         running.stop()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-@dataclass
-class ClusterProject(Project):
-    """A clone whose user works on the cluster."""
-
-    cluster: Cluster
-
-    @property
-    def environment(self) -> dict[str, str]:
-        site, own = self.cluster.environment, super().environment
-        shims, *system = site["PATH"].split(":")
-        often = Path(__file__).parent / "often"
-        return (
-            own
-            | site
-            | {
-                "PATH": ":".join([shims, own["PATH"].split(":")[0], *system]),
-                "PYTHONPATH": f"{often}:{own['PYTHONPATH']}",
-            }
-        )
-
-    def start(self, *arguments: str, profile: str = "slurm") -> subprocess.Popen[str]:
-        """Start a driver; its words go to driver.log."""
-        with (self.path / "driver.log").open("a") as log:
-            return subprocess.Popen(
-                ["snakemake", "--profile", profile, *arguments],
-                cwd=self.path,
-                env=self.environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = ["snakemake", "--profile", "slurm", *arguments]
-        return subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True, timeout=900)
-
-
-def settle(path: Path) -> None:
-    """Write the site's values into the profile, as a user would, and less waiting than for a site of thousands."""
-    file = path / "profiles/slurm/config.yaml"
-    profile = yaml.safe_load(file.read_text())
-    profile |= {"latency-wait": 5, "slurm-init-seconds-before-status-checks": 1, "max-status-checks-per-second": 2}
-    profile["set-threads"] = dict.fromkeys(profile["set-threads"], 1)
-    profile["jobs"] = 6
-    profile["group-components"] = ["skims=3", "shards=10"]
-    for resources in profile["set-resources"].values():
-        resources["mem_mb"] = "1500 * attempt"
-    profile["set-resources"]["train_model"] |= {
-        "mem_mb": "200 if wildcards.model == 'hungry' and attempt == 1 else 1500",
-        "slurm_partition": "{'preempted': 'low', 'lost': 'frail'}.get(wildcards.model, 'gpu')",
-    }
-    file.write_text(yaml.safe_dump(profile))
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ import psutil
 import pytest
 import yaml
 
-from tests.cluster.conftest import ClusterProject
-from tests.cluster.slurm import Cluster, wait_until
-from tests.tracking.conftest import Group, home_of_postgres
-from tests.training.outcome import assert_same
+from tests.support.cluster_project import ClusterProject
+from tests.support.outcome import assert_same
+from tests.support.servers import Group, home_of_postgres
+from tests.support.slurm import Cluster, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

@@ -14,8 +14,7 @@ from jetloom.data.prepare.skim import skim
 from jetloom.data.prepare.tensors import write_manifest, write_shard
 from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
-
-from .mirrors import _root_file
+from tests.support.data.mirrors import root_file
 
 JETS = {"ZJetsToNuNu": 90, "HToBB": 70}
 CHANGES = {
@@ -46,7 +45,7 @@ def chain(tmp_path_factory):
         skims = []
         for process, jets in JETS.items():
             raw = directory / f"{process}_{number:03d}.root"
-            _root_file(raw, process, jets, seed=10 * number + len(process))
+            root_file(raw, process, jets, seed=10 * number + len(process))
             skims.append(raw.with_suffix(".parquet"))
             skim("small", settings, raw, skims[-1], chunk=25)
         for shard in range(settings.shards.get(split, 1)):

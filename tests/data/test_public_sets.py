@@ -8,8 +8,7 @@ from jetloom.data.fetch.download import download
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.prepare.skim import skim
 from jetloom.data.prepare.tensors import write_manifest, write_shard
-
-from . import mirrors
+from tests.support.data import mirrors
 
 # Jets (or meshes) per split that the small mirrors hold.
 EXPECTED = {

@@ -18,8 +18,7 @@ from jetloom.evaluation.evaluate import evaluate, score, write_predictions
 from jetloom.identity.digests import Identity
 from jetloom.models.registry import build
 from jetloom.training.checkpoint import load_model, save_model, task_of
-
-from .conftest import CLASSES, OBSERVERS, together
+from tests.support.evaluated import CLASSES, OBSERVERS, together
 
 RUN = {"experiment": "e", "dataset": "toy", "model": "transformer", "seed": 3, "title": "Transformer"}
 IDENTITY = Identity({"data": "toy"})

@@ -14,9 +14,8 @@ from jetloom.evaluation.predict import predict
 from jetloom.models import build
 from jetloom.training.checkpoint import load_model, task_of
 from jetloom.training.train import train
-
-from ..data.mirrors import _root_file
-from .conftest import together
+from tests.support.data.mirrors import root_file
+from tests.support.evaluated import together
 
 CHANGES = {
     "classes": ["QCD", "Hbb"],
@@ -37,7 +36,7 @@ def trained(tmp_path_factory):
         skims = []
         for process in ("ZJetsToNuNu", "HToBB"):
             raw = directory / f"{process}_{number:03d}.root"
-            _root_file(raw, process, 40, seed=10 * number + len(process))
+            root_file(raw, process, 40, seed=10 * number + len(process))
             skims.append(raw.with_suffix(".parquet"))
             skim("jetclass-sim", settings, raw, skims[-1])
         shards.append(directory / f"{split}.safetensors")

@@ -3,7 +3,6 @@
 import copy
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,7 @@ import psutil
 import yaml
 
 from tests.identity import warm
-from tests.workflow.conftest import ROOT, Project, clone
+from tests.support.project import ROOT, Project, clone
 
 SPLITS = ("train", "val", "test")
 FIRST: dict[str, Any] = {
@@ -157,12 +156,6 @@ class WarmProject(Project):
 
 def _full(config: dict[str, Any]) -> dict[str, Any]:
     return {key: _full(value) if isinstance(value, dict) else value for key, value in config.items() if value != {}}
-
-
-def jobs(text: str) -> dict[str, int]:
-    """Jobs that a dry run lists, by rule."""
-    table = re.search(r"Job stats:\n.*?\n-+.*?\n(.*?)\n\n", text, flags=re.S)
-    return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)", table[1], re.M)} if table else {}
 
 
 def warm_project(path: Path, programs: str) -> WarmProject:

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests.identity.project import FIRST, MODULES, WarmProject, jobs, warm_project
+from tests.identity.project import FIRST, MODULES, WarmProject, warm_project
+from tests.support.project import jobs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 

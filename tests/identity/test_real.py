@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.identity.project import FIRST, WarmProject, jobs, warm_project
+from tests.identity.project import FIRST, WarmProject, warm_project
+from tests.support.project import jobs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 

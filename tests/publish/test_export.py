@@ -14,7 +14,7 @@ from jetloom.models import build
 from jetloom.publish import export as exporting
 from jetloom.publish.export import export
 from jetloom.training.checkpoint import SCHEMA_VERSION, save, save_model
-from tests.evaluation.conftest import write_tensors
+from tests.support.evaluated import write_tensors
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")

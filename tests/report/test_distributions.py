@@ -15,8 +15,7 @@ from jetloom.data.sources.top_tagging import chunks
 from jetloom.errors import JetloomError
 from jetloom.report.distributions import plot
 from jetloom.workflow.plan import Plan
-
-from ..data import make_top_tagging, mirrors
+from tests.support.data import make_top_tagging, mirrors
 
 COUNTS, LABELS = [5, 9, 20, 20, 45, 45], [0, 0, 0, 1, 1, 1]
 

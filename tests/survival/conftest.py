@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .verbs import run_all
+from tests.support.verbs import run_all
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 from jetloom.config import parse_experiment
 from jetloom.workflow import drivers
 from jetloom.workflow.plan import Plan
-from tests.workflow.conftest import SMALL, Project, clone
+from tests.support.project import SMALL, Project, clone
 
 ENTER = (
     "import sys, time, pathlib, subprocess\nfrom jetloom.workflow.drivers import enter\n"

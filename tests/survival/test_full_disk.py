@@ -12,11 +12,10 @@ from jetloom.data.fetch import archives
 from jetloom.data.fetch.download import download
 from jetloom.errors import JetloomError
 from jetloom.tracking.store import prepare
-from tests.data.fetch.http_server import served
-from tests.data.fetch.test_download import dataset
-from tests.data.mirrors import _root_file
-
-from .verbs import VERBS, Verb, call, content, left
+from tests.support.data.mirrors import root_file
+from tests.support.downloads import dataset
+from tests.support.http_server import served
+from tests.support.verbs import VERBS, Verb, call, content, left
 
 FULL = r"\S+: No space left on device; make room and give the command again"
 LARGE = ("tensors shard", "train", "report")
@@ -52,13 +51,13 @@ def test_no_room_is_one_line_and_leaves_nothing(whole: Path, disk: Path, verb: V
 
 
 @pytest.mark.parametrize("room", [0, 8192])
-def test_a_root_file_appears_whole_or_not(disk: Path, room: int) -> None:
+def test_aroot_file_appears_whole_or_not(disk: Path, room: int) -> None:
     filler = fill(disk, room)
     with pytest.raises(JetloomError, match=FULL):
-        _root_file(disk / "ZJetsToNuNu_000.root", "ZJetsToNuNu", 60, seed=1)
+        root_file(disk / "ZJetsToNuNu_000.root", "ZJetsToNuNu", 60, seed=1)
     assert left(disk) == ["filler"]
     filler.unlink()
-    _root_file(disk / "ZJetsToNuNu_000.root", "ZJetsToNuNu", 60, seed=1)
+    root_file(disk / "ZJetsToNuNu_000.root", "ZJetsToNuNu", 60, seed=1)
     assert left(disk) == ["ZJetsToNuNu_000.root"]
 
 

@@ -5,11 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .verbs import EACH_VERB, Verb, content, left
+from tests.support.verbs import EACH_VERB, Verb, content, left
 
 # Everything is written but not yet in its place: the last moment at which a kill can do harm.
 DIES = (
-    "import os, signal, sys\nfrom jetloom import files\nfrom jetloom.cli import main\n"
+    "import os, signal, sys\nfrom jetloom.system import files\nfrom jetloom.cli import main\n"
     "count, flush = int(sys.argv.pop(1)), files._flush\n"
     "def last(path):\n"
     "    global count\n"

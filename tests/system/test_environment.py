@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 IDENTITY = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
 ASK = "import json, jetloom.system.environment as e; print(json.dumps(e.git()))"
 DEMAND = "import jetloom.system.environment as e; e.require_commit()"
@@ -32,10 +32,11 @@ def committed(directory: Path) -> str:
 def source(directory: Path) -> Path:
     """The two modules that say where they come from, as a package of their own."""
     package = directory / "jetloom"
-    package.mkdir(parents=True)
-    for name in ("environment.py", "errors.py"):
-        shutil.copy(ROOT / "src/jetloom" / name, package)
-    (package / "__init__.py").touch()
+    (package / "system").mkdir(parents=True)
+    for name in ("system/environment.py", "errors.py"):
+        shutil.copy(ROOT / "src/jetloom" / name, package / name)
+    for name in ("__init__.py", "system/__init__.py"):
+        (package / name).touch()
     return directory
 
 

@@ -137,7 +137,7 @@ def test_no_lock_of_the_kernel(tmp_path, monkeypatch) -> None:
 
 
 def test_whoever_was_halted_until_another_took_over_ends(tmp_path) -> None:
-    code = "from jetloom.training import lock\nlock.BEAT = 0.05\n" + FOREVER
+    code = "from jetloom.system import lock\nlock.BEAT = 0.05\n" + FOREVER
     owner = start(code, tmp_path, stderr=subprocess.PIPE)
     assert owner.stdout.readline() == "held\n"
     owner.send_signal(signal.SIGSTOP)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from jetloom.tracking.store import open_client, prepare
-from tests.report.test_browser import CHROMIUM
+from tests.support.browser import CHROMIUM
 
 pytestmark = [
     pytest.mark.slow,

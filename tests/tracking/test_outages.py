@@ -14,7 +14,7 @@ from jetloom.tracking.run import StoredRun
 from jetloom.tracking.store import open_client, prepare
 from jetloom.tracking.sync import sync
 from jetloom.training.callbacks import Checkpoints
-from tests.tracking.conftest import wait_until
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.slow
 

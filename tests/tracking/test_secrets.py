@@ -10,7 +10,7 @@ import pytest
 
 from jetloom.tracking.store import prepare
 from jetloom.tracking.table import export
-from tests.tracking.conftest import free_port
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.slow
 SECRET = "geh3im-w0rt"

@@ -13,7 +13,7 @@ from jetloom.errors import JetloomError
 from jetloom.tracking import server
 from jetloom.tracking.server import serve
 from jetloom.tracking.store import open_client
-from tests.tracking.conftest import family
+from tests.support.servers import family
 
 pytestmark = pytest.mark.slow
 

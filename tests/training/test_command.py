@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jetloom.tracking.store import open_client, prepare
-from tests.training.conftest import OPTIONS
+from tests.support.trainings import OPTIONS
 
 SECRET = "geheim4711"
 

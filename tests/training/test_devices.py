@@ -14,7 +14,7 @@ import torch
 
 from jetloom.data.read.loader import Loader
 from jetloom.training.checkpoint import load
-from tests.training.outcome import assert_same, history
+from tests.support.outcome import assert_same, history
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 

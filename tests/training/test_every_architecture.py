@@ -7,9 +7,9 @@ import pytest
 from jetloom import presets
 from jetloom.config import Training, merge
 from jetloom.training.train import train
-from tests.training.conftest import RUN
-from tests.training.outcome import history
-from tests.training.tensors import write_tensors
+from tests.support.outcome import history
+from tests.support.tensors import write_tensors
+from tests.support.trainings import RUN
 
 
 @pytest.fixture(scope="module")

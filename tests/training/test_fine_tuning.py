@@ -8,7 +8,7 @@ import torch
 from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.training.checkpoint import load, save_model
-from tests.training.conftest import OPTIONS
+from tests.support.trainings import OPTIONS
 
 STILL = {"learning_rate": 1e-12, "schedule": "constant", "epochs": 1, "weight_decay": 0.0}
 

@@ -8,7 +8,7 @@ import pytest
 
 from jetloom.training.callbacks import Checkpoints
 from jetloom.training.checkpoint import load
-from tests.training.tensors import write_tensors
+from tests.support.tensors import write_tensors
 
 
 class StoppedError(Exception):

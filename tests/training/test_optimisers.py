@@ -14,7 +14,7 @@ from jetloom.models import build
 from jetloom.training.module import Tagger
 from jetloom.training.optimisers import build_optimiser, parameter_groups, rate_factor, set_rate
 from tests.models.jets import random_jets
-from tests.training.outcome import history
+from tests.support.outcome import history
 
 
 def ranger_by_hand(start: np.ndarray, gradient, steps: int, rate: float, decay: float) -> np.ndarray:

@@ -13,32 +13,10 @@ import torch
 
 from jetloom.errors import JetloomError
 from jetloom.system.lock import locked
-from jetloom.training.callbacks import Checkpoints
 from jetloom.training.module import Tagger
-from tests.training.conftest import OPTIONS
-from tests.training.outcome import assert_same, history
-
-OFTEN = 1e-9
-"""checkpoint_minutes: after every step."""
-
-
-class Killed(BaseException):
-    """Stands for kill -9 inside this process: no code of ours handles it."""
-
-
-def die_after(monkeypatch: pytest.MonkeyPatch, saves: int) -> None:
-    """The process ends right after that many ``last.ckpt``."""
-    save, count = Checkpoints.save, 0
-
-    def save_and_die(*arguments) -> None:
-        nonlocal count
-        save(*arguments)
-        count += 1
-        if count == saves:
-            raise Killed
-
-    monkeypatch.setattr(Checkpoints, "save", save_and_die)
-
+from tests.support.kills import OFTEN, Killed, die_after
+from tests.support.outcome import assert_same, history
+from tests.support.trainings import OPTIONS
 
 RECIPES = {
     "ranger": {"optimizer": "ranger"},

@@ -23,9 +23,9 @@ from jetloom.tracking.store import Store, choose_uri, open_client, open_store, p
 from jetloom.tracking.tracker import Tracker
 from jetloom.training.callbacks import Checkpoints
 from jetloom.training.reporting import TrackerCallback
-from tests.tracking.conftest import free_port, wait_until
-from tests.training.outcome import assert_same
-from tests.training.test_resume import OFTEN, Killed, die_after
+from tests.support.kills import OFTEN, Killed, die_after
+from tests.support.outcome import assert_same
+from tests.support.servers import free_port, wait_until
 
 DATA = DataInput("toy/train", "0123456789" * 6, "tensors/manifest.json", 600, "training")
 SMALL = Description("exp/toy", "small-kin-s1", "small-kin", "0123", {"a": "1", "seed": "1"}, {"title": "Small"}, [DATA])

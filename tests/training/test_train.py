@@ -14,9 +14,9 @@ from jetloom.tasks.task import Data
 from jetloom.training.checkpoint import load_model
 from jetloom.training.module import Tagger
 from jetloom.training.progress import Progress
-from tests.training.conftest import OPTIONS
-from tests.training.outcome import assert_same, history
-from tests.training.tensors import write_tensors
+from tests.support.outcome import assert_same, history
+from tests.support.tensors import write_tensors
+from tests.support.trainings import OPTIONS
 
 
 def test_outputs(run_training, manifest, tmp_path) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 import yaml
@@ -10,9 +12,8 @@ from jetloom.config import Experiment, parse_experiment
 from jetloom.errors import JetloomError
 from jetloom.models import build
 from jetloom.report.papers.published import names, published
-
-from ..data import mirrors
-from .conftest import ROOT, Project, clone
+from tests.support.data import mirrors
+from tests.support.project import ROOT, Project, clone
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "workflow/experiments").glob("*.yaml"))
 PAPERS = {
@@ -127,6 +128,19 @@ def project(tmp_path_factory) -> Project:
     return made
 
 
+@pytest.fixture(scope="module")
+def run_tiny(project) -> Callable[[str], list[str]]:
+    """Run the tiny form of an experiment, once for all tests; returns its arguments."""
+
+    @cache
+    def run(name: str) -> list[str]:
+        arguments = tiny(project, name)
+        project.run(*arguments)
+        return arguments
+
+    return run
+
+
 def tiny(project: Project, name: str) -> list[str]:
     """Arguments of an experiment's tiny form on the local mirrors."""
     site = yaml.safe_load((project.path / "site.yaml").read_text())
@@ -138,9 +152,8 @@ def tiny(project: Project, name: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_the_tiny_form_runs_to_the_papers_tables(project, name):
-    arguments = tiny(project, name)
-    project.run(*arguments)
+def test_the_tiny_form_runs_to_the_papers_tables(project, run_tiny, name):
+    arguments = run_tiny(name)
     report = project.path / f"results/{name}-tiny/report"
     assert (report / "index.html").stat().st_size > 10_000
     for paper in PAPERS[name]:
@@ -166,9 +179,8 @@ def test_the_tiny_form_runs_to_the_papers_tables(project, name):
 
 
 @pytest.mark.slow
-def test_fine_tuning_starts_from_the_other_training(project):
-    """After the test above; runs nothing by itself then."""
-    project.run(*tiny(project, "part_jetclass"))
+def test_fine_tuning_starts_from_the_other_training(project, run_tiny):
+    run_tiny("part_jetclass")
     facts = json.loads(
         (project.path / "results/part_jetclass-tiny/top_tagging/part_fine_tuned/seed1/training.json").read_text()
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import SMALL, clone
+from tests.support.project import SMALL, clone
 
 pytestmark = pytest.mark.slow
 

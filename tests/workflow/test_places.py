@@ -10,8 +10,7 @@ from jetloom.config import merge, parse_experiment
 from jetloom.errors import JetloomError
 from jetloom.workflow.data import DataPlan
 from jetloom.workflow.plan import Plan
-
-from .conftest import SMALL
+from tests.support.project import SMALL
 
 
 def plan(changes: dict[str, Any] | None = None, name: str = "jetclass-sim") -> DataPlan:

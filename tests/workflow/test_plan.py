@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from jetloom.config import parse_experiment
-
-from .conftest import ROOT, SMALL
+from tests.support.project import ROOT, SMALL
 
 
 def test_a_fresh_clone_has_a_plan_and_no_data(fresh):

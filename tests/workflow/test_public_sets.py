@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from jetloom.config import resolve_dataset
-
-from ..data import mirrors
-from .conftest import clone
+from tests.support.data import mirrors
+from tests.support.project import clone
 
 PUBLIC = ["hls4ml", "modelnet10", "quark_gluon", "top_tagging"]
 

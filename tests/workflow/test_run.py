@@ -15,7 +15,7 @@ import psutil
 import pytest
 import yaml
 
-from .conftest import SMALL, Project
+from tests.support.project import SMALL, Project
 
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,8 @@ from jetloom.config import RemoteFile
 from jetloom.data.fetch.archives import unpack
 from jetloom.data.fetch.download import download
 from jetloom.errors import JetloomError
-from tests.data.fetch.http_server import served
-
-from .test_download import CONTENT, QUICK, dataset, md5, visible
+from tests.support.downloads import CONTENT, QUICK, dataset, md5, visible
+from tests.support.http_server import served
 
 
 def tar_of(members, mode="w"):

@@ -1,63 +1,26 @@
 """Downloads against a server that behaves badly, and against directories."""
 
-import hashlib
 import json
 import signal
 import subprocess
 import sys
 import time
 from collections import namedtuple
-from pathlib import Path
 
-import numpy as np
 import pytest
 
-from jetloom.config import Dataset
 from jetloom.data.fetch import archives, transfer
 from jetloom.data.fetch.download import download
-from jetloom.data.fetch.transfer import Patience
 from jetloom.errors import JetloomError
-from tests.data.fetch.http_server import served
-
-ROOT = Path(__file__).parents[2]
-QUICK = Patience(attempts=3, pause=0.01, silence=2.0)
-CONTENT = np.random.default_rng(1).bytes(300_000)
-
-
-def md5(data):
-    return hashlib.md5(data).hexdigest()
-
-
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
-
-
-def dataset(*files, raw=None, mirrors=()):
-    """A data set of plain files, or of the raw files that archives hold."""
-    names = raw or [file["name"] for file in files]
-    return Dataset(
-        title="Test set",
-        kind="jets",
-        source="none",
-        licence="none",
-        citation="none",
-        classes=["a", "b"],
-        feature_set="kin",
-        splits={"train": names},
-        files=list(files),
-        mirrors=list(mirrors),
-    )
+from tests.support.downloads import CONTENT, QUICK, dataset, md5, sha256, visible
+from tests.support.http_server import served
+from tests.support.project import ROOT
 
 
 def fetch(site, output, *, known=True, **settings):
     """The file a.bin from a server."""
     file = {"name": "a.bin", "url": f"{site.url}/a.bin?download=1"} | ({"md5": md5(CONTENT)} if known else {})
     return download(dataset(file), output, patience=QUICK, **settings)
-
-
-def visible(directory):
-    """Files that a workflow would see."""
-    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
 
 
 def test_a_file_arrives_whole(tmp_path):
@@ -325,7 +288,7 @@ def test_a_killed_download_goes_on_where_it_was(tmp_path):
     code = """
 import sys
 from pathlib import Path
-from tests.data.fetch.test_download import dataset, md5, CONTENT, QUICK
+from tests.support.downloads import dataset, md5, CONTENT, QUICK
 from jetloom.data.fetch.download import download
 download(dataset({"name": "a.bin", "url": sys.argv[1], "md5": md5(CONTENT)}), Path(sys.argv[2]), patience=QUICK)
 """

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from jetloom.data.prepare.features import FEATURE_SETS, RAW_COLUMNS, standardised
-from tests.data import make_jetclass as build
-from tests.data.read.test_stream import weaver_inputs
+from tests.support.data import make_jetclass as build
+from tests.support.weaver_inputs import weaver_inputs
 
 NAMES = [item.name for item in FEATURE_SETS["full"]]
 BOUNDED = {

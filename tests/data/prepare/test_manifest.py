@@ -12,8 +12,7 @@ from jetloom.data.prepare.skim import content_hash
 from jetloom.data.prepare.tensors import write_manifest, write_shard
 from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
-
-from .test_tensors import dataset, skims
+from tests.support.skims import dataset, skims
 
 BITS = 60
 

@@ -15,7 +15,7 @@ from jetloom.config import resolve_dataset
 from jetloom.data.prepare.skim import content_hash, read_facts, skim
 from jetloom.data.sources.jetclass import JET, PARTICLE
 from jetloom.errors import JetloomError
-from tests.data import make_jetclass as build
+from tests.support.data import make_jetclass as build
 
 DATASET = resolve_dataset("jetclass-sim", {"selection": {}}, "test")
 

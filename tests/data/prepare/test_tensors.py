@@ -17,27 +17,8 @@ from jetloom.data.prepare.skim import skim
 from jetloom.data.prepare.tensors import write_manifest, write_shard
 from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
-from tests.data import make_jetclass as build
-
-
-def dataset(**changes):
-    base = {
-        "classes": ["QCD", "Hbb"],
-        "selection": {},
-        "max_particles": 40,
-        "buckets": [10, 20, 40],
-    }
-    settings = resolve_dataset("jetclass-sim", base | changes, "test")
-    return settings.model_copy(update={"splits": {"train": ["a", "b"], "test": ["c", "d"]}})
-
-
-def skims(directory, settings, jets=(50, 33), seed=1):
-    paths = []
-    for label, number in zip(("QCD", "Hbb"), jets, strict=True):
-        raw = build.make(directory / f"{label}_{seed}.root", jets=number, label=label, seed=seed)
-        paths.append(raw.with_suffix(".parquet"))
-        skim("test", settings, raw, paths[-1])
-    return paths
+from tests.support.data import make_jetclass as build
+from tests.support.skims import dataset, skims
 
 
 def expected_jets(paths, largest):
@@ -189,7 +170,7 @@ def test_memory_is_bounded_by_the_piece_not_by_the_shard(tmp_path):
     program = (
         "import sys, threading, time; from pathlib import Path; import psutil\n"
         "from jetloom.config import resolve_dataset\n"
-        "from jetloom.data import tensors; tensors.PIECE = 1000; assert 'torch' not in sys.modules\n"
+        "from jetloom.data.prepare import tensors; tensors.PIECE = 1000; assert 'torch' not in sys.modules\n"
         "d = resolve_dataset('jetclass-sim', {'selection': {}, 'splits': {'train': ['a']}, 'shards': {}}, 'x')\n"
         "highest, me, done = [0], psutil.Process(), threading.Event()\n"
         "def watch():\n"

@@ -8,8 +8,7 @@ import pytest
 from jetloom.config import resolve_dataset
 from jetloom.data.sources.hls4ml import chunks
 from jetloom.errors import JetloomError
-
-from .. import make_hls4ml as build
+from tests.support.data import make_hls4ml as build
 
 DATASET = resolve_dataset("hls4ml", {}, "hls4ml")
 COUNTS, LABELS = (20, 30, 3, 45, 150), (0, 1, 2, 3, 4)

@@ -9,8 +9,7 @@ from jetloom.config import resolve_dataset
 from jetloom.data.prepare.skim import skim
 from jetloom.data.sources.jetclass import JET, LABELS, PARTICLE, chunks
 from jetloom.errors import JetloomError
-
-from .. import make_jetclass as build
+from tests.support.data import make_jetclass as build
 
 DATASET = resolve_dataset("jetclass-sim", {}, "jetclass-sim")
 COUNTS = (5, 1, 40, 12, 7, 3)

@@ -11,8 +11,7 @@ import pytest
 from jetloom.config import resolve_dataset
 from jetloom.data.sources.quark_gluon import chunks
 from jetloom.errors import JetloomError
-
-from .. import make_quark_gluon as build
+from tests.support.data import make_quark_gluon as build
 
 DATASET = resolve_dataset("quark_gluon", {}, "quark_gluon")
 COUNTS, LABELS = (20, 30, 3, 45, 139), (0, 1, 0, 1, 1)

@@ -13,9 +13,8 @@ import pytest
 from jetloom.config import resolve_dataset
 from jetloom.data.sources.top_tagging import chunks
 from jetloom.errors import JetloomError
-
-from .. import make_top_tagging as build
-from ..make_jets import momenta, particles
+from tests.support.data import make_top_tagging as build
+from tests.support.data.make_jets import momenta, particles
 
 DATASET = resolve_dataset("top_tagging", {}, "top_tagging")
 COUNTS, LABELS = (20, 30, 3, 45, 200), (0, 1, 0, 1, 1)

@@ -55,7 +55,7 @@ def _tar(path: Path, members: dict[str, Path], mode: str) -> None:
             tar.add(source, name)
 
 
-def _root_file(path: Path, process: str, jets: int, seed: int) -> None:
+def root_file(path: Path, process: str, jets: int, seed: int) -> None:
     counts = _counts(seed, jets)
     lists = particles(counts, seed, 700.0)
     with rootfile.create(path) as writer:
@@ -95,7 +95,7 @@ def jetclass(mirror: Path, work: Path, jets: int = 24) -> dict[str, Any]:
         for process in PROCESSES:
             for number in numbers:
                 source = work / f"{process}_{number}.root"
-                _root_file(source, process, jets, seed=int(number) + len(process))
+                root_file(source, process, jets, seed=int(number) + len(process))
                 members[f"{directory}{source.name}"] = source
         _tar(mirror / archive, members, "w")
     return _files(

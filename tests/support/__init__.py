@@ -1,0 +1,1 @@
+"""What several tests share: small projects, data, servers, and what to compare."""

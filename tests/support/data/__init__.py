@@ -1,0 +1,1 @@
+"""Small files of the public data sets, and servers of them."""
