@@ -5,6 +5,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 SEQUENCES ?= 300
+# One process per core; tests of a file share its fixtures and stay together, in the order of tests/conftest.py.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 # Read once: the seed that is printed is the one that is used.
 SEED := $(or $(SEED),$(shell date +%s))
 
@@ -36,14 +38,14 @@ demo: install
 	@echo "Report: results/demo/report/index.html    MLflow: make mlflow"
 
 test: install
-	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest $(PARALLEL)
 
 quick: install
-	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest -m "not slow"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest $(PARALLEL) -m "not slow"
 
 survive: install
 	@echo "$(SEQUENCES) sequences; to repeat them: make survive SEQUENCES=$(SEQUENCES) SEED=$(SEED)"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" JETLOOM_SURVIVE=$(SEQUENCES) pytest -n 2 --hypothesis-seed=$(SEED) tests/identity
+	@PATH="$(CURDIR)/$(BIN):$$PATH" JETLOOM_SURVIVE=$(SEQUENCES) pytest -n 2 --dist loadfile --no-loadscope-reorder --hypothesis-seed=$(SEED) tests/identity
 
 lint: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'ruff check . && ruff format --check . && snakefmt --check Snakefile workflow && lint-imports && mypy && snakemake --lint'
