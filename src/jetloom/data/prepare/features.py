@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numpy
+import numpy as np
 from numpy.typing import NDArray
 
 Flat = Mapping[str, NDArray]
@@ -87,25 +87,25 @@ def standardised(feature_set: str, particles: Flat, jet_pt: NDArray | None, jet_
     """
     columns = dict(particles)
     if feature_set != "xyz":
-        pt = numpy.hypot(particles["part_px"], particles["part_py"])
-        with numpy.errstate(divide="ignore", invalid="ignore"):
+        pt = np.hypot(particles["part_px"], particles["part_py"])
+        with np.errstate(divide="ignore", invalid="ignore"):
             columns["part_pt"], columns["part_ptrel"] = pt, pt / jet_pt
-            columns["part_pt_log"] = numpy.log(pt)
-            columns["part_e_log"] = numpy.log(particles["part_energy"])
-            columns["part_logptrel"] = numpy.log(pt / jet_pt)
-            columns["part_logerel"] = numpy.log(particles["part_energy"] / jet_energy)
-        columns["part_deltaR"] = numpy.hypot(particles["part_deta"], particles["part_dphi"])
+            columns["part_pt_log"] = np.log(pt)
+            columns["part_e_log"] = np.log(particles["part_energy"])
+            columns["part_logptrel"] = np.log(pt / jet_pt)
+            columns["part_logerel"] = np.log(particles["part_energy"] / jet_energy)
+        columns["part_deltaR"] = np.hypot(particles["part_deta"], particles["part_dphi"])
     if feature_set == "full":
-        columns["part_d0"] = numpy.tanh(particles["part_d0val"])
-        columns["part_dz"] = numpy.tanh(particles["part_dzval"])
+        columns["part_d0"] = np.tanh(particles["part_d0val"])
+        columns["part_dz"] = np.tanh(particles["part_dzval"])
     table = FEATURE_SETS[feature_set]
-    result = numpy.empty((len(next(iter(particles.values()))), len(table)), dtype=numpy.float32)
+    result = np.empty((len(next(iter(particles.values()))), len(table)), dtype=np.float32)
     for index, (name, subtract, multiply, low, high) in enumerate(table):
         value = columns[name]
         if subtract is not None and multiply is not None:
-            value = numpy.clip((value - subtract) * multiply, low, high)
+            value = np.clip((value - subtract) * multiply, low, high)
         result[:, index] = value
-    bad = ~numpy.isfinite(result)
+    bad = ~np.isfinite(result)
     if bad.any():
         result[bad] = 0.0
     return result

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-import numpy
-import pyarrow
+import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from jetloom.data.axes import jet_mass
@@ -48,7 +48,7 @@ def _of_jets(present: list[str]) -> list[str]:
     return [name for name in present if name.startswith(("jet_", "aux_"))]
 
 
-def flatten(table: pyarrow.Table, kind: str, feature_set: str, max_particles: int) -> Jets:
+def flatten(table: pa.Table, kind: str, feature_set: str, max_particles: int) -> Jets:
     """Inputs of a model for the rows of a skim.
 
     Args:
@@ -59,13 +59,13 @@ def flatten(table: pyarrow.Table, kind: str, feature_set: str, max_particles: in
     """
     table = table.combine_chunks()
     lists = {name: _list(table, name) for name in RAW_COLUMNS[feature_set]}
-    count = numpy.diff(next(iter(lists.values())).offsets.to_numpy())
+    count = np.diff(next(iter(lists.values())).offsets.to_numpy())
     flat = {name: column.flatten().to_numpy(zero_copy_only=False) for name, column in lists.items()}
-    jet = numpy.repeat(numpy.arange(len(count)), count)
+    jet = np.repeat(np.arange(len(count)), count)
     if kind == "jets":
-        pt = numpy.hypot(flat["part_px"], flat["part_py"])
-        if numpy.any((numpy.diff(pt) > 0) & (numpy.diff(jet) == 0)):
-            falling = numpy.lexsort((-pt, jet))
+        pt = np.hypot(flat["part_px"], flat["part_py"])
+        if np.any((np.diff(pt) > 0) & (np.diff(jet) == 0)):
+            falling = np.lexsort((-pt, jet))
             flat = {name: values[falling] for name, values in flat.items()}
     if count.size and count.max() > max_particles:
         kept = slots(count) < max_particles
@@ -79,38 +79,38 @@ def flatten(table: pyarrow.Table, kind: str, feature_set: str, max_particles: in
         features=features,
         vectors=_stack(flat, "part_px", "part_py", "part_pz", "part_energy") if jets else None,
         coordinates=_stack(flat, "part_deta", "part_dphi") if jets else features,
-        length=numpy.minimum(count, max_particles),
+        length=np.minimum(count, max_particles),
         count=count,
-        label=_numbers(table, "label").astype(numpy.int64),
-        observers=numpy.stack(observed, axis=1) if names else numpy.empty((len(count), 0), numpy.float32),
+        label=_numbers(table, "label").astype(np.int64),
+        observers=np.stack(observed, axis=1) if names else np.empty((len(count), 0), np.float32),
     )
 
 
 def slots(length: NDArray) -> NDArray:
     """Place of each particle in its jet, (P,)."""
-    return numpy.arange(length.sum()) - numpy.repeat(length.cumsum() - length, length)
+    return np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
 
 
-def particle_counts(table: pyarrow.Table, feature_set: str) -> NDArray:
+def particle_counts(table: pa.Table, feature_set: str) -> NDArray:
     """Particles of each row, before any cut."""
-    return numpy.diff(_list(table.combine_chunks(), RAW_COLUMNS[feature_set][0]).offsets.to_numpy())
+    return np.diff(_list(table.combine_chunks(), RAW_COLUMNS[feature_set][0]).offsets.to_numpy())
 
 
-def _list(table: pyarrow.Table, name: str) -> pyarrow.ListArray:
+def _list(table: pa.Table, name: str) -> pa.ListArray:
     column = table[name]
-    return column.chunk(0) if column.num_chunks else pyarrow.array([], column.type)
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
-def _numbers(table: pyarrow.Table, name: str) -> NDArray:
+def _numbers(table: pa.Table, name: str) -> NDArray:
     return table[name].to_numpy()
 
 
 def _stack(flat: dict[str, NDArray], *names: str) -> NDArray:
-    return numpy.stack([flat[name] for name in names], axis=1).astype(numpy.float32, copy=False)
+    return np.stack([flat[name] for name in names], axis=1).astype(np.float32, copy=False)
 
 
-def _observed(table: pyarrow.Table, name: str) -> NDArray:
+def _observed(table: pa.Table, name: str) -> NDArray:
     if name != "jet_mass":
-        return _numbers(table, name).astype(numpy.float32)
+        return _numbers(table, name).astype(np.float32)
     pt, eta, energy = (_numbers(table, key) for key in ("jet_pt", "jet_eta", "jet_energy"))
-    return jet_mass(pt, eta, energy).astype(numpy.float32)
+    return jet_mass(pt, eta, energy).astype(np.float32)

@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy
-import pyarrow
+import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from jetloom.data.prepare.manifest import SCHEMA_VERSION
 from jetloom.errors import JetloomError
 from jetloom.system.files import appearing
 
-DTYPES: dict[str, numpy.dtype[Any]] = {"F32": numpy.dtype("<f4"), "I64": numpy.dtype("<i8"), "I16": numpy.dtype("<i2")}
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I16": np.dtype("<i2")}
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 DESCRIBED = {
     *("dataset", "split", "shard", "jets", "per_class", "per_bucket", "truncated", "observers", "made_from"),
@@ -48,13 +48,13 @@ def create(
         arrays: type and shape of each, by name.
         described: what the shard says about itself, noted in the header.
     """
-    layout: dict[str, tuple[int, int, numpy.dtype[Any], tuple[int, ...]]] = {}
+    layout: dict[str, tuple[int, int, np.dtype[Any], tuple[int, ...]]] = {}
     header: dict[str, Any] = {"__metadata__": {"jetloom": json.dumps(described, sort_keys=True)}}
     position = 0
     # Wide types first, so that every array is aligned.
-    for name in sorted(arrays, key=lambda name: (-numpy.dtype(arrays[name][0]).itemsize, name)):
-        dtype, shape = numpy.dtype(arrays[name][0]), arrays[name][1]
-        end = position + dtype.itemsize * int(numpy.prod(shape))
+    for name in sorted(arrays, key=lambda name: (-np.dtype(arrays[name][0]).itemsize, name)):
+        dtype, shape = np.dtype(arrays[name][0]), arrays[name][1]
+        end = position + dtype.itemsize * int(np.prod(shape))
         header[name] = {"dtype": CODES[dtype], "shape": list(shape), "data_offsets": [position, end]}
         layout[name] = (position, end, dtype, shape)
         position = end
@@ -71,7 +71,7 @@ def create(
         if position:
             with partial.open("r+b") as file:
                 mapped = mmap.mmap(file.fileno(), 0)
-            data = numpy.frombuffer(mapped, numpy.uint8, offset=8 + len(text))
+            data = np.frombuffer(mapped, np.uint8, offset=8 + len(text))
             filled: dict[str, NDArray[Any]] = {
                 name: data[first:last].view(dtype).reshape(shape)
                 for name, (first, last, dtype, shape) in layout.items()
@@ -113,8 +113,8 @@ def open_arrays(shard: Path) -> dict[str, NDArray]:
         if not expected:
             return {}
         # mmap of Python, and so numpy.memmap, keeps a descriptor for each file; a system allows about a thousand.
-        with pyarrow.memory_map(str(shard)) as file:
-            data = numpy.frombuffer(file.read_buffer(), numpy.uint8)[start:]
+        with pa.memory_map(str(shard)) as file:
+            data = np.frombuffer(file.read_buffer(), np.uint8)[start:]
         return {name: _array(data, **entry) for name, entry in sorted(header.items())}
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import awkward
-import numpy
-import pyarrow.parquet
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from jetloom.config import Dataset
 from jetloom.errors import JetloomError
@@ -68,23 +69,23 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
         writer.add_key_value_metadata({"jetloom": json.dumps(facts)})
 
 
-def _writer(path: Path, schema: pyarrow.Schema) -> pyarrow.parquet.ParquetWriter:
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     # Trying a dictionary for momenta, all different, takes three times as long and is larger.
     few_values = [name for name in schema.names if name.startswith("part_is") or name in ("part_charge", "label")]
     paths = [f"{name}.list.element" if name.startswith("part_") else name for name in few_values]
-    return pyarrow.parquet.ParquetWriter(
+    return pq.ParquetWriter(
         path, schema, compression="lz4", use_dictionary=paths, write_statistics=False, write_page_checksum=True
     )
 
 
-def selected(dataset: Dataset, jets: awkward.Array, raw: Path) -> numpy.ndarray:
+def selected(dataset: Dataset, jets: awkward.Array, raw: Path) -> np.ndarray:
     """Which jets pass every cut and belong to a class of the data set, (n,) bool."""
-    keep = numpy.asarray(jets["label"]) >= 0
+    keep = np.asarray(jets["label"]) >= 0
     for column, (low, high) in dataset.selection.items():
         if column not in jets.fields or jets[column].ndim != 1:
             known = ", ".join(field for field in jets.fields if jets[field].ndim == 1 and field != "label")
             raise JetloomError(f"selection.{column}: {raw.name} has no such column; allowed: {known}")
-        values = numpy.asarray(jets[column])
+        values = np.asarray(jets[column])
         if low is not None:
             keep &= values >= low
         if high is not None:
@@ -108,7 +109,7 @@ class _Content:
 
     def _update(self, key: str, values: awkward.Array) -> None:
         digest = self._columns.setdefault(key, hashlib.sha256())
-        digest.update(numpy.ascontiguousarray(awkward.to_numpy(values)).data.cast("B"))
+        digest.update(np.ascontiguousarray(awkward.to_numpy(values)).data.cast("B"))
 
     def hexdigest(self) -> str:
         whole = hashlib.sha256()
@@ -138,7 +139,7 @@ def readable(skimmed: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise JetloomError(f"{skimmed}: no such skim; make it with `jetloom skim`") from None
-    except (OSError, pyarrow.ArrowException, ValueError, RecursionError):
+    except (OSError, pa.ArrowException, ValueError, RecursionError):
         raise JetloomError(f"{skimmed}: not a readable Parquet file; make the skim again") from None
 
 
@@ -149,7 +150,7 @@ def read_facts(skimmed: Path) -> dict:
         JetloomError: missing or damaged file, or not a skim of this version.
     """
     with readable(skimmed):
-        facts = json.loads((pyarrow.parquet.read_metadata(skimmed).metadata or {}).get(b"jetloom", b"{}"))
+        facts = json.loads((pq.read_metadata(skimmed).metadata or {}).get(b"jetloom", b"{}"))
     if not isinstance(facts, dict) or facts.get("schema_version") != SCHEMA_VERSION or not facts.keys() >= FACTS:
         raise JetloomError(f"{skimmed}: not a skim of version {SCHEMA_VERSION}; make it again with `jetloom skim`")
     return facts

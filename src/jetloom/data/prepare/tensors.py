@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy
-import pyarrow
-import pyarrow.parquet
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from jetloom.config import Dataset
@@ -57,15 +57,15 @@ def write_shard(name: str, dataset: Dataset, split: str, shard: int, skims: list
     facts = [_checked(read_facts(path), dataset, path) for path in skims]
     columns = _columns(skims, dataset)
     first = [RAW_COLUMNS[dataset.feature_set][0], "label"]
-    counts, labels = [numpy.empty(0, numpy.int64)], [numpy.empty(0, numpy.int64)]
+    counts, labels = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for piece in _pieces(skims, shard, shards, first):
         counts.append(particle_counts(piece, dataset.feature_set))
         # A copy: a view would keep the row groups alive.
-        labels.append(piece["label"].to_numpy().astype(numpy.int64))
-    count, label = numpy.concatenate(counts), numpy.concatenate(labels)
+        labels.append(piece["label"].to_numpy().astype(np.int64))
+    count, label = np.concatenate(counts), np.concatenate(labels)
     # Every shard of every split has a stream of its own.
-    order = numpy.random.default_rng([dataset.seed, shard, *split.encode()]).permutation(len(count))
-    places = _places(dataset, numpy.minimum(count, dataset.max_particles), order)
+    order = np.random.default_rng([dataset.seed, shard, *split.encode()]).permutation(len(count))
+    places = _places(dataset, np.minimum(count, dataset.max_particles), order)
     observers = observer_names(columns)
     described = {
         "schema_version": SCHEMA_VERSION,
@@ -183,7 +183,7 @@ def _columns(skims: list[Path], dataset: Dataset) -> list[str]:
     present = []
     for path in skims:
         with readable(path):
-            present.append(pyarrow.parquet.read_schema(path).names)
+            present.append(pq.read_schema(path).names)
     for path, names in zip(skims, present, strict=True):
         if missing := [name for name in RAW_COLUMNS[dataset.feature_set] if name not in names]:
             raise JetloomError(
@@ -193,15 +193,15 @@ def _columns(skims: list[Path], dataset: Dataset) -> list[str]:
     return needed_columns(dataset.feature_set, [name for name in present[0] if all(name in names for names in present)])
 
 
-def _pieces(skims: list[Path], shard: int, shards: int, columns: list[str]) -> Iterator[pyarrow.Table]:
+def _pieces(skims: list[Path], shard: int, shards: int, columns: list[str]) -> Iterator[pa.Table]:
     """Rows of slice ``shard`` of ``shards`` of each skim, some row groups at a time, only those that hold them."""
     for path in skims:
         with readable(path):
-            opened = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True)
+            opened = pq.ParquetFile(path, page_checksum_verification=True)
         with opened as file:
             rows = file.metadata.num_rows
             first, last = rows * shard // shards, rows * (shard + 1) // shards
-            edges = numpy.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
+            edges = np.cumsum([0, *(file.metadata.row_group(i).num_rows for i in range(file.num_row_groups))])
             groups = [i for i in range(file.num_row_groups) if edges[i] < last and edges[i + 1] > first]
             while groups:
                 begin = edges[groups[0]]
@@ -226,12 +226,12 @@ class _Places(NamedTuple):
 
 def _places(dataset: Dataset, length: NDArray, order: NDArray) -> _Places:
     widths = dataset.buckets or [dataset.max_particles]
-    bucket = numpy.searchsorted(widths, length)
-    row = numpy.empty(len(length), dtype=numpy.int64)
+    bucket = np.searchsorted(widths, length)
+    row = np.empty(len(length), dtype=np.int64)
     jets = []
     for index in range(len(widths)):
         members = order[bucket[order] == index]
-        row[members] = numpy.arange(len(members))
+        row[members] = np.arange(len(members))
         jets.append(len(members))
     return _Places(widths, jets, bucket, row)
 
@@ -244,23 +244,23 @@ def _layout(dataset: Dataset, places: _Places, observers: int) -> dict[str, tupl
         if not jets:
             continue
         group = f"{width:04d}"
-        layout[f"{group}/features"] = (numpy.float32, (jets, width, len(FEATURE_SETS[dataset.feature_set])))
-        layout[f"{group}/coordinates"] = (numpy.float32, (jets, width, 3 if points else 2))
+        layout[f"{group}/features"] = (np.float32, (jets, width, len(FEATURE_SETS[dataset.feature_set])))
+        layout[f"{group}/coordinates"] = (np.float32, (jets, width, 3 if points else 2))
         if not points:
-            layout[f"{group}/vectors"] = (numpy.float32, (jets, width, 4))
-        layout[f"{group}/length"] = (numpy.int16, (jets,))
-        layout[f"{group}/label"] = (numpy.int64, (jets,))
+            layout[f"{group}/vectors"] = (np.float32, (jets, width, 4))
+        layout[f"{group}/length"] = (np.int16, (jets,))
+        layout[f"{group}/label"] = (np.int64, (jets,))
         if observers:
-            layout[f"{group}/observers"] = (numpy.float32, (jets, observers))
+            layout[f"{group}/observers"] = (np.float32, (jets, observers))
     return layout
 
 
 def _fill(arrays: dict[str, NDArray], places: _Places, rows: slice, jets: Jets) -> None:
     """Put jets, which are ``rows`` in the order of reading, into their places."""
     bucket, row = places.bucket[rows], places.row[rows]
-    of_particle, slot = numpy.repeat(bucket, jets.length), slots(jets.length)
-    row_of_particle = numpy.repeat(row, jets.length)
-    for index in numpy.unique(bucket):
+    of_particle, slot = np.repeat(bucket, jets.length), slots(jets.length)
+    row_of_particle = np.repeat(row, jets.length)
+    for index in np.unique(bucket):
         group = f"{places.widths[index]:04d}"
         inside, members = of_particle == index, bucket == index
         for key in ("features", "coordinates", "vectors"):

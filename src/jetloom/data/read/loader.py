@@ -18,7 +18,7 @@ from itertools import accumulate, count, islice
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -195,7 +195,7 @@ class Loader:
         shards = range(len(self._shards))
         if not self.shuffle:
             return [(shard,) for shard in shards]
-        order = numpy.random.default_rng([self.seed, number]).permutation(len(shards)).tolist()
+        order = np.random.default_rng([self.seed, number]).permutation(len(shards)).tolist()
         return [tuple(order[start : start + OPEN_SHARDS]) for start in range(0, len(order), OPEN_SHARDS)]
 
     def _batches_of_pass(self, number: int) -> int:
@@ -218,12 +218,12 @@ class Loader:
     def _rows(self, number: int, shards: tuple[int, ...], width: int) -> NDArray:
         """Places of the jets that are used in a pass, rising."""
         if not self._sampling:
-            return numpy.arange(sum(self._shards[shard].jets(width) for shard in shards))
+            return np.arange(sum(self._shards[shard].jets(width) for shard in shards))
         begins = accumulate((self._shards[shard].jets(width) for shard in shards), initial=0)
         parts = [
             begin + self._sampling.rows(number, shard, width) for begin, shard in zip(begins, shards, strict=False)
         ]
-        return numpy.concatenate(parts)
+        return np.concatenate(parts)
 
     def _of_pass(self, number: int, start: int) -> Iterator[Rows]:
         """Batches of one pass over the split from number ``start`` on."""
@@ -234,14 +234,14 @@ class Loader:
             start = max(start - batches, 0)
 
     def _of_group(self, number: int, index: int, shards: tuple[int, ...]) -> list[Rows]:
-        generator = numpy.random.default_rng([self.seed, number, index])
+        generator = np.random.default_rng([self.seed, number, index])
         batches = [
             item for width in self.manifest.buckets for item in self._of_bucket(number, shards, width, generator)
         ]
         return [batches[place] for place in generator.permutation(len(batches))] if self.shuffle else batches
 
     def _of_bucket(
-        self, number: int, shards: tuple[int, ...], width: int, generator: numpy.random.Generator
+        self, number: int, shards: tuple[int, ...], width: int, generator: np.random.Generator
     ) -> list[Rows]:
         jets, used, batches = self._cut(shards, width)
         if not batches:
@@ -251,12 +251,12 @@ class Loader:
         if self.shuffle:
             rows = _mixed(rows, WINDOW_BATCHES * together, max(1, min(LONGEST_RUN, together // LONGEST_RUN)), generator)
             # What is left out is not always the same.
-            rows = numpy.roll(rows, -int(generator.integers(jets))) if used < jets else rows
+            rows = np.roll(rows, -int(generator.integers(jets))) if used < jets else rows
             # Nearly equal batches, none of them tiny.
-            edges = numpy.arange(batches + 1) * (used // self.world_size) // batches * self.world_size
+            edges = np.arange(batches + 1) * (used // self.world_size) // batches * self.world_size
         else:
-            edges = numpy.minimum(numpy.arange(batches + 1) * together, used)
-        size = numpy.diff(edges)
+            edges = np.minimum(np.arange(batches + 1) * together, used)
+        size = np.diff(edges)
         first = edges[:-1] + size * self.rank // self.world_size
         last = edges[:-1] + size * (self.rank + 1) // self.world_size
         return [Rows(shards, width, rows[one:end]) for one, end in zip(first.tolist(), last.tolist(), strict=True)]
@@ -266,7 +266,7 @@ class Loader:
             self._shards[shard].buckets[plan.width] for shard in plan.shards if self._shards[shard].jets(plan.width)
         ]
         tensors = {key: self._empty((len(plan.rows), *array.shape[1:]), array.dtype) for key, array in parts[0].items()}
-        tensors["mask"] = self._empty((len(plan.rows), plan.width), numpy.dtype(bool))
+        tensors["mask"] = self._empty((len(plan.rows), plan.width), np.dtype(bool))
         arrays = {key: tensor.numpy() for key, tensor in tensors.items()}
         begin = filled = 0
         for part in parts:
@@ -274,27 +274,27 @@ class Loader:
             rows = plan.rows if len(parts) == 1 else plan.rows[(plan.rows >= begin) & (plan.rows < end)] - begin
             for key, array in part.items():
                 # Rows are in range; mode "raise" would gather into a second buffer first.
-                numpy.take(array, rows, axis=0, out=arrays[key][filled : filled + len(rows)], mode="clip")
+                np.take(array, rows, axis=0, out=arrays[key][filled : filled + len(rows)], mode="clip")
             begin, filled = end, filled + len(rows)
-        numpy.less(numpy.arange(plan.width, dtype=numpy.int16), arrays["length"][:, None], out=arrays["mask"])
+        np.less(np.arange(plan.width, dtype=np.int16), arrays["length"][:, None], out=arrays["mask"])
         return Batch(**{name: tensors.get(name) for name in Batch._fields})
 
-    def _empty(self, shape: tuple[int, ...], dtype: numpy.dtype) -> torch.Tensor:
-        empty = torch.from_numpy(numpy.empty(shape, dtype))
+    def _empty(self, shape: tuple[int, ...], dtype: np.dtype) -> torch.Tensor:
+        empty = torch.from_numpy(np.empty(shape, dtype))
         return torch.empty_like(empty, pin_memory=True) if self.pin else empty
 
 
-def _mixed(rows: NDArray, window: int, run: int, generator: numpy.random.Generator) -> NDArray:
+def _mixed(rows: NDArray, window: int, run: int, generator: np.random.Generator) -> NDArray:
     """Rows in windows, inside which runs of neighbours are shuffled."""
     skipped = int(generator.integers(run))
-    runs = numpy.arange(-(-(len(rows) + skipped) // run))
+    runs = np.arange(-(-(len(rows) + skipped) // run))
     for begin in range(0, len(runs), window // run):
         generator.shuffle(runs[begin : begin + window // run])
-    places = (runs[:, None] * run + numpy.arange(run) - skipped).ravel()
+    places = (runs[:, None] * run + np.arange(run) - skipped).ravel()
     return rows[places[(places >= 0) & (places < len(rows))]]
 
 
-def first_observers(manifest: Path, split: str, most: int = 1_000_000) -> NDArray[numpy.float32]:
+def first_observers(manifest: Path, split: str, most: int = 1_000_000) -> NDArray[np.float32]:
     """(N, M): observers of the first jets of a split, which are a mixture like any other.
 
     Args:
@@ -303,10 +303,10 @@ def first_observers(manifest: Path, split: str, most: int = 1_000_000) -> NDArra
         most: jets that are enough.
     """
     described = Manifest.read(manifest)
-    found: list[NDArray] = [numpy.empty((0, len(described.observers)), numpy.float32)]
+    found: list[NDArray] = [np.empty((0, len(described.observers)), np.float32)]
     for shard in described.splits[split].shards:
         arrays = ShardFile(manifest.parent / shard.file).buckets.values()
-        found += [numpy.asarray(bucket["observers"]) for bucket in arrays if "observers" in bucket]
+        found += [np.asarray(bucket["observers"]) for bucket in arrays if "observers" in bucket]
         if sum(map(len, found)) >= most:
             break
-    return numpy.concatenate(found)
+    return np.concatenate(found)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy
+import numpy as np
 from numpy.typing import NDArray
 
 from jetloom.config import Reweighting
@@ -34,7 +34,7 @@ class Sampling:
         shards: Sequence[Mapping[int, Mapping[str, NDArray]]],
         seed: int,
     ) -> None:
-        self._edges = numpy.asarray(reweighting.edges)
+        self._edges = np.asarray(reweighting.edges)
         self._column = None
         if reweighting.observer is not None:
             if reweighting.observer not in manifest.observers:
@@ -43,16 +43,16 @@ class Sampling:
             self._column = manifest.observers.index(reweighting.observer)
         self._shards, self._seed = shards, seed
         self._bins = len(self._edges) + 1
-        population = numpy.zeros(len(manifest.classes) * self._bins, dtype=numpy.int64)
+        population = np.zeros(len(manifest.classes) * self._bins, dtype=np.int64)
         counts = {}
         for shard, buckets in enumerate(shards):
             for width in buckets:
-                counts[shard, width] = numpy.bincount(self._bin(shard, width), minlength=len(population))
+                counts[shard, width] = np.bincount(self._bin(shard, width), minlength=len(population))
                 population += counts[shard, width]
         filled = population > 0
-        self.probability = numpy.zeros(len(population))
+        self.probability = np.zeros(len(population))
         """Of each class and bin, (C x bins,)."""
-        self.probability[filled] = numpy.maximum(population[filled].min() / population[filled], reweighting.least)
+        self.probability[filled] = np.maximum(population[filled].min() / population[filled], reweighting.least)
         self._jets = {key: int(count @ self.probability) for key, count in counts.items()}
 
     def jets(self, shard: int, width: int) -> int:
@@ -63,14 +63,14 @@ class Sampling:
         """Rows of a bucket that are kept in pass ``number``, rising."""
         kept = self.jets(shard, width)
         if not kept:
-            return numpy.empty(0, numpy.int64)
-        start = numpy.random.default_rng([self._seed, number, shard, width]).random()
-        total = numpy.cumsum(self.probability[self._bin(shard, width)])
-        return numpy.searchsorted(total / total[-1] * kept, numpy.arange(kept) + start, side="right")
+            return np.empty(0, np.int64)
+        start = np.random.default_rng([self._seed, number, shard, width]).random()
+        total = np.cumsum(self.probability[self._bin(shard, width)])
+        return np.searchsorted(total / total[-1] * kept, np.arange(kept) + start, side="right")
 
     def _bin(self, shard: int, width: int) -> NDArray:
         arrays = self._shards[shard][width]
-        label = numpy.asarray(arrays["label"])
+        label = np.asarray(arrays["label"])
         if self._column is None:
             return label
-        return label * self._bins + numpy.searchsorted(self._edges, arrays["observers"][:, self._column], side="right")
+        return label * self._bins + np.searchsorted(self._edges, arrays["observers"][:, self._column], side="right")

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import awkward
-import numpy
-import pyarrow
+import numpy as np
+import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
@@ -51,14 +51,14 @@ def batches(
             yield _padded(dataset, table)
 
 
-def _padded(dataset: Dataset, table: pyarrow.Table) -> tuple[Batch, dict[str, NDArray]]:
+def _padded(dataset: Dataset, table: pa.Table) -> tuple[Batch, dict[str, NDArray]]:
     jets: Jets = flatten(table, dataset.kind, dataset.feature_set, dataset.max_particles)
     widths = dataset.buckets or [dataset.max_particles]
-    width = widths[int(numpy.searchsorted(widths, jets.length.max()))]
-    row, slot = numpy.repeat(numpy.arange(len(jets.length)), jets.length), slots(jets.length)
+    width = widths[int(np.searchsorted(widths, jets.length.max()))]
+    row, slot = np.repeat(np.arange(len(jets.length)), jets.length), slots(jets.length)
 
     def padded(values: NDArray) -> torch.Tensor:
-        result = numpy.zeros((len(jets.length), width, values.shape[1]), dtype=numpy.float32)
+        result = np.zeros((len(jets.length), width, values.shape[1]), dtype=np.float32)
         result[row, slot] = values
         return torch.from_numpy(result)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy
+import numpy as np
 
 from jetloom.data.axes import wrapped
 
@@ -23,11 +23,11 @@ class Calorimeter:
         lowest_significance: threshold in standard deviations.
     """
 
-    edges: numpy.ndarray
+    edges: np.ndarray
     fine_rows: int
     fine_cells: int
     coarse_cells: int
-    resolution: Callable[[numpy.ndarray, numpy.ndarray], numpy.ndarray]
+    resolution: Callable[[np.ndarray, np.ndarray], np.ndarray]
     lowest_energy: float
     lowest_significance: float
 
@@ -39,28 +39,28 @@ class Towers(NamedTuple):
     massless neutral particle per tower with excess energy, its direction uniform within the tower.
     """
 
-    track_factor: numpy.ndarray
-    event: numpy.ndarray
-    energy: numpy.ndarray
-    eta: numpy.ndarray
-    phi: numpy.ndarray
+    track_factor: np.ndarray
+    event: np.ndarray
+    energy: np.ndarray
+    eta: np.ndarray
+    phi: np.ndarray
 
 
-def _ecal_resolution(energy: numpy.ndarray, eta: numpy.ndarray) -> numpy.ndarray:
-    base = numpy.sqrt((0.008 * energy) ** 2 + 0.11**2 * energy + 0.40**2)
-    return numpy.select(
+def _ecal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
+    base = np.sqrt((0.008 * energy) ** 2 + 0.11**2 * energy + 0.40**2)
+    return np.select(
         [eta <= 1.5, eta <= 2.5],
         [(1 + 0.64 * eta**2) * base, (2.16 + 5.6 * (eta - 2) ** 2) * base],
-        numpy.sqrt((0.107 * energy) ** 2 + 2.08**2 * energy),
+        np.sqrt((0.107 * energy) ** 2 + 2.08**2 * energy),
     )
 
 
-def _hcal_resolution(energy: numpy.ndarray, eta: numpy.ndarray) -> numpy.ndarray:
-    return numpy.sqrt((0.05 * energy) ** 2 + 1.5**2 * energy)
+def _hcal_resolution(energy: np.ndarray, eta: np.ndarray) -> np.ndarray:
+    return np.sqrt((0.05 * energy) ** 2 + 1.5**2 * energy)
 
 
 ECAL = Calorimeter(
-    edges=numpy.concatenate([0.0174 * numpy.arange(171), _FORWARD]),
+    edges=np.concatenate([0.0174 * np.arange(171), _FORWARD]),
     fine_rows=170,
     fine_cells=360,
     coarse_cells=36,
@@ -69,8 +69,8 @@ ECAL = Calorimeter(
     lowest_significance=2.0,
 )
 HCAL = Calorimeter(
-    edges=numpy.concatenate(
-        [0.087 * numpy.arange(20), [1.74, 1.83, 1.93, 2.043, 2.172, 2.322, 2.5, 2.65, 2.868, 2.95], _FORWARD]
+    edges=np.concatenate(
+        [0.087 * np.arange(20), [1.74, 1.83, 1.93, 2.043, 2.172, 2.322, 2.5, 2.65, 2.868, 2.95], _FORWARD]
     ),
     fine_rows=19,
     fine_cells=72,
@@ -83,12 +83,12 @@ HCAL = Calorimeter(
 
 def measure(
     calorimeter: Calorimeter,
-    event: numpy.ndarray,
-    eta: numpy.ndarray,
-    phi: numpy.ndarray,
-    energy: numpy.ndarray,
-    tracked: numpy.ndarray,
-    generator: numpy.random.Generator,
+    event: np.ndarray,
+    eta: np.ndarray,
+    phi: np.ndarray,
+    energy: np.ndarray,
+    tracked: np.ndarray,
+    generator: np.random.Generator,
 ) -> Towers:
     """Energies seen in the towers and what energy flow makes of them.
 
@@ -104,32 +104,32 @@ def measure(
         tracked: whether the particle also has a track.
         generator: random numbers.
     """
-    row = numpy.searchsorted(calorimeter.edges, numpy.abs(eta), side="right") - 1
-    row = numpy.minimum(row, len(calorimeter.edges) - 2)
-    cells = numpy.where(row < calorimeter.fine_rows, calorimeter.fine_cells, calorimeter.coarse_cells)
-    cell = numpy.minimum((numpy.mod(phi, 2 * numpy.pi) / (2 * numpy.pi) * cells).astype(numpy.int64), cells - 1)
+    row = np.searchsorted(calorimeter.edges, np.abs(eta), side="right") - 1
+    row = np.minimum(row, len(calorimeter.edges) - 2)
+    cells = np.where(row < calorimeter.fine_rows, calorimeter.fine_cells, calorimeter.coarse_cells)
+    cell = np.minimum((np.mod(phi, 2 * np.pi) / (2 * np.pi) * cells).astype(np.int64), cells - 1)
     half = len(calorimeter.edges) - 1
-    signed_row = numpy.where(eta < 0, row + half, row)
+    signed_row = np.where(eta < 0, row + half, row)
     key = (event * 2 * half + signed_row) * calorimeter.fine_cells + cell
-    towers, tower = numpy.unique(key, return_inverse=True)
+    towers, tower = np.unique(key, return_inverse=True)
 
     row = towers // calorimeter.fine_cells % (2 * half)
-    sign = numpy.where(row >= half, -1.0, 1.0)
+    sign = np.where(row >= half, -1.0, 1.0)
     row %= half
     low, high = calorimeter.edges[row], calorimeter.edges[row + 1]
     centre = (low + high) / 2
-    deposited = numpy.bincount(tower, energy, len(towers))
+    deposited = np.bincount(tower, energy, len(towers))
     seen = _log_normal(deposited, calorimeter.resolution(deposited, centre), generator)
     sigma = calorimeter.resolution(seen, centre)
     seen[~_significant(calorimeter, seen, sigma)] = 0.0
-    charged = numpy.bincount(tower, energy * tracked, len(towers))
-    excess = numpy.maximum(seen - charged, 0.0)
+    charged = np.bincount(tower, energy * tracked, len(towers))
+    excess = np.maximum(seen - charged, 0.0)
     neutral = _significant(calorimeter, excess, sigma)
-    factor = numpy.where(neutral | (charged == 0), 1.0, seen / numpy.where(charged == 0, 1.0, charged))
+    factor = np.where(neutral | (charged == 0), 1.0, seen / np.where(charged == 0, 1.0, charged))
 
     place = generator.random((2, len(towers)))
-    cells = numpy.where(row < calorimeter.fine_rows, calorimeter.fine_cells, calorimeter.coarse_cells)
-    phi_in = (towers % calorimeter.fine_cells + place[1]) / cells * 2 * numpy.pi
+    cells = np.where(row < calorimeter.fine_rows, calorimeter.fine_cells, calorimeter.coarse_cells)
+    phi_in = (towers % calorimeter.fine_cells + place[1]) / cells * 2 * np.pi
     return Towers(
         track_factor=factor[tower],
         event=(towers // calorimeter.fine_cells // (2 * half))[neutral],
@@ -139,10 +139,10 @@ def measure(
     )
 
 
-def _significant(calorimeter: Calorimeter, energy: numpy.ndarray, sigma: numpy.ndarray) -> numpy.ndarray:
+def _significant(calorimeter: Calorimeter, energy: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     return (energy > calorimeter.lowest_energy) & (energy > calorimeter.lowest_significance * sigma)
 
 
-def _log_normal(mean: numpy.ndarray, sigma: numpy.ndarray, generator: numpy.random.Generator) -> numpy.ndarray:
-    width = numpy.log1p((sigma / mean) ** 2)
-    return numpy.exp(numpy.log(mean) - width / 2 + numpy.sqrt(width) * generator.standard_normal(len(mean)))
+def _log_normal(mean: np.ndarray, sigma: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    width = np.log1p((sigma / mean) ** 2)
+    return np.exp(np.log(mean) - width / 2 + np.sqrt(width) * generator.standard_normal(len(mean)))

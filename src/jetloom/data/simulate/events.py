@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import awkward
-import numpy
+import numpy as np
 import pythia8mc
 
 from jetloom.data.simulate.hooks import Vetoes
@@ -15,7 +15,7 @@ from jetloom.data.simulate.processes import Process, truth_code
 
 # Part of what a seed means: another size changes the draws of the detector.
 BATCH = 50
-_NEUTRINOS = numpy.array([12, 14, 16])
+_NEUTRINOS = np.array([12, 14, 16])
 
 
 class Particles(NamedTuple):
@@ -24,16 +24,16 @@ class Particles(NamedTuple):
     Momenta and masses in GeV, production vertex in mm.
     """
 
-    event: numpy.ndarray
-    pid: numpy.ndarray
-    charge: numpy.ndarray
-    px: numpy.ndarray
-    py: numpy.ndarray
-    pz: numpy.ndarray
-    mass: numpy.ndarray
-    x: numpy.ndarray
-    y: numpy.ndarray
-    z: numpy.ndarray
+    event: np.ndarray
+    pid: np.ndarray
+    charge: np.ndarray
+    px: np.ndarray
+    py: np.ndarray
+    pz: np.ndarray
+    mass: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    z: np.ndarray
 
 
 class Targets(NamedTuple):
@@ -43,14 +43,14 @@ class Targets(NamedTuple):
     ``phi`` and ``pid`` are those of the last copy of the resonance.
     """
 
-    event: numpy.ndarray
-    pid: numpy.ndarray
-    pt: numpy.ndarray
-    eta: numpy.ndarray
-    phi: numpy.ndarray
-    code: numpy.ndarray
-    parton_eta: numpy.ndarray
-    parton_phi: numpy.ndarray
+    event: np.ndarray
+    pid: np.ndarray
+    pt: np.ndarray
+    eta: np.ndarray
+    phi: np.ndarray
+    code: np.ndarray
+    parton_eta: np.ndarray
+    parton_phi: np.ndarray
 
 
 class Collisions(NamedTuple):
@@ -86,20 +86,20 @@ def _unpack(
     process: Process, batch: awkward.Array, generator: "pythia8mc.Pythia", charges: dict[int, int]
 ) -> Collisions:
     counts = awkward.to_numpy(awkward.num(batch.prt))
-    first = numpy.concatenate([[0], numpy.cumsum(counts)])
+    first = np.concatenate([[0], np.cumsum(counts)])
     rows = awkward.flatten(batch.prt)
-    event = numpy.repeat(numpy.arange(len(counts)), counts)
+    event = np.repeat(np.arange(len(counts)), counts)
     pid, status = awkward.to_numpy(rows.id), awkward.to_numpy(rows.status)
     px, py, pz = (awkward.to_numpy(rows.p[axis]) for axis in ("px", "py", "pz"))
 
-    final = numpy.flatnonzero((status > 0) & ~numpy.isin(numpy.abs(pid), _NEUTRINOS))
+    final = np.flatnonzero((status > 0) & ~np.isin(np.abs(pid), _NEUTRINOS))
     vertex = rows.vProd[final]
     position = {axis: awkward.to_numpy(awkward.fill_none(vertex[f"p{axis}"], 0.0)) for axis in "xyz"}
-    species, inverse = numpy.unique(pid[final], return_inverse=True)
+    species, inverse = np.unique(pid[final], return_inverse=True)
     for number in species.tolist():
         if number not in charges:
             charges[number] = round(generator.particleData.chargeType(number) / 3)
-    charge = numpy.array([charges[number] for number in species.tolist()], dtype=numpy.int64)[inverse]
+    charge = np.array([charges[number] for number in species.tolist()], dtype=np.int64)[inverse]
     particles = Particles(
         event[final], pid[final], charge, px[final], py[final], pz[final], awkward.to_numpy(rows.m)[final], **position
     )
@@ -109,48 +109,46 @@ def _unpack(
 
 def _targets(
     process: Process,
-    event: numpy.ndarray,
-    pid: numpy.ndarray,
-    status: numpy.ndarray,
-    mother: numpy.ndarray,
-    px: numpy.ndarray,
-    py: numpy.ndarray,
-    pz: numpy.ndarray,
+    event: np.ndarray,
+    pid: np.ndarray,
+    status: np.ndarray,
+    mother: np.ndarray,
+    px: np.ndarray,
+    py: np.ndarray,
+    pz: np.ndarray,
 ) -> Targets:
     """Resonances with all their visible decay products (rows of |status| 23)."""
     if process.resonance == 0:
-        none = numpy.zeros(0)
-        return Targets(none.astype(int), none, none, none, none, none, numpy.zeros((0, 0)), numpy.zeros((0, 0)))
-    absolute = numpy.abs(pid)
+        none = np.zeros(0)
+        return Targets(none.astype(int), none, none, none, none, none, np.zeros((0, 0)), np.zeros((0, 0)))
+    absolute = np.abs(pid)
     visible = (absolute <= 5) | (absolute == 11) | (absolute == 13) | (absolute == 21)
-    product = numpy.flatnonzero(
-        (numpy.abs(status) == 23) & visible & numpy.isin(absolute[mother], numpy.array(process.parents))
-    )
+    product = np.flatnonzero((np.abs(status) == 23) & visible & np.isin(absolute[mother], np.array(process.parents)))
     # The two tops of an event are told apart by sign: t -> b W+, and W+ has the sign of t.
-    sign = numpy.sign(pid[mother[product]]) if process.resonance == 6 else numpy.ones(len(product), int)
+    sign = np.sign(pid[mother[product]]) if process.resonance == 6 else np.ones(len(product), int)
     key = 2 * event[product] + (sign < 0)
-    order = numpy.argsort(key, kind="stable")
+    order = np.argsort(key, kind="stable")
     product, key = product[order], key[order]
-    found, start, count = numpy.unique(key, return_index=True, return_counts=True)
+    found, start, count = np.unique(key, return_index=True, return_counts=True)
     start, found = start[count == process.partons], found[count == process.partons]
-    product = product[start[:, None] + numpy.arange(process.partons)]
+    product = product[start[:, None] + np.arange(process.partons)]
 
     if process.resonance == 23:
         # The other Z of the event decays to neutrinos: the right one is the mother of the quarks.
         last = mother[product[:, 0]]
     else:
-        copies = numpy.flatnonzero(absolute == process.resonance)
+        copies = np.flatnonzero(absolute == process.resonance)
         own = 2 * event[copies] + ((pid[copies] < 0) if process.resonance == 6 else 0)
-        order = numpy.argsort(own, kind="stable")
-        last = copies[order][numpy.searchsorted(own[order], found, side="right") - 1]
-    pt = numpy.hypot(px, py)
+        order = np.argsort(own, kind="stable")
+        last = copies[order][np.searchsorted(own[order], found, side="right") - 1]
+    pt = np.hypot(px, py)
     return Targets(
         event=found // 2,
         pid=pid[last],
         pt=pt[last],
-        eta=numpy.arcsinh(pz[last] / pt[last]),
-        phi=numpy.arctan2(py[last], px[last]),
-        code=numpy.array([truth_code(process, group) for group in absolute[product].tolist()]),
-        parton_eta=numpy.arcsinh(pz[product] / pt[product]),
-        parton_phi=numpy.arctan2(py[product], px[product]),
+        eta=np.arcsinh(pz[last] / pt[last]),
+        phi=np.arctan2(py[last], px[last]),
+        code=np.array([truth_code(process, group) for group in absolute[product].tolist()]),
+        parton_eta=np.arcsinh(pz[product] / pt[product]),
+        parton_phi=np.arctan2(py[product], px[product]),
     )

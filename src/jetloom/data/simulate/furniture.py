@@ -7,11 +7,11 @@ forms and proportions on purpose, as they do in ModelNet10.
 
 from collections.abc import Callable
 
-import numpy
+import numpy as np
 
 from jetloom.data.simulate.primitives import Mesh, box, cylinder, frustum, ring
 
-Draw = numpy.random.Generator
+Draw = np.random.Generator
 
 
 def _chance(draw: Draw, probability: float) -> bool:
@@ -98,7 +98,7 @@ def chair(draw: Draw) -> list[Mesh]:
         parts.append(box(0, depth / 2 - 0.03, seat + thick, width, draw.uniform(0.03, 0.12), back))
     elif _chance(draw, 0.8):
         slats = int(draw.integers(3, 6))
-        places = numpy.linspace(-0.45, 0.45, slats) * width
+        places = np.linspace(-0.45, 0.45, slats) * width
         parts += [box(x, depth / 2 - 0.03, seat + thick, 0.04, 0.04, back) for x in places.tolist()]
         parts.append(box(0, depth / 2 - 0.03, seat + thick + back, width, 0.05, 0.08))
     if _chance(draw, 0.4):

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-import numpy
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -171,8 +171,8 @@ def _write(
 
     process = PROCESSES[label]
     entropy = [seed, CLASSES.index(label), number]
-    pythia_seed = 1 + int(numpy.random.SeedSequence(entropy).generate_state(1, numpy.uint64)[0] % 900_000_000)
-    generator = numpy.random.default_rng(entropy)
+    pythia_seed = 1 + int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] % 900_000_000)
+    generator = np.random.default_rng(entropy)
     missing = jets
     with rootfile.create(output) as file:
         for events, particles, targets in collisions(process, pythia_seed, mpi):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import awkward
 import fastjet
-import numpy
+import numpy as np
 from awkward.contents import ListOffsetArray, NumpyArray, RecordArray
 from awkward.index import Index64
 
@@ -30,16 +30,16 @@ _LARGEST_PARTICLE_ETA = 5.0
 class _Jets(NamedTuple):
     """Four-vectors of jets; ``start`` and ``count`` say where the constituents of each lie in ``constituent``."""
 
-    event: numpy.ndarray
-    pt: numpy.ndarray
-    eta: numpy.ndarray
-    phi: numpy.ndarray
-    energy: numpy.ndarray
-    constituent: numpy.ndarray
-    count: numpy.ndarray  # type: ignore[assignment]  # a field, not the method of tuples
+    event: np.ndarray
+    pt: np.ndarray
+    eta: np.ndarray
+    phi: np.ndarray
+    energy: np.ndarray
+    constituent: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # a field, not the method of tuples
 
 
-def find_jets(process: Process, events: int, flow: Flow, targets: Targets) -> dict[str, awkward.Array | numpy.ndarray]:
+def find_jets(process: Process, events: int, flow: Flow, targets: Targets) -> dict[str, awkward.Array | np.ndarray]:
     """Selected and matched jets of a batch, as JetClass columns.
 
     A jet has 500 < pT < 1000 GeV and abs(eta) <= 2. A signal jet holds all visible decay products of a resonance
@@ -55,13 +55,13 @@ def find_jets(process: Process, events: int, flow: Flow, targets: Targets) -> di
         ``part`` (jagged records, by falling pT), ``jet``, ``label``, ``aux`` columns named like the branches.
     """
     jets = _cluster(events, flow)
-    good = (jets.pt > LOWEST_PT) & (jets.pt < HIGHEST_PT) & (numpy.abs(jets.eta) <= LARGEST_ETA)
-    target = _match(jets, targets) if process.resonance else numpy.zeros(len(jets.pt), dtype=numpy.int64)
+    good = (jets.pt > LOWEST_PT) & (jets.pt < HIGHEST_PT) & (np.abs(jets.eta) <= LARGEST_ETA)
+    target = _match(jets, targets) if process.resonance else np.zeros(len(jets.pt), dtype=np.int64)
     jets = _keep(jets, good & (target >= 0))
     target = target[good & (target >= 0)]
 
-    columns: dict[str, awkward.Array | numpy.ndarray] = {"part": _particles(jets, flow)}
-    columns |= {f"label_{label}": numpy.full(len(target), label == process.label) for label in CLASSES}
+    columns: dict[str, awkward.Array | np.ndarray] = {"part": _particles(jets, flow)}
+    columns |= {f"label_{label}": np.full(len(target), label == process.label) for label in CLASSES}
     columns |= {
         "jet_pt": jets.pt,
         "jet_eta": jets.eta,
@@ -74,83 +74,81 @@ def find_jets(process: Process, events: int, flow: Flow, targets: Targets) -> di
         truth = {name: getattr(targets, name)[target] for name in ("eta", "phi", "pid", "pt")}
         code = targets.code[target]
     else:
-        truth = {name: numpy.zeros(len(target)) for name in ("eta", "phi", "pid", "pt")}
-        code = numpy.full(len(target), truth_code(process, []))
+        truth = {name: np.zeros(len(target)) for name in ("eta", "phi", "pid", "pt")}
+        code = np.full(len(target), truth_code(process, []))
     return columns | {f"aux_genpart_{name}": values for name, values in truth.items()} | {"aux_truth_match": code}
 
 
-def _momenta(flow: Flow, which: numpy.ndarray | slice, counts: numpy.ndarray) -> awkward.Array:
+def _momenta(flow: Flow, which: np.ndarray | slice, counts: np.ndarray) -> awkward.Array:
     """Lists of four-vectors for FastJet."""
     pt, eta, phi = flow.pt[which], flow.eta[which], flow.phi[which]
-    energy = numpy.sqrt((pt * numpy.cosh(eta)) ** 2 + flow.mass[which] ** 2)
-    columns = (pt * numpy.cos(phi), pt * numpy.sin(phi), pt * numpy.sinh(eta), energy)
+    energy = np.sqrt((pt * np.cosh(eta)) ** 2 + flow.mass[which] ** 2)
+    columns = (pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta), energy)
     record = RecordArray(
         [NumpyArray(column) for column in columns], ["px", "py", "pz", "E"], parameters={"__record__": "Momentum4D"}
     )
-    offsets = numpy.concatenate([[0], numpy.cumsum(counts)])
+    offsets = np.concatenate([[0], np.cumsum(counts)])
     return awkward.Array(ListOffsetArray(Index64(offsets), record))
 
 
 def _cluster(events: int, flow: Flow) -> _Jets:
     _silence_banner()
-    counts = numpy.bincount(flow.event, minlength=events)
+    counts = np.bincount(flow.event, minlength=events)
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, RADIUS)
     sequence = fastjet.ClusterSequence(_momenta(flow, slice(None), counts), definition)
     found = sequence.inclusive_jets(min_pt=LOWEST_PT)
     members = sequence.constituent_index(min_pt=LOWEST_PT)
-    event = numpy.repeat(numpy.arange(events), awkward.to_numpy(awkward.num(found)))
+    event = np.repeat(np.arange(events), awkward.to_numpy(awkward.num(found)))
     px, py, pz, energy = (awkward.to_numpy(awkward.flatten(found[name])) for name in ("px", "py", "pz", "E"))
     per_jet = awkward.flatten(members)
     count = awkward.to_numpy(awkward.num(per_jet))
-    first = (numpy.cumsum(counts) - counts)[event]
-    constituent = awkward.to_numpy(awkward.flatten(per_jet)) + numpy.repeat(first, count)
-    pt = numpy.hypot(px, py)
-    return _Jets(event, pt, numpy.arcsinh(pz / pt), numpy.arctan2(py, px), energy, constituent, count)
+    first = (np.cumsum(counts) - counts)[event]
+    constituent = awkward.to_numpy(awkward.flatten(per_jet)) + np.repeat(first, count)
+    pt = np.hypot(px, py)
+    return _Jets(event, pt, np.arcsinh(pz / pt), np.arctan2(py, px), energy, constituent, count)
 
 
-def _match(jets: _Jets, targets: Targets) -> numpy.ndarray:
+def _match(jets: _Jets, targets: Targets) -> np.ndarray:
     """Index of the resonance inside each jet (the nearest, if both tops are), -1 if there is none."""
-    best = numpy.full(len(jets.pt), -1)
-    nearest = numpy.full(len(jets.pt), numpy.inf)
-    first = numpy.searchsorted(targets.event, jets.event, side="left")
-    last = numpy.searchsorted(targets.event, jets.event, side="right")
+    best = np.full(len(jets.pt), -1)
+    nearest = np.full(len(jets.pt), np.inf)
+    first = np.searchsorted(targets.event, jets.event, side="left")
+    last = np.searchsorted(targets.event, jets.event, side="right")
     for offset in range(int((last - first).max(initial=0))):  # at most the two tops of an event
-        candidate = numpy.flatnonzero(first + offset < last)
+        candidate = np.flatnonzero(first + offset < last)
         target = (first + offset)[candidate]
-        distance = numpy.hypot(
+        distance = np.hypot(
             targets.parton_eta[target] - jets.eta[candidate, None],
             wrapped(targets.parton_phi[target] - jets.phi[candidate, None]),
         )
-        axis = numpy.hypot(
-            targets.eta[target] - jets.eta[candidate], wrapped(targets.phi[target] - jets.phi[candidate])
-        )
+        axis = np.hypot(targets.eta[target] - jets.eta[candidate], wrapped(targets.phi[target] - jets.phi[candidate]))
         better = (distance < RADIUS).all(axis=1) & (axis < nearest[candidate])
         best[candidate[better]] = target[better]
         nearest[candidate[better]] = axis[better]
     return best
 
 
-def _keep(jets: _Jets, mask: numpy.ndarray) -> _Jets:
-    members = jets.constituent[numpy.repeat(mask, jets.count)]
+def _keep(jets: _Jets, mask: np.ndarray) -> _Jets:
+    members = jets.constituent[np.repeat(mask, jets.count)]
     event, pt, eta, phi, energy = (column[mask] for column in jets[:5])
     return _Jets(event, pt, eta, phi, energy, members, jets.count[mask])
 
 
 def _particles(jets: _Jets, flow: Flow) -> awkward.Array:
     """The constituents as JetClass stores them: direction of the calorimeter entry, pT and phi of the momentum."""
-    jet = numpy.repeat(numpy.arange(len(jets.pt)), jets.count)
-    index = jets.constituent[numpy.lexsort((-flow.pt[jets.constituent], jet))]
-    stored = (numpy.abs(flow.surface_eta[index]) <= _LARGEST_PARTICLE_ETA) & (
-        flow.pt[index] * numpy.sinh(numpy.abs(flow.surface_eta[index])) <= _LARGEST_PZ
+    jet = np.repeat(np.arange(len(jets.pt)), jets.count)
+    index = jets.constituent[np.lexsort((-flow.pt[jets.constituent], jet))]
+    stored = (np.abs(flow.surface_eta[index]) <= _LARGEST_PARTICLE_ETA) & (
+        flow.pt[index] * np.sinh(np.abs(flow.surface_eta[index])) <= _LARGEST_PZ
     )
     index, jet = index[stored], jet[stored]
-    pt, eta, phi, pid = flow.pt[index], flow.surface_eta[index], flow.phi[index], numpy.abs(flow.pid[index])
-    outward = numpy.where(jets.eta > 0, 1.0, -1.0)[jet]
+    pt, eta, phi, pid = flow.pt[index], flow.surface_eta[index], flow.phi[index], np.abs(flow.pid[index])
+    outward = np.where(jets.eta > 0, 1.0, -1.0)[jet]
     columns = {
-        "px": pt * numpy.cos(phi),
-        "py": pt * numpy.sin(phi),
-        "pz": pt * numpy.sinh(eta),
-        "energy": numpy.sqrt((pt * numpy.cosh(eta)) ** 2 + flow.mass[index] ** 2),
+        "px": pt * np.cos(phi),
+        "py": pt * np.sin(phi),
+        "pz": pt * np.sinh(eta),
+        "energy": np.sqrt((pt * np.cosh(eta)) ** 2 + flow.mass[index] ** 2),
         "deta": outward * (eta - jets.eta[jet]),
         "dphi": wrapped(phi - jets.phi[jet]),
         "d0val": flow.d0[index],
@@ -158,23 +156,23 @@ def _particles(jets: _Jets, flow: Flow) -> awkward.Array:
         "dzval": flow.dz[index],
         "dzerr": flow.dz_error[index],
         "charge": flow.charge[index],
-        "isChargedHadron": numpy.isin(pid, (211, 321, 2212)),
+        "isChargedHadron": np.isin(pid, (211, 321, 2212)),
         "isNeutralHadron": pid == 0,
         "isPhoton": pid == 22,
         "isElectron": pid == 11,
         "isMuon": pid == 13,
     }
-    types = {name: numpy.int32 if name.startswith("is") else numpy.float32 for name in columns}
+    types = {name: np.int32 if name.startswith("is") else np.float32 for name in columns}
     record = RecordArray([NumpyArray(values.astype(types[name])) for name, values in columns.items()], list(columns))
-    offsets = numpy.concatenate([[0], numpy.cumsum(numpy.bincount(jet, minlength=len(jets.pt)))])
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(jet, minlength=len(jets.pt)))])
     return awkward.Array(ListOffsetArray(Index64(offsets), record))
 
 
-def _substructure(jets: _Jets, flow: Flow) -> dict[str, numpy.ndarray]:
+def _substructure(jets: _Jets, flow: Flow) -> dict[str, np.ndarray]:
     """Soft-drop mass (beta 0, zcut 0.1) and tau 1 to 4 (beta 1, R0 0.8) of the clustered momenta."""
     names = ("jet_sdmass", "jet_tau1", "jet_tau2", "jet_tau3", "jet_tau4")
     if not len(jets.pt):
-        return {name: numpy.zeros(0) for name in names}
+        return {name: np.zeros(0) for name in names}
     whole = fastjet.JetDefinition(fastjet.cambridge_algorithm, 1000.0)  # one jet of all particles
     sequence = fastjet.ClusterSequence(_momenta(flow, jets.constituent, jets.count), whole)
     groomed = sequence.exclusive_jets_softdrop_grooming(njets=1, beta=0.0, symmetry_cut=SYMMETRY_CUT, R0=RADIUS)

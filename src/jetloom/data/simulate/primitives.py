@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy
+import numpy as np
 
 
 class Mesh(NamedTuple):
     """Vertices (V, 3) and triangles (T, 3), outward by the right-hand rule."""
 
-    vertices: numpy.ndarray
-    faces: numpy.ndarray
+    vertices: np.ndarray
+    faces: np.ndarray
 
 
-_CORNERS = numpy.array([[x, y, z] for z in (0, 1) for y in (-0.5, 0.5) for x in (-0.5, 0.5)])
-_BOX = numpy.array(
+_CORNERS = np.array([[x, y, z] for z in (0, 1) for y in (-0.5, 0.5) for x in (-0.5, 0.5)])
+_BOX = np.array(
     [
         [0, 2, 3], [0, 3, 1], [4, 5, 7], [4, 7, 6], [0, 1, 5], [0, 5, 4],
         [2, 6, 7], [2, 7, 3], [0, 4, 6], [0, 6, 2], [1, 3, 7], [1, 7, 5],
@@ -42,22 +42,22 @@ def frustum(
     shift: float = 0.0,
 ) -> Mesh:
     """An elliptic frustum with caps; the half axes are those of bottom and top, the top is shifted along y."""
-    angle = numpy.arange(_SIDES) * 2 * numpy.pi / _SIDES
-    ring = numpy.stack([numpy.cos(angle), numpy.sin(angle)], axis=1)
-    lower = numpy.column_stack([ring * bottom + (x, y), numpy.full(_SIDES, z)])
-    upper = numpy.column_stack([ring * top + (x, y + shift), numpy.full(_SIDES, z + height)])
-    here = numpy.arange(_SIDES)
+    angle = np.arange(_SIDES) * 2 * np.pi / _SIDES
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    lower = np.column_stack([ring * bottom + (x, y), np.full(_SIDES, z)])
+    upper = np.column_stack([ring * top + (x, y + shift), np.full(_SIDES, z + height)])
+    here = np.arange(_SIDES)
     there = (here + 1) % _SIDES
-    fan = numpy.arange(1, _SIDES - 1)
-    faces = numpy.concatenate(
+    fan = np.arange(1, _SIDES - 1)
+    faces = np.concatenate(
         [
-            numpy.column_stack([here, there, there + _SIDES]),
-            numpy.column_stack([here, there + _SIDES, here + _SIDES]),
-            numpy.column_stack([numpy.zeros_like(fan), fan + 1, fan]),
-            numpy.column_stack([numpy.full_like(fan, _SIDES), fan + _SIDES, fan + 1 + _SIDES]),
+            np.column_stack([here, there, there + _SIDES]),
+            np.column_stack([here, there + _SIDES, here + _SIDES]),
+            np.column_stack([np.zeros_like(fan), fan + 1, fan]),
+            np.column_stack([np.full_like(fan, _SIDES), fan + _SIDES, fan + 1 + _SIDES]),
         ]
     )
-    return Mesh(numpy.concatenate([lower, upper]), faces)
+    return Mesh(np.concatenate([lower, upper]), faces)
 
 
 def cylinder(x: float, y: float, z: float, radius: float, height: float) -> Mesh:
@@ -67,27 +67,27 @@ def cylinder(x: float, y: float, z: float, radius: float, height: float) -> Mesh
 
 def ring(x: float, y: float, z: float, outer: tuple[float, float], thickness: float, height: float) -> Mesh:
     """An elliptic tube: outer wall, inner wall and the two rims."""
-    angle = numpy.arange(_SIDES) * 2 * numpy.pi / _SIDES
-    circle = numpy.stack([numpy.cos(angle), numpy.sin(angle)], axis=1)
+    angle = np.arange(_SIDES) * 2 * np.pi / _SIDES
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     inner = (max(outer[0] - thickness, 0.01), max(outer[1] - thickness, 0.01))
     levels = [(outer, z), (outer, z + height), (inner, z + height), (inner, z)]
-    vertices = [numpy.column_stack([circle * axes + (x, y), numpy.full(_SIDES, level)]) for axes, level in levels]
-    here = numpy.arange(_SIDES)
+    vertices = [np.column_stack([circle * axes + (x, y), np.full(_SIDES, level)]) for axes, level in levels]
+    here = np.arange(_SIDES)
     there = (here + 1) % _SIDES
     faces = []
     for level in range(4):
         low, high = level * _SIDES, (level + 1) % 4 * _SIDES
-        faces.append(numpy.column_stack([here + low, there + low, there + high]))
-        faces.append(numpy.column_stack([here + low, there + high, here + high]))
-    return Mesh(numpy.concatenate(vertices), numpy.concatenate(faces))
+        faces.append(np.column_stack([here + low, there + low, there + high]))
+        faces.append(np.column_stack([here + low, there + high, here + high]))
+    return Mesh(np.concatenate(vertices), np.concatenate(faces))
 
 
 def join(parts: Sequence[Mesh]) -> Mesh:
     """One mesh of several parts."""
-    offsets = numpy.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
+    offsets = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
     return Mesh(
-        numpy.concatenate([part.vertices for part in parts]),
-        numpy.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)]),
+        np.concatenate([part.vertices for part in parts]),
+        np.concatenate([part.faces + offset for part, offset in zip(parts, offsets, strict=True)]),
     )
 
 

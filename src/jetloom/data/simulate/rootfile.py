@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import awkward
-import numpy
+import numpy as np
 import uproot
 
 from jetloom.system.files import appearing
@@ -25,7 +25,7 @@ JET_TYPES = (
     | {f"aux_{name}": "float32" for name in ("genpart_eta", "genpart_phi", "genpart_pid", "genpart_pt", "truth_match")}
 )
 
-Columns = Mapping[str, "awkward.Array | numpy.ndarray"]
+Columns = Mapping[str, "awkward.Array | np.ndarray"]
 
 
 class Writer:
@@ -48,7 +48,7 @@ class Writer:
         """Write what waits."""
         if not self._jets:
             return
-        merged = {name: numpy.concatenate([part[name] for part in self._waiting]) for name in JET_TYPES}
+        merged = {name: np.concatenate([part[name] for part in self._waiting]) for name in JET_TYPES}
         particles = awkward.concatenate([part["part"] for part in self._waiting])
         self._tree.extend({"part": particles} | {name: merged[name].astype(kind) for name, kind in JET_TYPES.items()})
         self._waiting, self._jets = [], 0

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy
+import numpy as np
 
 from jetloom.data.simulate.furniture import FURNITURE
 from jetloom.data.simulate.primitives import Mesh, join, write_off
@@ -74,25 +74,25 @@ def simulate_set(labels: Sequence[str], splits: Sequence[str], meshes: int, seed
 
 def make_mesh(label: str, split: str, seed: int, number: int) -> Mesh:
     """One piece of furniture with its defects, z up."""
-    draw = numpy.random.default_rng([seed, CLASSES.index(label), zlib.crc32(split.encode()), number])
+    draw = np.random.default_rng([seed, CLASSES.index(label), zlib.crc32(split.encode()), number])
     return _wear(FURNITURE[label](draw), draw)
 
 
-def _wear(parts: list[Mesh], draw: numpy.random.Generator) -> Mesh:
+def _wear(parts: list[Mesh], draw: np.random.Generator) -> Mesh:
     """Lost parts, holes, dents, a little stretch, shear and rotation."""
     if len(parts) > 1 and draw.random() < _LOST_PART:
         del parts[int(draw.integers(1, len(parts)))]
     vertices, faces = join(parts)
     if draw.random() < _HOLES:
         faces = faces[draw.random(len(faces)) > 0.05]
-    size = numpy.ptp(vertices, axis=0).max()
-    vertices = vertices * numpy.exp(_STRETCH * draw.standard_normal(3))
+    size = np.ptp(vertices, axis=0).max()
+    vertices = vertices * np.exp(_STRETCH * draw.standard_normal(3))
     vertices = vertices + _DENT * size * draw.standard_normal(vertices.shape)
     shear = _SHEAR * draw.standard_normal(2)
     vertices[:, :2] += vertices[:, 2:] * shear
     yaw = _YAW * draw.standard_normal()
-    cosine, sine = numpy.cos(yaw), numpy.sin(yaw)
-    vertices[:, :2] = vertices[:, :2] @ numpy.array([[cosine, sine], [-sine, cosine]])
+    cosine, sine = np.cos(yaw), np.sin(yaw)
+    vertices[:, :2] = vertices[:, :2] @ np.array([[cosine, sine], [-sine, cosine]])
     return Mesh(vertices, faces)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import blosc2
 import h5py
-import numpy
+import numpy as np
 from numpy.typing import NDArray
 
 from jetloom.errors import JetloomError
@@ -77,7 +77,7 @@ def rows(table: h5py.Dataset, first: int, last: int) -> NDArray:
         _unpacked(table, start)[max(first - start, 0) : last - start]
         for start in range(first // piece * piece, last, piece)
     ]
-    return numpy.concatenate(parts)
+    return np.concatenate(parts)
 
 
 def _unpacked(table: h5py.Dataset, start: int) -> NDArray:
@@ -95,4 +95,4 @@ def _unpacked(table: h5py.Dataset, start: int) -> NDArray:
             raise ValueError(f"the piece at row {start} cannot be unpacked") from None
     if len(data) != size:
         raise ValueError(f"the piece at row {start} has {len(data)} of {size} bytes")
-    return numpy.frombuffer(data, table.dtype)
+    return np.frombuffer(data, table.dtype)

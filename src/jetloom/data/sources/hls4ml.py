@@ -9,7 +9,7 @@ from pathlib import Path
 
 import awkward
 import h5py
-import numpy
+import numpy as np
 
 from jetloom.config import Dataset
 from jetloom.data.axes import wrapped
@@ -78,25 +78,25 @@ def _read(path: Path, file: h5py.File, dataset: Dataset, size: int) -> Iterator[
         rows = jets[first : first + size]
         part = {name: block[..., position] for name, position in column.items()}
         jet = {name: rows[:, position].astype(float) for name, position in jet_column.items()}
-        label = numpy.stack([jet[name] for name in LABELS.values()], axis=1) != 0
+        label = np.stack([jet[name] for name in LABELS.values()], axis=1) != 0
         refuse(path, label.sum(axis=1) != 1, first, f"not exactly one of {', '.join(LABELS.values())} is set")
         # NaN is not padding: it has to be found.
         real = ~(part["j1_pt"] <= 0)
         refuse(path, ~real.any(axis=1), first, "no particles")
-        hardest = (numpy.arange(len(rows)), numpy.where(real, part["j1_pt"], -numpy.inf).argmax(axis=1))
+        hardest = (np.arange(len(rows)), np.where(real, part["j1_pt"], -np.inf).argmax(axis=1))
         turned = part["j1_phi"][hardest].astype(float) - part["j1_phirel"][hardest]
         summary = {
             "jet_pt": jet["j_pt"],
             "jet_eta": jet["j_eta"],
             # The file has no phi of the jet, but that of a particle and their difference.
             "jet_phi": wrapped(turned),
-            "jet_energy": numpy.hypot(jet["j_pt"] * numpy.cosh(jet["j_eta"]), jet["j_mass"]),
+            "jet_energy": np.hypot(jet["j_pt"] * np.cosh(jet["j_eta"]), jet["j_mass"]),
         }
-        refuse(path, ~numpy.isfinite(numpy.stack(list(summary.values()))).all(axis=0), first, "the jet is not finite")
+        refuse(path, ~np.isfinite(np.stack(list(summary.values()))).all(axis=0), first, "the jet is not finite")
         yield jagged(
             path,
             first,
-            numpy.stack([part[name] for name in PARTICLE[:4]], axis=-1),
+            np.stack([part[name] for name in PARTICLE[:4]], axis=-1),
             real,
             index[label.argmax(axis=1)],
             particle={"part_deta": part["j1_etarel"], "part_dphi": part["j1_phirel"]},

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import awkward
-import numpy
+import numpy as np
 import uproot
 
 from jetloom.config import Dataset
@@ -129,15 +129,15 @@ def _canonical(raw: Path, chunk: awkward.Array, dataset: Dataset, first: int) ->
         refuse(raw, awkward.num(chunk[name]).to_numpy() != counts, first, f"{name} and part_px have unequal lengths")
     refuse(raw, counts == 0, first, "no particles")
     for name in FOUR_VECTOR:
-        bad = ~numpy.isfinite(awkward.flatten(chunk[name]).to_numpy())
+        bad = ~np.isfinite(awkward.flatten(chunk[name]).to_numpy())
         if bad.any():
-            jet = numpy.repeat(numpy.arange(len(counts)), counts)
-            refuse(raw, numpy.bincount(jet, bad, len(counts)) > 0, first, f"{name} is not finite")
+            jet = np.repeat(np.arange(len(counts)), counts)
+            refuse(raw, np.bincount(jet, bad, len(counts)) > 0, first, f"{name} is not finite")
     for name in AXIS:
-        refuse(raw, ~numpy.isfinite(chunk[name].to_numpy()), first, f"{name} is not finite")
-    label = numpy.stack([chunk[f"label_{name}"].to_numpy() for name in LABELS], axis=1)
+        refuse(raw, ~np.isfinite(chunk[name].to_numpy()), first, f"{name} is not finite")
+    label = np.stack([chunk[f"label_{name}"].to_numpy() for name in LABELS], axis=1)
     one_hot = ((label == 0) | (label == 1)).all(axis=1) & ((label == 1).sum(axis=1) == 1)
     refuse(raw, ~one_hot, first, "not one of the labels label_* is 1 and all others 0")
-    index = numpy.array([dataset.classes.index(name) if name in dataset.classes else -1 for name in LABELS])
+    index = np.array([dataset.classes.index(name) if name in dataset.classes else -1 for name in LABELS])
     columns = {name: chunk[name] for name in [*PARTICLE, *JET, *TRUTH] if name in chunk.fields}
     return awkward.zip(columns | {"label": index[label.argmax(axis=1)]}, depth_limit=1)

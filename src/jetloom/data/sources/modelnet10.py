@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import awkward
-import numpy
+import numpy as np
 from numpy.typing import NDArray
 
 from jetloom.config import Dataset
@@ -35,12 +35,12 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
     label = dataset.classes.index(name) if name in dataset.classes else -1
     for start in range(0, len(files), size):
         some = files[start : start + size]
-        points = numpy.stack([_sampled(file, dataset) for file in some])
+        points = np.stack([_sampled(file, dataset) for file in some])
         columns = {
-            f"points_{axis}": awkward.from_regular(numpy.ascontiguousarray(points[..., index]))
+            f"points_{axis}": awkward.from_regular(np.ascontiguousarray(points[..., index]))
             for index, axis in enumerate("xyz")
         }
-        yield awkward.zip(columns | {"label": numpy.full(len(some), label)}, depth_limit=1)
+        yield awkward.zip(columns | {"label": np.full(len(some), label)}, depth_limit=1)
 
 
 def _sampled(file: Path, dataset: Dataset) -> NDArray:
@@ -81,16 +81,16 @@ def read_off(file: Path) -> tuple[NDArray, NDArray]:
                 f"{file}: truncated; the header announces {n_vertices} vertices and {n_faces} faces, "
                 f"{len(rows)} lines follow; fetch it again"
             )
-        vertices = numpy.array([row.split()[:3] for row in rows[:n_vertices]], dtype=float).reshape(n_vertices, 3)
+        vertices = np.array([row.split()[:3] for row in rows[:n_vertices]], dtype=float).reshape(n_vertices, 3)
         triangles = _triangles([row.split() for row in rows[n_vertices:]])
     except (ValueError, IndexError):
         raise JetloomError(
             f"{file}: damaged; expected OFF, two counts, then vertices of three numbers and faces of a count and that "
             "many indices; fetch it again"
         ) from None
-    if not numpy.isfinite(vertices).all():
+    if not np.isfinite(vertices).all():
         raise JetloomError(
-            f"{file}: vertex {int((~numpy.isfinite(vertices)).any(axis=1).argmax())} is not finite; "
+            f"{file}: vertex {int((~np.isfinite(vertices)).any(axis=1).argmax())} is not finite; "
             "leave the file out or mend it"
         )
     if len(triangles) and (triangles.min() < 0 or triangles.max() >= n_vertices):
@@ -105,14 +105,14 @@ def read_off(file: Path) -> tuple[NDArray, NDArray]:
 def _triangles(faces: list[list[str]]) -> NDArray:
     if all(face[0] == "3" for face in faces):
         # Nearly always; a loop in Python would take seconds for a fine mesh.
-        return numpy.array([face[1:4] for face in faces], dtype=numpy.int64).reshape(len(faces), 3)
+        return np.array([face[1:4] for face in faces], dtype=np.int64).reshape(len(faces), 3)
     fans = []
     for face in faces:
         corners = [int(word) for word in face[1 : 1 + int(face[0])]]
         if len(corners) != int(face[0]):
             raise ValueError
         fans += [(corners[0], corners[i], corners[i + 1]) for i in range(1, len(corners) - 1)]
-    return numpy.array(fans, dtype=numpy.int64).reshape(-1, 3)
+    return np.array(fans, dtype=np.int64).reshape(-1, 3)
 
 
 def cloud(vertices: NDArray, triangles: NDArray, points: int, seed: int) -> NDArray:
@@ -122,22 +122,22 @@ def cloud(vertices: NDArray, triangles: NDArray, points: int, seed: int) -> NDAr
         JetloomError: the mesh has no surface, or a boundless one.
     """
     corners = vertices[triangles]
-    with numpy.errstate(over="ignore", invalid="ignore"):
-        area = numpy.linalg.norm(numpy.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
         total = area.sum()
-    if not total > 0 or not numpy.isfinite(total):
+    if not total > 0 or not np.isfinite(total):
         raise JetloomError("no surface, every face has zero area" if total == 0 else "a surface too large to measure")
-    generator = numpy.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     chosen = corners[generator.choice(len(area), points, p=area / total)]
     # Folding the unit square along its diagonal makes the weights uniform on the triangle.
     u, v = generator.random((2, points, 1))
     fold = u + v > 1
-    u, v = numpy.where(fold, 1 - u, u), numpy.where(fold, 1 - v, v)
+    u, v = np.where(fold, 1 - u, u), np.where(fold, 1 - v, v)
     sampled = chosen[:, 0] + u * (chosen[:, 1] - chosen[:, 0]) + v * (chosen[:, 2] - chosen[:, 0])
     sampled -= sampled.mean(axis=0)
     # A single point stays in the centre.
-    radius = numpy.linalg.norm(sampled, axis=1).max() or 1.0
-    return (sampled / radius).astype(numpy.float32)
+    radius = np.linalg.norm(sampled, axis=1).max() or 1.0
+    return (sampled / radius).astype(np.float32)
 
 
 def _seed(seed: int, file: Path) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import awkward
-import numpy
+import numpy as np
 from numpy.typing import NDArray
 
 from jetloom.data.axes import wrapped
@@ -30,7 +30,7 @@ def affordable(raw: Path, jet: int, size: int) -> int:
 
 def class_index(names: Sequence[str], classes: Sequence[str]) -> NDArray:
     """For each class of the publisher, its index in the data set, -1 if it is not in it."""
-    return numpy.array([classes.index(name) if name in classes else -1 for name in names])
+    return np.array([classes.index(name) if name in classes else -1 for name in names])
 
 
 def refuse(raw: Path, bad: NDArray, first: int, what: str) -> None:
@@ -74,40 +74,40 @@ def jagged(
     """
     count = real.sum(axis=1)
     refuse(raw, count == 0, first, "no particles")
-    momenta = numpy.where(real[..., None], momenta, 0.0).astype(numpy.float64)
-    refuse(raw, ~numpy.isfinite(momenta).all(axis=(1, 2)), first, "a four-vector is not finite")
+    momenta = np.where(real[..., None], momenta, 0.0).astype(np.float64)
+    refuse(raw, ~np.isfinite(momenta).all(axis=(1, 2)), first, "a four-vector is not finite")
 
-    px, py, pz, energy = numpy.moveaxis(momenta.sum(axis=1), -1, 0)
+    px, py, pz, energy = np.moveaxis(momenta.sum(axis=1), -1, 0)
     jets = {
-        "jet_pt": numpy.hypot(px, py),
-        "jet_eta": numpy.arcsinh(pz / numpy.maximum(numpy.hypot(px, py), 1e-12)),
-        "jet_phi": numpy.arctan2(py, px),
+        "jet_pt": np.hypot(px, py),
+        "jet_eta": np.arcsinh(pz / np.maximum(np.hypot(px, py), 1e-12)),
+        "jet_phi": np.arctan2(py, px),
         "jet_energy": energy,
     } | dict(jet or {})
 
     # Padding last, whatever sign or order it comes in.
-    order = numpy.argsort(numpy.where(real, -numpy.hypot(momenta[..., 0], momenta[..., 1]), numpy.inf), kind="stable")
-    kept = numpy.arange(real.shape[1]) < count[:, None]
+    order = np.argsort(np.where(real, -np.hypot(momenta[..., 0], momenta[..., 1]), np.inf), kind="stable")
+    kept = np.arange(real.shape[1]) < count[:, None]
 
     def flat(values: NDArray) -> NDArray:
-        return numpy.take_along_axis(values, order, axis=1)[kept]
+        return np.take_along_axis(values, order, axis=1)[kept]
 
-    axis = {name: numpy.repeat(jets[name], count) for name in ("jet_eta", "jet_phi")}
+    axis = {name: np.repeat(jets[name], count) for name in ("jet_eta", "jet_phi")}
     px, py, pz, energy = (flat(momenta[..., index]) for index in range(4))
-    eta = numpy.arcsinh(pz / numpy.maximum(numpy.hypot(px, py), 1e-12))
-    turn = numpy.arctan2(py, px) - axis["jet_phi"]
+    eta = np.arcsinh(pz / np.maximum(np.hypot(px, py), 1e-12))
+    turn = np.arctan2(py, px) - axis["jet_phi"]
     columns = {
         "part_px": px,
         "part_py": py,
         "part_pz": pz,
         "part_energy": energy,
-        "part_deta": numpy.where(axis["jet_eta"] > 0, 1.0, -1.0) * (eta - axis["jet_eta"]),
+        "part_deta": np.where(axis["jet_eta"] > 0, 1.0, -1.0) * (eta - axis["jet_eta"]),
         "part_dphi": wrapped(turn),
     } | {name: flat(values) for name, values in (particle or {}).items()}
     for name, values in columns.items():
-        refuse(raw, numpy.bincount(numpy.repeat(numpy.arange(len(count)), count), ~numpy.isfinite(values)) > 0, first,
+        refuse(raw, np.bincount(np.repeat(np.arange(len(count)), count), ~np.isfinite(values)) > 0, first,
                f"{name} is not finite")  # fmt: skip
     jets["jet_nparticles"] = count
-    record = {name: awkward.unflatten(values.astype(numpy.float32), count) for name, values in columns.items()}
-    record |= {name: numpy.asarray(values, numpy.float32) for name, values in jets.items()}
+    record = {name: awkward.unflatten(values.astype(np.float32), count) for name, values in columns.items()}
+    record |= {name: np.asarray(values, np.float32) for name, values in jets.items()}
     return awkward.zip(record | {"label": label}, depth_limit=1)

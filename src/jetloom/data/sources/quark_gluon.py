@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import awkward
-import numpy
+import numpy as np
 from numpy.typing import NDArray
 
 from jetloom.config import Dataset
@@ -69,11 +69,11 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
         raise JetloomError(f"{raw}: not a readable NPZ file, truncated or damaged ({error}); fetch it again") from None
 
 
-def _header(raw: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], numpy.dtype]:
+def _header(raw: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     # Later versions allow headers of gigabytes, which no array of numbers needs.
-    if (version := numpy.lib.format.read_magic(file)) != (1, 0):
+    if (version := np.lib.format.read_magic(file)) != (1, 0):
         raise ValueError(f"{name} is of version {version} of the format, expected (1, 0)")
-    shape, fortran, kind = numpy.lib.format.read_array_header_1_0(file)
+    shape, fortran, kind = np.lib.format.read_array_header_1_0(file)
     if any(length < 0 for length in shape):
         raise ValueError(f"{name} has the shape {shape}")
     if kind.hasobject:
@@ -85,40 +85,40 @@ def _header(raw: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], num
     return shape, kind
 
 
-def _exactly(file: IO[bytes], shape: tuple[int, ...], kind: numpy.dtype) -> NDArray:
+def _exactly(file: IO[bytes], shape: tuple[int, ...], kind: np.dtype) -> NDArray:
     size = math.prod(shape) * kind.itemsize
     data = file.read(size)
     if len(data) != size:
         raise EOFError(f"{len(data)} of {size} bytes")
-    return numpy.frombuffer(data, kind).reshape(shape)
+    return np.frombuffer(data, kind).reshape(shape)
 
 
 def _canonical(raw: Path, values: NDArray, target: NDArray, dataset: Dataset, first: int) -> awkward.Array:
-    refuse(raw, ~numpy.isin(target, (0, 1)), first, "y is neither 0 nor 1")
-    pt, rapidity, phi, identity = numpy.moveaxis(values, -1, 0)
+    refuse(raw, ~np.isin(target, (0, 1)), first, "y is neither 0 nor 1")
+    pt, rapidity, phi, identity = np.moveaxis(values, -1, 0)
     # NaN is not padding: it has to be found.
     real = ~(pt <= 0)
-    refuse(raw, (real & ~numpy.isfinite(identity)).any(axis=1), first, "a PDG id is not finite")
-    with numpy.errstate(over="ignore", invalid="ignore"):
-        momenta = numpy.stack(
-            [pt * numpy.cos(phi), pt * numpy.sin(phi), pt * numpy.sinh(rapidity), pt * numpy.cosh(rapidity)], axis=-1
+    refuse(raw, (real & ~np.isfinite(identity)).any(axis=1), first, "a PDG id is not finite")
+    with np.errstate(over="ignore", invalid="ignore"):
+        momenta = np.stack(
+            [pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(rapidity), pt * np.cosh(rapidity)], axis=-1
         )
-    particle = identities(numpy.where(real, identity, 0).astype(numpy.int64))
+    particle = identities(np.where(real, identity, 0).astype(np.int64))
     label = class_index(LABELS, dataset.classes)[target.astype(int)]
     return jagged(raw, first, momenta, real, label, particle=particle)
 
 
 def identities(identity: NDArray) -> dict[str, NDArray]:
     """Charge and flags of particles from their PDG ids, any shape."""
-    size = numpy.abs(identity)
-    charged = numpy.isin(size, CHARGED_HADRONS)
+    size = np.abs(identity)
+    charged = np.isin(size, CHARGED_HADRONS)
     electron, muon = size == 11, size == 13
     # Leptons of positive id are negative.
-    charge = numpy.sign(identity) * (charged.astype(int) - (electron | muon))
+    charge = np.sign(identity) * (charged.astype(int) - (electron | muon))
     return {
         "part_charge": charge,
         "part_isChargedHadron": charged,
-        "part_isNeutralHadron": numpy.isin(size, NEUTRAL_HADRONS),
+        "part_isNeutralHadron": np.isin(size, NEUTRAL_HADRONS),
         "part_isPhoton": identity == 22,
         "part_isElectron": electron,
         "part_isMuon": muon,

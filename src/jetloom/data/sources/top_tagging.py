@@ -11,7 +11,7 @@ from pathlib import Path
 
 import awkward
 import h5py
-import numpy
+import numpy as np
 from numpy.typing import NDArray
 
 from jetloom.config import Dataset
@@ -77,14 +77,14 @@ def _texts(value: object) -> Iterator[bytes]:
     """Everything in an attribute that could be a pickle: strings of each kind, arrays of them, opaque bytes."""
     if isinstance(value, str):
         yield value.encode(errors="surrogateescape")
-    elif isinstance(value, numpy.void) and value.dtype.names:
+    elif isinstance(value, np.void) and value.dtype.names:
         for name in value.dtype.names:
             yield from _texts(value[name])
     elif isinstance(value, bytes):
         yield value
-    elif isinstance(value, numpy.void):
+    elif isinstance(value, np.void):
         yield value.tobytes()
-    elif isinstance(value, numpy.ndarray) and value.dtype.kind not in "biufc":
+    elif isinstance(value, np.ndarray) and value.dtype.kind not in "biufc":
         for element in value.ravel():
             yield from _texts(element)
 
@@ -116,7 +116,7 @@ def _columns(raw: Path, table: h5py.Dataset) -> Columns:
         if field == INDEX or kind is None:
             continue
         names = _names(raw, f"{field}_kind", kind)
-        if numpy.prod(table.dtype[field].shape, dtype=int) != len(names):
+        if np.prod(table.dtype[field].shape, dtype=int) != len(names):
             raise JetloomError(
                 f"{raw}: {field} has shape {table.dtype[field].shape} for {len(names)} names; fetch it again"
             )
@@ -148,7 +148,7 @@ def _canonical(raw: Path, block: NDArray, columns: Columns, dataset: Dataset, fi
     target = _gathered(block, columns, [LABEL])[:, 0]
     if momenta.dtype.kind not in "fiu" or target.dtype.kind not in "fiu":
         raise JetloomError(f"{raw}: the four-vectors or {LABEL} are not numbers; fetch it again")
-    refuse(raw, ~numpy.isin(target, (0, 1)), first, f"{LABEL} is neither 0 nor 1")
+    refuse(raw, ~np.isin(target, (0, 1)), first, f"{LABEL} is neither 0 nor 1")
     # NaN is not padding: it has to be found.
     real = ~(momenta[..., 3] <= 0)
     return jagged(raw, first, momenta, real, class_index(LABELS, dataset.classes)[target.astype(int)])
@@ -157,6 +157,6 @@ def _canonical(raw: Path, block: NDArray, columns: Columns, dataset: Dataset, fi
 def _gathered(block: NDArray, columns: Columns, names: list[str]) -> NDArray:
     """Columns of these names, (jets, names)."""
     fields = list(dict.fromkeys(columns[name][0] for name in names))
-    begin = dict(zip(fields, numpy.cumsum([0, *(block[field][:1].size for field in fields)]), strict=False))
-    values = numpy.concatenate([block[field].reshape(len(block), -1) for field in fields], axis=1)
+    begin = dict(zip(fields, np.cumsum([0, *(block[field][:1].size for field in fields)]), strict=False))
+    values = np.concatenate([block[field].reshape(len(block), -1) for field in fields], axis=1)
     return values[:, [begin[columns[name][0]] + columns[name][1] for name in names]]
