@@ -73,7 +73,7 @@ def read(kind: Kind, name: str) -> dict[str, Any]:
     path = DIRECTORY / kind / f"{name}.yaml"
     if not path.is_file():
         raise JetloomError(f"unknown {kind.removesuffix('s')} {name!r}; known: {', '.join(names(kind))}")
-    values = yaml.safe_load(path.read_text())
+    values: dict[str, Any] = yaml.safe_load(path.read_text())
     base = values.pop("based_on", None)
     return values if base is None else read(kind, base) | values
 

@@ -112,7 +112,7 @@ class StoredRun:
                 self.client.search_runs, [self.experiment], wanted, max_results=1, order_by=["attributes.start_time"]
             )
             if found:
-                return found[0].info.run_id
+                return str(found[0].info.run_id)
             own = {"seed", "snakemake.rule", "snakemake.wildcards", "slurm.job_id", "stage"}
             tags = {name: value for name, value in self.description.tags.items() if name not in own}
             note = f"{tags['title']}: all seeds of one configuration. Its figures are means over the seeds."
@@ -120,7 +120,7 @@ class StoredRun:
             made = patiently(self.client.create_run, self.experiment, began, tags, self.description.parent)
             shared = {name: value for name, value in self.description.parameters.items() if name != "seed"}
             self._log_parameters(made.info.run_id, shared, {})
-            return made.info.run_id
+            return str(made.info.run_id)
 
     def _log_parameters(self, run_id: str | None, wanted: dict[str, str], known: dict[str, str]) -> None:
         from mlflow.entities import Param
@@ -132,7 +132,7 @@ class StoredRun:
 def find_run(client: Any, experiment: str, key: str) -> str | None:
     """Id of the run of a key, if the store has it."""
     found = patiently(client.search_runs, [experiment], f"tags.`{KEY}` = '{key}'", max_results=1)
-    return found[0].info.run_id if found else None
+    return str(found[0].info.run_id) if found else None
 
 
 def _inputs(description: Description) -> list[Any]:

@@ -190,10 +190,10 @@ def experiment_id(client: Any, name: str) -> str:
         artifacts = None if uri.startswith(("http", "databricks")) else place.resolve().as_uri()
         campaign, _, dataset = name.partition("/")
         note = f"Trainings of the experiment {campaign} on {dataset}: a run for each model, below it one for each seed."
-        return client.create_experiment(name, artifacts, tags={"mlflow.note.content": note})
+        return str(client.create_experiment(name, artifacts, tags={"mlflow.note.content": note}))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-    return found.experiment_id
+    return str(found.experiment_id)
 
 
 def open_store(file: Path, experiment: str) -> Store:
