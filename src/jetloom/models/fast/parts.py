@@ -69,9 +69,8 @@ def _by_parts(function: Callable[[Batch], Any], batch: Batch, slots: int, width:
     order = length.argsort() if by_length else torch.arange(number)
     whole = None
     for part in order.split(jets):
-        some = batch.map(lambda x, rows=part: x[rows])
-        if by_length:
-            some = cut(some, max(1, int(length[part].max())))
+        widest = max(1, int(length[part].max())) if by_length else longest
+        some = batch.map(lambda x, rows=part, end=widest: x[rows, :end] if x.dim() > 1 else x[rows])
         answer = _widened(function(some), width)
         whole = _empty(answer, number) if whole is None else whole
         _place(whole, part, answer)
