@@ -1,13 +1,13 @@
 """A report made once from fabricated results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from jetloom.drawing.cells import Records
 from jetloom.report.build import report
-from jetloom.results.collect import Result
 from jetloom.results.inputs import Inputs
 
 from .fabricate import fabricate
@@ -23,8 +23,8 @@ class Made:
     results: Inputs
     config: Path
     output: Path
-    rows: Mapping[str, Sequence[Sequence[Result]]]
-    """The trainings behind each row of each table."""
+    tables: Mapping[str, Records]
+    """What the numbers of each table were made from."""
 
     @property
     def page(self) -> str:
@@ -39,5 +39,5 @@ def made(tmp_path_factory) -> Made:
     config = home / "config.yaml"
     config.write_text("experiment: demo  # <b>not markup</b>\n")
     results = replace(results, title="Taggers & friends", config=config)
-    rows = report(results, home / "report")
-    return Made(results, config, home / "report", rows)
+    tables = report(results, home / "report")
+    return Made(results, config, home / "report", tables)

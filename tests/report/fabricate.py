@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from jetloom.identity.digests import Identity
 from jetloom.results.inputs import Inputs
-from jetloom.results.predictions import Predictions
 from jetloom.tasks.classification.measure import figures_of_merit
+from jetloom.tasks.classification.scores import Scores
 
 JET_CLASSES = ["QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl"]
 SHAPES = ["bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table", "toilet"]
@@ -164,7 +164,7 @@ def predicted(
     observers: dict[str, np.ndarray] | None = None,
     classes: list[str] | None = None,
     facts: dict | None = None,
-) -> Predictions:
+) -> Scores:
     """Scores as evaluate writes them; without names of classes: a, b and so on."""
     classes = classes or list(string.ascii_lowercase[: scores.shape[1]])
     table = pa.table(
@@ -173,7 +173,7 @@ def predicted(
         | {name: values.astype(np.float32) for name, values in (observers or {}).items()}
     )
     pq.write_table(table.replace_schema_metadata({"jetloom": json.dumps(facts)}), path)
-    return Predictions(path, classes)
+    return Scores(path)
 
 
 def _examples(model: str, manifest: dict) -> dict:

@@ -13,7 +13,8 @@ from jetloom.errors import JetloomError
 from jetloom.report.record.provenance import write
 from jetloom.report.tables.comparison import compare
 from jetloom.results.collect import Collection, collect
-from jetloom.results.over_seeds import accuracy_difference
+from jetloom.tasks.classification.over_seeds import accuracy_difference
+from jetloom.tasks.classification.scores import Scores
 
 from .fabricate import fabricate, predicted
 
@@ -52,8 +53,12 @@ def test_the_same_model_in_each_and_the_difference(experiments):
     first, second = (next(entry for entry in item.datasets[0].entries if entry.model == "part")
                      for item in experiments.values())  # fmt: skip
     expected = accuracy_difference(second, first)
-    columns, records = table.records
-    found = next(dict(zip(columns, row, strict=True)) for row in records if row[0] == "part" and row[3] == "accuracy")
+    records = table.records.values
+    found = next(
+        dict(zip(table.records.columns, row, strict=True))
+        for row in records
+        if row[0] == "part" and row[3] == "accuracy"
+    )
     assert found["difference"] == pytest.approx(expected.value)
     assert found["sigma"] == pytest.approx(abs(expected.value) / expected.uncertainty)
     assert part[2][2].text in (f"+{expected.sigma:.1f}", f"−{expected.sigma:.1f}")
@@ -83,17 +88,17 @@ def test_devices_make_another_result_and_workers_do_not(experiments):
 
 def test_other_test_jets_give_no_difference(experiments, tmp_path):
     for entry in experiments["second"].datasets[0].entries:
-        for result in entry.results:
-            observers = dict(result.predictions.observers)
+        for index, result in enumerate(entry.results):
+            scores = result.read(Scores)
+            observers = dict(scores.observers)
             observers["jet_pt"] = observers["jet_pt"] + 1
-            scores = np.stack([result.predictions.score(index) for index in range(10)], axis=1)
-            changed = predicted(tmp_path / "changed", scores, result.predictions.label, observers)
-            # A cached property: what the file of this training would hold.
-            result.__dict__["predictions"] = changed
+            path = tmp_path / f"{entry.model}{result.seed}"
+            predicted(path, np.stack([scores.score(index) for index in range(10)], axis=1), scores.label, observers)
+            entry.results[index] = replace(result, predictions_file=path)
     table = compare(experiments)["jetclass-sim"]
     line = next(cells for model, cells in table.rows if "[σ]" in cells[1].text)
     assert {cell.text for cell in line[2:]} == {"–"}
-    assert not table.records[1]
+    assert not table.records.rows
     assert any("other test jets, not comparable" in cells[-1].text for _, cells in table.rows)
 
 

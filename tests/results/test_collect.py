@@ -3,11 +3,13 @@
 import json
 
 from jetloom.results.collect import collect, titled
+from jetloom.tasks.classification.over_seeds import background
 from tests.report.fabricate import fabricate
 
 
-def test_titles_are_those_of_the_configuration_now(made) -> None:
-    collection = collect(made.results)
+def test_titles_are_those_of_the_configuration_now(tmp_path) -> None:
+    models = {"jetclass-sim": ["part", "linformer", "salt"], "shapes-sim": ["pointnet"]}
+    collection = collect(fabricate(tmp_path, models, [1], jets=100))
     config = {"models": ["part"], "per_model": {"linformer": {"title": "Ours"}, "salt": {"based_on": "pointnet"}}}
     titles = {entry.model: entry.title for dataset in titled(collection, config).datasets for entry in dataset.entries}
     assert titles["linformer"] == "Ours"
@@ -31,4 +33,4 @@ def test_what_an_old_manifest_says_of_title_and_background_does_not_count(tmp_pa
     old = {"title": "Old", "background": "Hbb", "working_points": {"Hbb": 0.1}}
     path.write_text(json.dumps(json.loads(path.read_text()) | old))
     (dataset,) = collect(given).datasets
-    assert (dataset.title, dataset.background) == ("JetClass", "QCD")
+    assert (dataset.title, background(dataset)) == ("JetClass", "QCD")

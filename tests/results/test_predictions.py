@@ -11,11 +11,11 @@ import pytest
 
 from jetloom.drawing.style import looks
 from jetloom.report import tables
-from jetloom.report.figures import FIGURES
-from jetloom.report.figures.performance import scores as draw_scores
+from jetloom.report.figures import figures_of
 from jetloom.report.page.first_screen import answer
 from jetloom.results import predictions
 from jetloom.results.collect import collect
+from jetloom.tasks.classification.figures import scores as draw_scores
 from tests.report.fabricate import fabricate, predicted
 
 JETS = 200_000
@@ -78,7 +78,7 @@ def _peak(home, seeds: int) -> tuple[int, int]:
     answer(dataset)
     tables.of_dataset(collection, dataset)
     for name in ("scores", "dependence", "observables"):
-        FIGURES[name].of(dataset, looks(collection.models), collection.datasets)
+        figures_of(dataset)[name].of(dataset, looks(collection.models), collection.datasets)
         plt.close("all")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -1,16 +1,19 @@
 """What a table is made of: cells that know their text, order and uncertainty, whatever they are shown in."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jetloom.drawing.numbers import Figure, decimals, fixed, significant, with_uncertainties
+from jetloom.drawing.numbers import significant, with_uncertainties
 from jetloom.results.collect import Entry, Result
-from jetloom.results.over_seeds import combined_interval
+from jetloom.statistics.values import Difference, Value
 
 CHANGED = ("*", "trained from a working tree with uncommitted changes: its commit does not say what ran")
 """Mark and words for a result that no commit describes."""
+
+PARTS = ("", "_low", "_high", "_seed_spread")
+"""Endings of the columns of a CSV file that hold a value: itself, its interval, its spread."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,32 @@ class Cell:
     """Several links, (text, address) each; they take the place of ``text``."""
 
 
+class Made(NamedTuple):
+    """A number that follows from results, and the roles of the files that it was made from."""
+
+    value: Any
+    roles: tuple[str, ...]
+
+
+class Records(NamedTuple):
+    """Numbers of a CSV file; a cell that follows from results is ``Made``, others only name things."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    runs: Sequence[Sequence[Result]] = ()
+    """The trainings behind each row; empty: of a table that says nothing of trainings."""
+
+    @property
+    def values(self) -> list[list[Any]]:
+        """The rows without what they were made from."""
+        return [[cell.value if isinstance(cell, Made) else cell for cell in row] for row in self.rows]
+
+
+def made(values: Iterable[Any], *roles: str) -> list[Made]:
+    """Numbers that were all made from files of these roles."""
+    return [Made(value, roles) for value in values]
+
+
 @dataclass(frozen=True)
 class Table:
     """A sortable table; the first cell of a row names the model."""
@@ -43,41 +72,40 @@ class Table:
     """Model name (for its colour) and cells."""
     footnotes: tuple[tuple[str, str], ...] = ()
     """Mark and words."""
-    records: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None
-    """The same numbers unrounded, columns and rows; None: the cells say it all."""
-    runs: Sequence[Sequence[Result]] = ()
-    """The trainings that each row of the records (without them: each row) came from; empty: it came from none."""
+    records: Records | None = None
+    """The same numbers unrounded; None: the cells say it all."""
 
 
-class Records(NamedTuple):
-    """Numbers of a CSV file, and the trainings that each of its rows came from."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]]
-    runs: Sequence[Sequence[Result]]
-
-
-def figure_cell(figure: Figure, best: bool = False) -> Cell:
-    """A value with its statistical uncertainty and its spread."""
-    value, *uncertainties = with_uncertainties(figure.value or 0.0, figure.statistical, figure.spread)
-    return Cell(value, figure.value, uncertainties=tuple(uncertainties), best=best)
+def value_cell(value: Value, best: bool = False, digits: int = 3) -> Cell:
+    """A value with its statistical uncertainty and its spread; with neither, so many significant digits."""
+    known = [item for item in (value.statistical, value.spread) if item]
+    if value.value is None:
+        return Cell("–", None)
+    text, *uncertainties = with_uncertainties(value.value, *known) if known else [significant(value.value, digits)]
+    return Cell(text, value.value, uncertainties=tuple(uncertainties), best=best)
 
 
-def rejection_cell(figure: Figure, hint: str) -> Cell:
-    """A rejection: upper and lower uncertainty differ, and it may be a limit."""
-    if figure.value is None or figure.low is None:
-        return Cell(f"> {significant(figure.low or 0, 2)}", figure.low, hint)
-    low, high = combined_interval(figure)
-    down = figure.value - low
-    if high is None:
-        places = decimals(down)
-        return Cell(fixed(figure.value, places), figure.value, f"{hint}; no upper end", above="+∞",
-                    below=f"−{fixed(down, places)}")  # fmt: skip
-    up = high - figure.value
-    # The lower, tighter side decides on the digits of the value; the upper one may be known to fewer.
-    places = decimals(down)
-    above = f"+{fixed(up, min(places, decimals(up)))}"
-    return Cell(fixed(figure.value, places), figure.value, hint, above=above, below=f"−{fixed(down, places)}")
+def difference_cell(difference: Difference, scale: float = 1) -> Cell:
+    """A difference with its uncertainty, times ``scale``."""
+    value, *uncertainty = with_uncertainties(scale * difference.value, scale * difference.uncertainty)
+    return Cell(value, difference.value, f"{difference.sigma:.1f} standard deviations", tuple(uncertainty))
+
+
+def model_cell(entry: Entry, hint: str = "") -> Cell:
+    """The first cell of the row of a model."""
+    return Cell(entry.title, entry.title.lower(), hint or entry.model, mark=changed_mark(entry))
+
+
+def commits_cell(entry: Entry) -> Cell:
+    """The commits that a model was trained from."""
+    commits = ", ".join(entry.commits)
+    return Cell(commits + (" (changed)" if changed_mark(entry) else ""), commits)
+
+
+def seeds(entry: Entry) -> str:
+    """``seeds 1, 2``."""
+    numbers = ", ".join(str(result.seed) for result in entry.results)
+    return f"seed{'s' if len(entry.results) > 1 else ''} {numbers}"
 
 
 def mlflow_link(tracked: dict[str, Any]) -> tuple[str, bool]:

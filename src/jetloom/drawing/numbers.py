@@ -1,33 +1,6 @@
 """Numbers as physicists write them: no digit beyond the uncertainty."""
 
 import math
-from typing import NamedTuple
-
-
-class Figure(NamedTuple):
-    """A figure of merit of one model, averaged over its seeds."""
-
-    value: float | None
-    """None: the jets cannot measure it, ``low`` is its lower limit."""
-    low: float | None
-    """Lower end of the statistical interval."""
-    high: float | None
-    """Upper end; None: unbounded."""
-    spread: float | None
-    """Standard deviation over the seeds; None with one seed."""
-    seeds: int
-
-    @property
-    def statistical(self) -> float | None:
-        """Half the width of the statistical interval."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
-
-    @property
-    def combined(self) -> float | None:
-        """Statistical uncertainty and uncertainty of the mean over seeds, in quadrature."""
-        if self.statistical is None:
-            return None
-        return math.hypot(self.statistical, (self.spread or 0.0) / math.sqrt(self.seeds))
 
 
 def decimals(uncertainty: float) -> int:

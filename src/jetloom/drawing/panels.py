@@ -1,7 +1,7 @@
 """What several figures share: grids of panels, the legend of the models, the line above the figure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -13,6 +13,14 @@ from matplotlib.patches import Patch
 
 from jetloom.drawing.style import Look
 from jetloom.results.collect import DataSet
+
+SHOWN = ("jet_nparticles", "jet_pt", "jet_sdmass", "jet_mass")
+
+
+def shown_observers(known: Iterable[str]) -> list[str]:
+    """The three quantities that are shown: multiplicity, pT, and soft-drop mass rather than mass."""
+    names = set(known)
+    return [name for name in SHOWN if name in names][:3]
 
 
 def panels(
@@ -76,7 +84,7 @@ def legend(
 def context(figure: Figure, dataset: DataSet, in_margin: bool = False) -> None:
     """Which data a figure shows; in_margin: the place above the panels is taken by titles."""
     left = r"$\bf{jetloom}$" + ("  Simulation" if dataset.manifest["simulated"] else "")
-    right = f"{dataset.name}, {dataset.jets:,} test {dataset.thing}"
+    right = f"{dataset.name}, {dataset.jets:,} test {dataset.words.things}"
     if in_margin:
         figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.32 / figure.get_figheight()))
         height = 1 - 0.06 / figure.get_figheight()

@@ -35,6 +35,8 @@ def check(collection: Collection, experiment: Experiment | None = None) -> None:
 
 def _broken_links(result: Result) -> Iterator[str]:
     training, metrics = _record(result.training), _record(result.metrics)
+    if training and not result.metrics:
+        return
     if not training or not metrics:
         yield "does not say what it was made from (results of an earlier version)"
         return
@@ -42,6 +44,7 @@ def _broken_links(result: Result) -> Iterator[str]:
         yield "metrics.json is the evaluation of another training than training.json describes"
     if metrics["made_from"].get("data") != result.metrics["data_digest"]:
         yield "metrics.json names two digests of its data"
+    assert result.predictions_file is not None
     described = json.loads((pq.read_schema(result.predictions_file).metadata or {})[b"jetloom"])
     for name, content in (("predictions.parquet", described), ("examples.json", result.examples)):
         if content is not None and (_record(content) or {}).get("digest") != metrics["digest"]:
@@ -55,6 +58,8 @@ def _other_settings(experiment: Experiment, run: Run, entry: Entry, result: Resu
     parts = setting_parts(choice.architecture, options, tasks, recipe, run.seed)
     made_from = result.training["identity"]["made_from"]
     yield from (name for name, value in parts.items() if made_from.get(name) != value)
+    if not result.metrics:
+        return
     described = experiment.dataset(run.dataset)
     settings = setting_part(experiment.evaluation, described.background, described.working_points)
     if result.metrics["identity"]["made_from"].get("settings") != settings:

@@ -1,22 +1,23 @@
 """Build the report, its figures alone, or one figure, from files of finished trainings."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
 from jetloom.config import parse_experiment
-from jetloom.drawing.cells import Table
+from jetloom.drawing.cells import Records, Table
 from jetloom.drawing.style import looks, publication_style, save, write_csv
 from jetloom.errors import JetloomError
 from jetloom.report import tables
 from jetloom.report.belonging import check
-from jetloom.report.figures import FIGURES
+from jetloom.report.figures import figures_of, names
 from jetloom.report.page.render import render
 from jetloom.report.resources import stored_jobs, summarise
 from jetloom.report.resources import table as table_of_efficiency
+from jetloom.report.shows import read
+from jetloom.report.tables.overview import csv_of_dataset, csv_of_runs
 from jetloom.report.tables.render import write as write_table
-from jetloom.results.collect import Collection, Result, collect, titled
+from jetloom.results.collect import Collection, titled
 from jetloom.results.inputs import Inputs
 from jetloom.system.files import appearing
 
@@ -24,13 +25,13 @@ NEEDED = {"experiment", "datasets", "models", "seeds"}
 """Keys of the configuration of a whole experiment."""
 
 
-def report(given: Inputs, output: Path) -> dict[str, Sequence[Sequence[Result]]]:
+def report(given: Inputs, output: Path) -> dict[str, Records]:
     """Write ``index.html``, ``figures/<data set>/<name>.{pdf,png,csv}`` and ``tables/*.csv`` into ``output``.
 
     The same files give the same bytes.
 
     Returns:
-        For each table, by the name of its CSV file, the trainings that each of its rows came from.
+        For each table, by the name of its CSV file, its numbers and what they were made from.
 
     Raises:
         JetloomError: results that do not belong together, or files that are not results.
@@ -42,22 +43,22 @@ def report(given: Inputs, output: Path) -> dict[str, Sequence[Sequence[Result]]]
         tables.of_papers(collection),
         _efficiency(collection, given.resources) if given.resources else None,
     )
-    unrounded = {dataset.name: tables.csv_of_dataset(dataset) for dataset in collection.datasets}
-    unrounded["runs"] = tables.csv_of_runs(collection)
+    unrounded = {dataset.name: csv_of_dataset(dataset) for dataset in collection.datasets}
+    unrounded["runs"] = csv_of_runs(collection)
     with appearing(output / "figures") as directory:
         directory.mkdir()
-        _draw(collection, directory, list(FIGURES))
+        _draw(collection, directory)
         config = given.config.read_text() if given.config else None
         text = render(collection, colors, directory, given.title, config, shown)
     with appearing(output / "tables") as directory:
         directory.mkdir()
         for name, records in unrounded.items():
-            write_csv(directory / f"{name}.csv", records.columns, records.rows)
+            write_csv(directory / f"{name}.csv", records.columns, records.values)
         for name, table in shown.named():
             write_table(table, directory / name, colors)
     with appearing(output / "index.html") as page:
         page.write_text(text)
-    return {name: item.runs for name, item in (*unrounded.items(), *shown.named())}
+    return unrounded | {name: table.records for name, table in shown.named() if table.records}
 
 
 def figures(given: Inputs, output: Path) -> None:
@@ -65,7 +66,7 @@ def figures(given: Inputs, output: Path) -> None:
     collection = _collect(given)
     with appearing(output) as directory:
         directory.mkdir()
-        _draw(collection, directory, list(FIGURES))
+        _draw(collection, directory)
 
 
 def figure(name: str, given: Inputs, output: Path) -> None:
@@ -74,17 +75,18 @@ def figure(name: str, given: Inputs, output: Path) -> None:
     Raises:
         JetloomError: no such figure, or no data set that has anything to show in it.
     """
-    if name not in FIGURES:
-        raise JetloomError(f"no figure {name!r}; allowed: {', '.join(FIGURES)}")
     collection = _collect(given)
-    if not _draw(collection, output, [name]):
+    known = names(collection.datasets)
+    if name not in known:
+        raise JetloomError(f"no figure {name!r}; allowed: {', '.join(known)}")
+    if not _draw(collection, output, name):
         datasets = ", ".join(dataset.name for dataset in collection.datasets)
         raise JetloomError(f"figure {name}: the results of {datasets} hold nothing to show in it")
 
 
 def _collect(given: Inputs) -> Collection:
     """The results, which belong together and to the configuration, under its titles."""
-    collection = collect(given)
+    collection = read(given)
     if given.config is None:
         check(collection)
         return collection
@@ -96,21 +98,21 @@ def _collect(given: Inputs) -> Collection:
 
 def _efficiency(collection: Collection, resources: Path) -> Table | None:
     used = {
-        "train_model": [use for _, result in collection.results if (use := result.training.get("gpu_use"))],
-        "evaluate": [use for _, result in collection.results if (use := result.metrics.get("gpu_use"))],
+        "train_model": [use for _, result in collection.trainings if (use := result.training.get("gpu_use"))],
+        "evaluate": [use for _, result in collection.trainings if (use := result.metrics.get("gpu_use"))],
     }
     rows = summarise(stored_jobs(resources), used)
     return table_of_efficiency(rows) if rows else None
 
 
-def _draw(collection: Collection, output: Path, names: Sequence[str]) -> int:
+def _draw(collection: Collection, output: Path, only: str | None = None) -> int:
     """Draw figures of all data sets; return how many there are."""
     colors = looks(collection.models)
     drawn = 0
     with publication_style():
         for dataset in collection.datasets:
-            for name in names:
-                drawing = FIGURES[name].of(dataset, colors, collection.datasets)
+            for name, kind in figures_of(dataset).items():
+                drawing = kind.of(dataset, colors, collection.datasets) if only in (None, name) else None
                 if drawing is not None:
                     save(drawing, output / dataset.name / name)
                     drawn += 1

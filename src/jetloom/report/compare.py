@@ -5,9 +5,9 @@ from pathlib import Path
 
 from jetloom.drawing.style import looks
 from jetloom.errors import JetloomError
+from jetloom.report.shows import read
 from jetloom.report.tables.comparison import compare as compared
 from jetloom.report.tables.render import markdown, write
-from jetloom.results.collect import collect
 from jetloom.results.inputs import inputs
 from jetloom.system.files import appearing
 
@@ -29,7 +29,7 @@ def compare(directories: Sequence[Path], output: Path | None) -> str:
         raise JetloomError("compare: the same experiment is given twice")
     # Two runs of one experiment on different machines lie in directories of the same name.
     short = len({directory.name for directory in directories}) == len(directories)
-    experiments = {directory.name if short else str(directory): collect(inputs(directory)) for directory in directories}
+    experiments = {directory.name if short else str(directory): read(inputs(directory)) for directory in directories}
     tables = compared(experiments)
     if output is None:
         return "\n".join(markdown(table) for table in tables.values())

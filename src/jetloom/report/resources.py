@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jetloom.drawing.cells import Cell, Table
+from jetloom.drawing.cells import Cell, Records, Table
 from jetloom.drawing.numbers import duration, significant
 from jetloom.errors import JetloomError
 from jetloom.system.files import appearing
@@ -188,7 +188,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
             *(Cell("GPU utilisation"), Cell("GPU memory / total (MB)"), Cell("Suggested")),
         ],
         rows=[(row["rule"], _cells(row)) for row in rows],
-        records=(COLUMNS, [[row[name] if row[name] is not None else "" for name in COLUMNS] for row in rows]),
+        records=Records(COLUMNS, [[row[name] if row[name] is not None else "" for name in COLUMNS] for row in rows]),
     )
 
 

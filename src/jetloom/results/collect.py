@@ -2,11 +2,11 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -18,23 +18,63 @@ from jetloom.presets import model_card
 from jetloom.results.inputs import Inputs
 from jetloom.results.predictions import Predictions
 
+P = TypeVar("P", bound=Predictions)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a training was for."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+
+def task_of(content: Mapping[str, Any]) -> Task:
+    """The task of a ``metrics.json`` or ``training.json``; files that name none are of taggers."""
+    task = content.get("task") or {"name": "classification"}
+    return Task(task["name"], task.get("settings") or {})
+
 
 @dataclass(frozen=True)
 class Result:
-    """One training and its evaluation."""
+    """One training and its evaluation on one task."""
 
     seed: int
     metrics: dict[str, Any]
+    """Content of ``metrics.json``, of an auxiliary task with its own values; empty: the training has no evaluation."""
     training: dict[str, Any]
     history: dict[str, NDArray[np.float64]]
-    predictions_file: Path
+    predictions_file: Path | None
     examples: dict[str, Any] | None = None
     """A few jets and what the model looks at in them; None: not stored."""
+    auxiliary: bool = False
+    """Of a task that the training had beside its main one."""
+
+    @property
+    def predictions(self) -> Predictions:
+        """Answers for the test split."""
+        return self.read(Predictions)
+
+    def read(self, kind: type[P]) -> P:
+        """The predictions as the reader of a task has them; there is one of each kind, with all that it remembers.
+
+        Raises:
+            JetloomError: the training has no evaluation.
+        """
+        if self.predictions_file is None:
+            raise JetloomError(f"{self.training['run']}: no predictions, the training has no evaluation")
+        if kind not in self._readers:
+            self._readers[kind] = kind(self.predictions_file)
+        return self._readers[kind]
 
     @cached_property
-    def predictions(self) -> Predictions:
-        """Scores of the test split."""
-        return Predictions(self.predictions_file, self.metrics["classes"])
+    def _readers(self) -> dict[type, Any]:
+        return {}
+
+    @property
+    def commit(self) -> str:
+        """Nine digits of the commit that trained it, or ``none``."""
+        return ((self.training.get("git") or {}).get("commit") or "none")[:9]
 
 
 @dataclass(frozen=True)
@@ -52,14 +92,42 @@ class Entry:
         """Trainable parameters."""
         return self.cost["parameters"] if self.cost else self.results[0].training["parameters"]
 
+    @property
+    def training_seconds(self) -> float:
+        """Wall time of a training, mean over seeds."""
+        return sum(result.training["seconds"] for result in self.results) / len(self.results)
+
+    @property
+    def commits(self) -> list[str]:
+        """The different commits of its trainings, nine digits each."""
+        return sorted({result.commit for result in self.results})
+
+
+class Words(NamedTuple):
+    """What the objects of a data set and their parts are called."""
+
+    thing: str
+    things: str
+    particle: str
+    particles: str
+
+
+def words(manifest: Mapping[str, Any]) -> Words:
+    """Those of the data that a manifest describes."""
+    if manifest["kind"] == "jets":
+        return Words("jet", "jets", "particle", "particles")
+    return Words("shape", "shapes", "point", "points")
+
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set and the models that were trained on it."""
+    """A section of the report: a data set, a task, and the models that were trained for it."""
 
     name: str
+    """Of the section: that of the data set, with what tells several tasks on it apart."""
     title: str
     manifest: dict[str, Any]
+    task: Task
     entries: list[Entry] = field(default_factory=list)
 
     @property
@@ -68,29 +136,24 @@ class DataSet:
         return self.entries[0].results[0].metrics
 
     @property
-    def classes(self) -> list[str]:
-        """Class names; the position is the label."""
-        return self.first["classes"]
+    def evaluated(self) -> bool:
+        """Whether there are evaluations of the trainings."""
+        return bool(self.first)
 
     @property
-    def background(self) -> str | None:
-        """Class against which rejections are quoted."""
-        return self.first["background"]
+    def classes(self) -> list[str]:
+        """Class names; the position is the label."""
+        return self.manifest["classes"]
 
     @property
     def jets(self) -> int:
         """Test jets (or meshes)."""
-        return self.first["jets"]
+        return self.first["jets"] if self.evaluated else self.manifest["splits"]["test"]["jets"]
 
     @property
-    def thing(self) -> str:
-        """What is classified, in the plural."""
-        return "jets" if self.manifest["kind"] == "jets" else "shapes"
-
-    @property
-    def particle(self) -> str:
-        """What it is made of, in the plural."""
-        return "particles" if self.manifest["kind"] == "jets" else "points"
+    def words(self) -> Words:
+        """What its objects and their parts are called."""
+        return words(self.manifest)
 
 
 @dataclass(frozen=True)
@@ -106,56 +169,96 @@ class Collection:
 
     @property
     def results(self) -> list[tuple[Entry, Result]]:
-        """Every training."""
+        """Every training, once for each task that it was evaluated on."""
         return [(entry, result) for dataset in self.datasets for entry in dataset.entries for result in entry.results]
 
+    @property
+    def trainings(self) -> list[tuple[Entry, Result]]:
+        """Every training, with its main task."""
+        return [(entry, result) for entry, result in self.results if not result.auxiliary]
 
-def collect(given: Inputs) -> Collection:
+
+class _Found(NamedTuple):
+    """A result and where it belongs."""
+
+    where: str
+    task: Task
+    result: Result
+
+
+def collect(given: Inputs, subject: Callable[[Task], str] = lambda task: "") -> Collection:
     """Read and match result files.
+
+    Args:
+        given: the files.
+        subject: what is added to the name of a data set for a task; results of one name are compared.
 
     Raises:
         JetloomError: a file is missing, damaged, or belongs to other data than its partner.
     """
-    if not given.metrics:
-        raise JetloomError("report: no metrics.json given, there is nothing to show")
-    trained = {_key(content): (path, content) for path, content in _read_all(given.training)}
-    beside = {path.parent: path for path in given.histories}
-    predicted = {_key(_predictions_facts(path)): path for path in given.predictions}
     measured = {_key(content, seed=False): content for _, content in _read_all(given.costs)}
-    exemplified = {_key(content): content for _, content in _read_all(given.examples)}
     described = {content["digest"]: content for _, content in _read_all(given.manifests)}
-
     datasets: dict[str, DataSet] = {}
     entries: dict[tuple[str, str], Entry] = {}
-    for path, content in _read_all(given.metrics):
-        run, key = content["run"], _key(content)
-        where = f"{path}: {run['model']} on {run['dataset']}, seed {run['seed']}"
+    for where, task, result in _found(given):
+        run, digest = result.training["run"], (result.metrics or result.training)["data_digest"]
+        if digest not in described:
+            raise JetloomError(f"{where}: evaluated on data {digest[:12]}, of which no manifest is given; run it again")
+        manifest = described[digest]
+        more = subject(task) if result.metrics else f"{task.name}-unevaluated"
+        name = f"{run['dataset']}-{more}" if more else run["dataset"]
+        dataset = datasets.setdefault(name, DataSet(name, _title_of_preset(manifest["dataset"]), manifest, task))
+        if dataset.manifest["digest"] != digest:
+            raise JetloomError(f"{where}: evaluated on other data than the rest of {name}; run it again")
+        if (name, run["model"]) not in entries:
+            cost = measured.get((run["dataset"], run["model"]))
+            entry = Entry(run["dataset"], run["model"], run.get("title") or run["model"], [], cost)
+            entries[name, run["model"]] = entry
+            dataset.entries.append(entry)
+        entries[name, run["model"]].results.append(result)
+    for entry in entries.values():
+        entry.results.sort(key=lambda result: result.seed)
+    return Collection(list(datasets.values()))
+
+
+def _found(given: Inputs) -> Iterator[_Found]:
+    """The evaluations in the order of the report, each with its auxiliary tasks; then trainings that have none."""
+    if not given.metrics and not given.training:
+        raise JetloomError("report: neither metrics.json nor training.json given, there is nothing to show")
+    trained = {_key(content): (path, content) for path, content in _read_all(given.training)}
+    evaluated = [(path, content) for path, content in _read_all(given.metrics)]
+    predicted = {_key(_predictions_facts(path)): path for path in given.predictions}
+    exemplified = {_key(content): content for _, content in _read_all(given.examples)}
+    beside = {path.parent: path for path in given.histories}
+
+    def history(path: Path, where: str) -> dict[str, NDArray[np.float64]]:
+        if path.parent not in beside:
+            raise JetloomError(f"{where}: no history.csv beside {path}")
+        return read_history(beside[path.parent])
+
+    for path, content in evaluated:
+        key, where = _key(content), _where(path, content)
         if key not in trained:
             raise JetloomError(f"{where}: no training.json of this run among {len(given.training)} given")
         if key not in predicted:
             raise JetloomError(f"{where}: no predictions.parquet of this run among {len(given.predictions)} given")
-        if content["data_digest"] not in described:
-            raise JetloomError(
-                f"{where}: evaluated on data {content['data_digest'][:12]}, of which no manifest is given; run it again"
-            )
-        training_path, facts = trained[key]
-        if training_path.parent not in beside:
-            raise JetloomError(f"{where}: no history.csv beside {training_path}")
-        history = read_history(beside[training_path.parent])
-        manifest = described[content["data_digest"]]
-        dataset = datasets.setdefault(
-            run["dataset"], DataSet(run["dataset"], _title_of_preset(manifest["dataset"]), manifest)
-        )
-        if dataset.manifest["digest"] != content["data_digest"]:
-            raise JetloomError(f"{where}: evaluated on other data than the rest of {run['dataset']}; run it again")
-        pair = (run["dataset"], run["model"])
-        if pair not in entries:
-            entries[pair] = Entry(*pair, run.get("title") or run["model"], [], measured.get(pair))
-            dataset.entries.append(entries[pair])
-        entries[pair].results.append(Result(run["seed"], content, facts, history, predicted[key], exemplified.get(key)))
-    for entry in entries.values():
-        entry.results.sort(key=lambda result: result.seed)
-    return Collection(list(datasets.values()))
+        training, facts = trained[key]
+        seed, curves, examples = content["run"]["seed"], history(training, where), exemplified.get(key)
+        yield _Found(where, task_of(content), Result(seed, content, facts, curves, predicted[key], examples))
+        for part in content.get("also", ()):
+            own = {name: value for name, value in content.items() if name not in ("also", "values", "bins")} | part
+            result = Result(seed, own, facts, curves, predicted[key], auxiliary=True)
+            yield _Found(where, task_of(part), result)
+    known = {_key(content) for _, content in evaluated}
+    for key, (path, facts) in trained.items():
+        if key not in known:
+            where = _where(path, facts)
+            yield _Found(where, task_of(facts), Result(facts["run"]["seed"], {}, facts, history(path, where), None))
+
+
+def _where(path: Path, content: dict[str, Any]) -> str:
+    run = content["run"]
+    return f"{path}: {run['model']} on {run['dataset']}, seed {run['seed']}"
 
 
 def titled(collection: Collection, config: Mapping[str, Any]) -> Collection:
@@ -179,7 +282,7 @@ def titled(collection: Collection, config: Mapping[str, Any]) -> Collection:
         [
             replace(
                 dataset,
-                title=(of_datasets.get(dataset.name) or {}).get("title") or dataset.title,
+                title=(of_datasets.get(dataset.entries[0].dataset) or {}).get("title") or dataset.title,
                 entries=[replace(entry, title=title(entry)) for entry in dataset.entries],
             )
             for dataset in collection.datasets

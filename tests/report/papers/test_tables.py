@@ -13,7 +13,6 @@ import pytest
 
 from jetloom import presets
 from jetloom.config import resolve_training
-from jetloom.drawing.numbers import Figure
 from jetloom.drawing.style import looks
 from jetloom.report.papers.flops import profiler_flops
 from jetloom.report.papers.published import names, published
@@ -22,7 +21,9 @@ from jetloom.report.tables import of_dataset, of_papers
 from jetloom.report.tables.render import csv_text, html, latex, markdown
 from jetloom.results.collect import Collection, collect
 from jetloom.results.inputs import Inputs
-from jetloom.results.over_seeds import combined_interval, over_seeds
+from jetloom.results.over_seeds import over_seeds
+from jetloom.statistics.values import Value
+from jetloom.tasks.classification.over_seeds import combined_interval
 
 from ..fabricate import fabricate
 
@@ -146,20 +147,20 @@ def test_difference_in_units_of_the_combined_uncertainty_by_hand(published_like)
     expected = (ours.value - 0.861) / math.hypot(side, scatter, published_error)
     assert pull(ours, theirs, "accuracy", rebuilt.table, 600) == pytest.approx(expected)
 
-    figure = Figure(12000.0, 11000.0, 13500.0, None, 1)
+    figure = Value(12000.0, 11000.0, 13500.0, None, 1)
     theirs = rebuilt.table.value("part", "rejection_Hbb")
     fewer, _ = garwood(2e6 / 10638)
     low, _ = combined_interval(figure)
     error = math.hypot(2e6 / fewer - 10638, 1 / math.sqrt(12))
     expected = (12000 - 10638) / math.hypot(12000 - low, error)
     assert pull(figure, theirs, "rejection_Hbb", rebuilt.table, 600) == pytest.approx(expected)
-    assert pull(Figure(None, 9000.0, None, None, 1), theirs, "rejection_Hbb", rebuilt.table, 600) is None
+    assert pull(Value(None, 9000.0, None, None, 1), theirs, "rejection_Hbb", rebuilt.table, 600) is None
 
 
 def test_printed_spreads_are_used_as_they_are():
     table = published("salt_hls4ml")
     theirs = table.value("salt", "rejection_mean")
-    sigma = pull(Figure(66.0, 65.0, 67.0, None, 1), theirs, "rejection_mean", table, 1000)
+    sigma = pull(Value(66.0, 65.0, 67.0, None, 1), theirs, "rejection_mean", table, 1000)
     assert sigma == pytest.approx(1.5 / math.hypot(1.0, 0.7, 0.1 / math.sqrt(12)), rel=0.02)
 
 

@@ -49,7 +49,7 @@ def experiment(made, tmp_path_factory) -> Path:
         directory / "provenance.json",
         Inputs(**given, manifests=manifests, config=directory / "config.yaml", title=TITLE),
         directory / "report",
-        made.rows,
+        made.tables,
     )
     return directory
 

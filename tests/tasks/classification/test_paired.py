@@ -9,7 +9,6 @@ from sklearn.metrics import roc_auc_score
 
 from jetloom.errors import JetloomError
 from jetloom.report.papers.rebuilt import garwood
-from jetloom.results.predictions import Predictions
 from jetloom.statistics.bootstrap import resamples
 from jetloom.tasks.classification.metrics import macro_auc
 from jetloom.tasks.classification.paired import (
@@ -19,6 +18,7 @@ from jetloom.tasks.classification.paired import (
     mcnemar,
     survivors_of_one,
 )
+from jetloom.tasks.classification.scores import Scores
 from tests.report.fabricate import predicted
 
 Scored = tuple[np.ndarray, np.ndarray]
@@ -81,7 +81,7 @@ def test_uncertainty_of_the_auc_difference_is_that_of_the_paired_bootstrap(class
 
 def test_survivors_of_one_cut_only(stored):
     # Signal scores 9 .. 1 at 50 %: the cut is at the fifth; background by hand.
-    def model(background: list[float]) -> Predictions:
+    def model(background: list[float]) -> Scores:
         own = np.array([*np.arange(1, 11) / 20, *background])
         label = np.array([1] * 10 + [0] * len(background))
         return stored(np.stack([1 - own, own], axis=1), label)

@@ -1,72 +1,13 @@
-"""The figures of a report: one function for each, from a data set and the look of its models to a drawing."""
+"""The figures of a report: those that all tasks have, and those that a task has of its own."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable
 
-from jetloom.drawing.style import Drawing, Look
-from jetloom.report.figures import costs, examples, jets, learning, performance
-from jetloom.report.figures.training_sizes import samples
+from jetloom.report.figures import costs, examples, jets, learning
+from jetloom.report.shows import show_of
 from jetloom.results.collect import DataSet
+from jetloom.tasks.shows import Kind
 
-
-class Kind(NamedTuple):
-    """One kind of figure."""
-
-    draw: Callable[..., Drawing | None]
-    """From a data set and the looks (and all data sets) to the drawing; None where there is nothing to show."""
-    title: str
-    caption: str
-    """How to read it."""
-    compares: bool = False
-    """It needs all data sets of the report as a third argument."""
-
-    def of(self, dataset: DataSet, looks: dict[str, Look], datasets: Sequence[DataSet]) -> Drawing | None:
-        """Draw it for a data set of a report."""
-        return self.draw(dataset, looks, datasets) if self.compares else self.draw(dataset, looks)
-
-
-FIGURES: dict[str, Kind] = {
-    "roc": Kind(
-        performance.roc,
-        "Background rejection against signal efficiency",
-        "Each panel: one signal class against the background class {background}. Further up is better. Lines are means "
-        "over seeds, bands the uncertainty of the mean: 68 % interval of a bootstrap over jets, and spread over "
-        "seeds. The dotted line marks the working point of the table. A curve ends where less than one of the "
-        "{background_jets} background jets is left.",
-    ),
-    "rejection": Kind(
-        performance.rejection,
-        "Background rejection at the working points",
-        "Bars start at 1, where nothing is rejected; an open bar with an arrow is a lower limit, because less than one "
-        "background jet survives the cut. Black lines: jets and seeds in quadrature. Two bars whose lines overlap "
-        "are not to be told apart with these jets.",
-    ),
-    "confusion": Kind(
-        performance.confusion,
-        "Which class is taken for which",
-        "Rows are true classes and add up to 100 %; empty cells hold less than half a percent. Best tagger first. "
-        "The colour follows the square root of the share, so that small confusions show. Mean over seeds.",
-    ),
-    "scores": Kind(
-        performance.scores,
-        "Distribution of the discriminant",
-        "Solid: {thing} of the class itself; dashed: {background}. The better the tagger, the less the two overlap. A "
-        "dashed line that stays high on the right is background that no cut removes. Zero: undecided; the outermost "
-        "bins hold what lies beyond. Mean over seeds.",
-    ),
-    "dependence": Kind(
-        jets.dependence,
-        "Accuracy for different jets",
-        "Each bin holds a sixth of the test jets (thin lines: edges). Error bars: binomial and spread over seeds, "
-        "in quadrature. The mix of classes changes from bin to bin, so part of the shape is physics and not the "
-        "tagger; differences between taggers inside one bin are the taggers'.",
-    ),
-    "accuracy_vs_cost": Kind(
-        costs.accuracy_vs_cost,
-        "Accuracy against cost",
-        "Up and to the left is better. The grey steps join the taggers that no other one beats in both accuracy and "
-        "this cost. Error bars: jets and seeds in quadrature.",
-    ),
+COSTS: dict[str, Kind] = {
     "scaling": Kind(
         costs.scaling,
         "Latency and memory against the number of {particle}",
@@ -80,14 +21,9 @@ FIGURES: dict[str, Kind] = {
         "Left: time for a whole batch, the flat part is overhead. Right: {thing} per second; where it stops rising, "
         "the machine is busy and larger batches gain nothing. Median of repeated forward passes, bands central 68 %.",
     ),
-    "samples": Kind(
-        samples,
-        "What more training {thing} bring",
-        "The same test {thing} throughout; both axes are logarithmic, so a power law is a straight line. Left: the "
-        "share of wrong answers, lower is better; others: background rejection at the working point of the first two "
-        "classes for which it is measured everywhere, higher is better. Error bars: {thing} and seeds in quadrature.",
-        compares=True,
-    ),
+}
+"""Of what has a cost."""
+TRAININGS: dict[str, Kind] = {
     "training": Kind(
         learning.training,
         "Training curves",
@@ -116,5 +52,22 @@ FIGURES: dict[str, Kind] = {
         "token gives to it in the last block, mean over heads, without what the token gives to itself. SAL-T and "
         "Linformer: from the maximum over the {particle} back through attention and projection of the last layer, "
         "absolute values. It says where a network looks, not why it decides. First seed.",
+        leads=True,
     ),
 }
+"""Of trainings and of single jets."""
+
+
+def figures_of(dataset: DataSet) -> dict[str, Kind]:
+    """The figures of a data set and a task by name, in the order of the page."""
+    show = show_of(dataset.task.name)
+    lead = show.lead(dataset)
+    if lead is None:
+        return COSTS | TRAININGS
+    merit = {f"{lead.name}_vs_cost": costs.against_cost(show.model, lead)}
+    return {**show.figures, **merit, **COSTS, **show.figures_of_size, **TRAININGS}
+
+
+def names(datasets: Iterable[DataSet]) -> list[str]:
+    """Names of the figures that some data sets can have."""
+    return list(dict.fromkeys(name for dataset in datasets for name in figures_of(dataset)))

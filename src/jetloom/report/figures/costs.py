@@ -1,6 +1,7 @@
-"""What accuracy costs, and how the cost grows."""
+"""What quality costs, and how the cost grows."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,48 +11,50 @@ from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter, NullLoc
 from jetloom.drawing.panels import context, legend
 from jetloom.drawing.style import Drawing, Look
 from jetloom.results.collect import DataSet, Entry
-from jetloom.results.over_seeds import over_seeds, pareto
+from jetloom.results.cost import largest_batch, milliseconds_per_jet
+from jetloom.tasks.shows import Kind, Metric
 
 
-def milliseconds_per_jet(entry: Entry) -> dict[str, float]:
-    """Latency of the largest batch, shared among its jets: median, low, high."""
-    point = max(entry.cost["latency"], key=lambda item: item["batch_size"])
-    return {key: value / point["batch_size"] for key, value in point["milliseconds"].items()}
+def against_cost(model: str, metric: Metric) -> Kind:
+    """The figure of merit that ranks the models against their cost."""
+    way = "Up" if metric.better == "higher" else "Down"
+    return Kind(
+        partial(_against_cost, metric),
+        f"{metric.title} against cost",
+        f"{way} and to the left is better. The grey steps join the {model}s that no other one beats in both "
+        f"{metric.title[0].lower()}{metric.title[1:]} and this cost. Error bars: jets and seeds in quadrature.",
+        leads=True,
+    )
 
 
-def training_minutes(entry: Entry) -> float:
-    """Wall time of a training, mean over seeds."""
-    return sum(result.training["seconds"] for result in entry.results) / len(entry.results) / 60
-
-
-def accuracy_vs_cost(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
-    """Accuracy against parameters, FLOPs, latency and training time; the Pareto front is marked."""
+def _against_cost(metric: Metric, dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
+    """A figure of merit against parameters, FLOPs, latency and training time; the Pareto front is marked."""
     entries = [entry for entry in dataset.entries if entry.cost]
     if not entries:
         return None
     cost = entries[0].cost
-    batch = max(item["batch_size"] for item in cost["latency"])
-    longest = cost["latency"][0]["particles"]
+    point = largest_batch(cost)
     axes_of: list[tuple[str, str, Callable[[Entry], float]]] = [
         ("parameters", "Parameters", lambda entry: entry.parameters),
-        ("flops", f"FLOPs, {cost['flops_particles']} {dataset.particle}", lambda entry: entry.cost["flops"]),
-        ("milliseconds_per_jet", f"Time per {dataset.thing[:-1]} [ms]\nbatch {batch}, {longest} {dataset.particle}",
-         lambda entry: milliseconds_per_jet(entry)["median"]),
-        ("training_minutes", "Training [min]", training_minutes),
+        ("flops", f"FLOPs, {cost['flops_particles']} {dataset.words.particles}", lambda entry: entry.cost["flops"]),
+        ("milliseconds_per_jet", f"Time per {dataset.words.thing} [ms]\nbatch {point['batch_size']}, "
+         f"{point['particles']} {dataset.words.particles}", lambda entry: milliseconds_per_jet(entry)["median"]),
+        ("training_minutes", "Training [min]", lambda entry: entry.training_seconds / 60),
     ]  # fmt: skip
     figure, axes = plt.subplots(1, 4, figsize=(10.8, 3.7), sharey=True)
-    accuracy = {entry.model: over_seeds(entry, "accuracy") for entry in entries}
+    merit = {entry.model: metric.of(entry) for entry in entries}
     rows: list[list[Any]] = [
-        [entry.model, *accuracy[entry.model][:4], *(of(entry) for _, _, of in axes_of)] for entry in entries
+        [entry.model, *merit[entry.model][:4], *(of(entry) for _, _, of in axes_of)] for entry in entries
     ]
+    sign = 1 if metric.better == "higher" else -1
     for axis, (_, label, of) in zip(axes, axes_of, strict=True):
-        points = [(of(entry), accuracy[entry.model].value) for entry in entries]
-        front = [points[index] for index in pareto(points)]
+        points = [(of(entry), merit[entry.model].value) for entry in entries]
+        front = [points[index] for index in pareto([(cost, sign * gain) for cost, gain in points])]
         axis.plot(*zip(*front, strict=True), color="0.7", linewidth=1, drawstyle="steps-post", zorder=1)
         for entry, point in zip(entries, points, strict=True):
             look = looks[entry.model]
             axis.errorbar(
-                *point, yerr=accuracy[entry.model].combined, color=look.color, marker=look.marker, markersize=7,
+                *point, yerr=merit[entry.model].combined, color=look.color, marker=look.marker, markersize=7,
                 linestyle="none", elinewidth=1.1, capsize=0,
             )  # fmt: skip
         costs = [point[0] for point in points]
@@ -59,11 +62,21 @@ def accuracy_vs_cost(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None
         axis.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
         _plain_log_ticks(axis, min(costs) / 1.6, max(costs) * 1.6)
         axis.set_xlabel(label, loc="center", fontsize=11)
-    axes[0].set_ylabel("Accuracy", loc="center")
+    axes[0].set_ylabel(metric.title, loc="center")
     legend(figure, dataset, looks, "point", extra=[(Line2D([], [], color="0.7", linewidth=1), "best at its cost")])
     context(figure, dataset)
-    columns = ("model", "accuracy", "low", "high", "seed_spread", *(name for name, _, _ in axes_of))
+    columns = ("model", metric.name, "low", "high", "seed_spread", *(name for name, _, _ in axes_of))
     return Drawing(figure, columns, rows)
+
+
+def pareto(points: list[tuple[float, float]]) -> list[int]:
+    """Indices of (cost, gain) points that no other point beats in both, by rising cost."""
+    order = sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1]))
+    front: list[int] = []
+    for index in order:
+        if not front or points[index][1] > points[front[-1]][1]:
+            front.append(index)
+    return front
 
 
 def _plain_log_ticks(axis: Any, low: float, high: float) -> None:
@@ -111,7 +124,7 @@ def scaling(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
         axis.xaxis.set_major_locator(FixedLocator([point["particles"] for point in entries[0].cost["length_scan"]]))
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_xlabel(f"Number of {dataset.particle}", loc="center")
+        axis.set_xlabel(f"Number of {dataset.words.particles}", loc="center")
         axis.set_ylabel(name, loc="center")
         _slopes(axis)
     legend(figure, dataset, looks, "marker")
@@ -159,13 +172,15 @@ def throughput(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
             for point in points
         ]  # fmt: skip
     longest = entries[0].cost["latency"][0]["particles"]
-    for axis, name in zip(axes, ("Latency [ms per batch]", f"Throughput [{dataset.thing} per second]"), strict=True):
+    for axis, name in zip(
+        axes, ("Latency [ms per batch]", f"Throughput [{dataset.words.things} per second]"), strict=True
+    ):
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
         axis.xaxis.set_major_locator(FixedLocator(sorted({point[1] for point in rows})))
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_locator(NullLocator())
-        axis.set_xlabel(f"Batch size ({longest} {dataset.particle})", loc="center")
+        axis.set_xlabel(f"Batch size ({longest} {dataset.words.particles})", loc="center")
         axis.set_ylabel(name, loc="center")
     legend(figure, dataset, looks, "marker")
     context(figure, dataset)

@@ -1,6 +1,6 @@
 """How the trainings went."""
 
-import math
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,45 +8,63 @@ from matplotlib.lines import Line2D
 
 from jetloom.drawing.panels import context, legend
 from jetloom.drawing.style import Drawing, Look
+from jetloom.report.shows import show_of
 from jetloom.results.collect import DataSet
 
+SIDES = ("train", "val")
 
-def training(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
-    """Loss and accuracy on validation and training jets against the epoch."""
-    figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.4))
-    rows = []
+
+def quantities(dataset: DataSet) -> list[str]:
+    """What ``history.csv`` has of training and of validation jets, and what the task names, the loss first."""
+    columns = dict.fromkeys(name for entry in dataset.entries for result in entry.results for name in result.history)
+    known = dict.fromkeys(name.partition("_")[2] for name in columns if name.startswith(("train_", "val_")))
+    named = show_of(dataset.task.name).curves
+    both = [name for name in known if name in named or all(f"{side}_{name}" in columns for side in SIDES)]
+    return sorted(both, key=lambda name: name != "loss")
+
+
+def training(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
+    """What is followed on validation and training jets against the epoch."""
+    show, names = show_of(dataset.task.name), quantities(dataset)
+    if not names:
+        return None
+    figure, axes = plt.subplots(1, len(names), figsize=(10.5 if len(names) < 3 else 3.6 * len(names), 4.4))
+    axes = np.atleast_1d(axes)
+    columns = [*(f"{side}_{name}" for name in names for side in SIDES), "learning_rate", "seconds"]
+    lead = show.lead(dataset)
+    place = names.index(lead.name) if lead and lead.name in names else 0
+    rows: list[tuple[Any, ...]] = []
     for entry in dataset.entries:
         look = looks[entry.model]
         for result in entry.results:
             history = result.history
             epoch = history["epoch"] + 1
-            for axis, name in zip(axes, ("loss", "accuracy"), strict=True):
-                axis.plot(epoch, history[f"val_{name}"], color=look.color, linewidth=1.5)
-                axis.plot(epoch, history[f"train_{name}"], color=look.color, linewidth=1, linestyle=(0, (3, 1.5)))
-            names = ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "learning_rate", "seconds")
-            points = zip(epoch, *(history[name] for name in names), strict=True)
-            rows += [(entry.model, result.seed, *point) for point in points]
+            missing = np.full(len(epoch), np.nan)
+            curves = {name: history.get(name, missing) for name in columns}
+            for axis, name in zip(axes, names, strict=True):
+                axis.plot(epoch, curves[f"val_{name}"], color=look.color, linewidth=1.5)
+                axis.plot(epoch, curves[f"train_{name}"], color=look.color, linewidth=1, linestyle=(0, (3, 1.5)))
+            rows += [(entry.model, result.seed, *point) for point in zip(epoch, *curves.values(), strict=True)]
             # The checkpoint that was evaluated; epochs count from 0 in the file.
             best = int(np.flatnonzero(history["epoch"] == result.training["best_epoch"])[0])
-            axes[1].plot(
-                epoch[best], history["val_accuracy"][best], color=look.color, marker=look.marker, markersize=6,
+            axes[place].plot(
+                epoch[best], curves[f"val_{names[place]}"][best], color=look.color, marker=look.marker, markersize=6,
                 markeredgecolor="white", markeredgewidth=0.6, zorder=5,
             )  # fmt: skip
-    for axis, name in zip(axes, ("Cross entropy [nats]", "Accuracy"), strict=True):
+    for axis, name in zip(axes, names, strict=True):
         axis.set_xlabel("Epoch", loc="center")
-        axis.set_ylabel(name, loc="center")
+        axis.set_ylabel(show.curves.get(name, name.replace("_", " ").capitalize()), loc="center")
         axis.set_xlim(left=0)
-    if len(dataset.classes) > 1:
-        axes[0].axhline(math.log(len(dataset.classes)), color="0.6", linewidth=0.8, linestyle=(0, (1, 2)))
-        axes[0].annotate(
-            "guessing", (0.99, math.log(len(dataset.classes))), xycoords=("axes fraction", "data"), color="0.4",
-            fontsize=9, ha="right", va="bottom",
+    for name, level in show.guessing(dataset).items():
+        axis = axes[names.index(name)]
+        axis.axhline(level, color="0.6", linewidth=0.8, linestyle=(0, (1, 2)))
+        axis.annotate(
+            "guessing", (0.99, level), xycoords=("axes fraction", "data"), color="0.4", fontsize=9, ha="right",
+            va="bottom",
         )  # fmt: skip
     legend(figure, dataset, looks, "line", solid=True, extra=[
         (Line2D([], [], color="0.3"), "validation"),
         (Line2D([], [], color="0.3", linestyle=(0, (3, 1.5)), linewidth=1), "training"),
     ])  # fmt: skip
     context(figure, dataset)
-    columns = ("model", "seed", "epoch", "train_loss", "val_loss", "train_accuracy", "val_accuracy",
-               "learning_rate", "seconds")  # fmt: skip
-    return Drawing(figure, columns, rows)
+    return Drawing(figure, ("model", "seed", "epoch", *columns), rows)

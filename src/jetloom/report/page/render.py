@@ -10,18 +10,21 @@ from markupsafe import Markup
 from PIL import Image
 
 from jetloom import __version__
+from jetloom.drawing.cells import Table, mlflow_link
 from jetloom.drawing.names import in_text
 from jetloom.drawing.numbers import duration
 from jetloom.drawing.style import Look
-from jetloom.report import tables
-from jetloom.report.figures import FIGURES
+from jetloom.report.figures import figures_of
 from jetloom.report.page.first_screen import answer
+from jetloom.report.shows import show_of
+from jetloom.report.tables import Tables
 from jetloom.report.tables.render import TEMPLATES, environment
 from jetloom.results.collect import Collection, DataSet, Entry
+from jetloom.tasks.shows import Kind
 
 
 def render(collection: Collection, looks: dict[str, Look], figures: Path, title: str, config: str | None,
-           shown: tables.Tables) -> str:  # fmt: skip
+           shown: Tables) -> str:  # fmt: skip
     """The page as text.
 
     Args:
@@ -32,7 +35,7 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
         config: text of the configuration file.
         shown: the tables.
     """
-    links = [result.training.get("mlflow") or {} for _, result in collection.results]
+    links = [result.training.get("mlflow") or {} for _, result in collection.trainings]
     return (
         environment()
         .get_template("page.html")
@@ -44,7 +47,7 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
             papers=shown.papers,
             machines=_machines(collection),
             efficiency=shown.efficiency,
-            local_store=any(link.get("run_id") and tables.mlflow_link(link)[1] for link in links),
+            local_store=any(link.get("run_id") and mlflow_link(link)[1] for link in links),
             config=config,
             # Our own files, no input: nothing in them to escape.
             css=Markup((TEMPLATES / "page.css").read_text()),
@@ -53,34 +56,35 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
     )
 
 
-def caption(name: str, dataset: DataSet) -> str:
-    """How to read a figure, in the words of the data set."""
-    points = dataset.first["values"]["rejection"]
+def caption(kind: Kind, dataset: DataSet) -> str:
+    """How to read a figure, in the words of the data set and of the task."""
     cost = next((entry.cost for entry in dataset.entries if entry.cost), None)
-    return FIGURES[name].caption.format(
-        thing=dataset.thing,
-        particle=dataset.particle,
-        background=in_text(dataset.background) if dataset.background else f"{dataset.thing} of all other classes",
-        background_jets=f"{next(iter(points.values()))['background_jets']:,}" if points else "",
-        memory=cost["memory_method"] if cost else "",
-    )
+    words = {
+        "thing": dataset.words.things,
+        "particle": dataset.words.particles,
+        "memory": cost["memory_method"] if cost else "",
+    }
+    if dataset.evaluated:
+        words |= show_of(dataset.task.name).words(dataset)
+    return kind.caption.format(**words)
 
 
-def _section(dataset: DataSet, figures: Path, of_dataset: dict[str, tables.Table]) -> dict[str, Any]:
+def _section(dataset: DataSet, figures: Path, of_dataset: dict[str, Table]) -> dict[str, Any]:
     shown = []
-    for name, kind in FIGURES.items():
+    for name, kind in figures_of(dataset).items():
         path = figures / dataset.name / f"{name}.png"
         if path.is_file():
             image, width, height = _embed(path)
             shown.append({
-                "name": name, "title": kind.title.format(thing=dataset.thing, particle=dataset.particle),
-                "caption": caption(name, dataset),
+                "name": name, "title": kind.title.format(thing=dataset.words.things, particle=dataset.words.particles),
+                "caption": caption(kind, dataset), "leads": kind.leads,
                 "image": image, "width": width, "height": height,
             })  # fmt: skip
     return {
         "id": dataset.name,
         "name": dataset.name,
-        "title": dataset.title,
+        "title": show_of(dataset.task.name).heading(dataset),
+        "model": show_of(dataset.task.name).model,
         "answer": answer(dataset),
         "statement": _statement(dataset),
         "facts": _facts(dataset),
@@ -98,13 +102,15 @@ def _embed(path: Path) -> tuple[str, int, int]:
 
 
 def _lead(collection: Collection) -> str:
-    results = collection.results
-    experiments = dict.fromkeys(result.metrics["run"].get("experiment", "") for _, result in results)
+    results = collection.trainings
+    experiments = dict.fromkeys(result.training["run"].get("experiment", "") for _, result in results)
     seconds = sum(result.training["seconds"] for _, result in results)
+    datasets = {entry.dataset for entry, _ in results}
+    models = dict.fromkeys(show_of(dataset.task.name).model for dataset in collection.datasets)
     return (
         f"Experiment {', '.join(experiments)}: {len(results)} trainings of {len(collection.models)} architectures on "
-        f"{len(collection.datasets)} data set{'s' if len(collection.datasets) > 1 else ''}, {duration(seconds)} of "
-        "training in all. Every tagger of a data set is scored on the same test sample."
+        f"{len(datasets)} data set{'s' if len(datasets) > 1 else ''}, {duration(seconds)} of "
+        f"training in all. Every {' and '.join(models)} of a data set is scored on the same test sample."
     )
 
 
@@ -114,8 +120,8 @@ def _statement(dataset: DataSet) -> str:
     like = {"jetclass": "JetClass", "modelnet": "ModelNet10"}
     public = next((name for key, name in like.items() if key in dataset.manifest["source"]), "the public set")
     return (
-        f"These {dataset.thing} are simulations of ours, {public}-like, not the public set, and the training sample is "
-        "small: compare the taggers with each other, not with published figures."
+        f"These {dataset.words.things} are simulations of ours, {public}-like, not the public set, and the training "
+        f"sample is small: compare the {show_of(dataset.task.name).model}s with each other, not with published figures."
     )
 
 
@@ -123,9 +129,9 @@ def _facts(dataset: DataSet) -> str:
     splits = {name: f"{split['jets']:,}" for name, split in dataset.manifest["splits"].items()}
     counts = ", ".join(f"{number} in {name}" for name, number in splits.items())
     return (
-        f"{len(dataset.classes)} classes; {dataset.thing} per split: {counts}. Inputs: "
-        f"{len(dataset.manifest['features'])} features per {dataset.particle[:-1]} (set "
-        f"“{dataset.manifest['feature_set']}”), at most {dataset.manifest['max_particles']} {dataset.particle}."
+        f"{len(dataset.classes)} classes; {dataset.words.things} per split: {counts}. Inputs: "
+        f"{len(dataset.manifest['features'])} features per {dataset.words.particle} (set "
+        f"“{dataset.manifest['feature_set']}”), at most {dataset.manifest['max_particles']} {dataset.words.particles}."
     )
 
 
@@ -143,7 +149,7 @@ def _data(dataset: DataSet) -> list[tuple[str, str]]:
         counts = list(split["per_class"].values())
         spread = f"{min(counts):,}" if min(counts) == max(counts) else f"{min(counts):,} to {max(counts):,}"
         truncated = f"; {split['truncated']:,} cut to {manifest['max_particles']}" if split["truncated"] else ""
-        rows.append((f"Split {name}", f"{split['jets']:,} {dataset.thing}, {spread} per class{truncated}"))
+        rows.append((f"Split {name}", f"{split['jets']:,} {dataset.words.things}, {spread} per class{truncated}"))
     rows += [
         ("Made from", f"files: {len(manifest['made_from'])}; their hashes are in manifest.json"),
         ("Digest of the tensors", f"sha256 {manifest['digest']}"),
@@ -165,7 +171,7 @@ def _recipe(entry: Entry) -> tuple[str, str]:
 
 
 def _machines(collection: Collection) -> list[tuple[str, str]]:
-    trained = [result.training for _, result in collection.results]
+    trained = [result.training for _, result in collection.trainings]
     costs = [entry.cost for dataset in collection.datasets for entry in dataset.entries if entry.cost]
     rows = [("Trained on", "; ".join(_unique(_machine(facts["hardware"]) for facts in trained)))]
     if costs:
@@ -185,7 +191,7 @@ def _machines(collection: Collection) -> list[tuple[str, str]]:
 def _resumed(collection: Collection) -> list[str]:
     return [
         f"{entry.title} on {entry.dataset}, seed {result.seed}: {number} time{'s' if number > 1 else ''}"
-        for entry, result in collection.results
+        for entry, result in collection.trainings
         if (number := result.training.get("resumed", 0))
     ]
 

@@ -10,7 +10,7 @@ from jetloom import presets
 from jetloom.config import Training, read_by, resolve_training
 from jetloom.options import check_options
 from jetloom.report.papers.published import PublishedTable, Row
-from jetloom.results.collect import Entry
+from jetloom.results.collect import Entry, words
 from jetloom.training.made_from import all_options
 
 TOLERANCE = 0.1
@@ -58,8 +58,7 @@ def _data(table: PublishedTable, row: Row, manifest: dict[str, Any]) -> list[str
         ours = manifest["splits"][split]["jets"]
         if abs(ours - published) > TOLERANCE * published:
             word = {"train": "training", "test": "test"}[split]
-            thing = "jets" if manifest["kind"] == "jets" else "shapes"
-            found.append(f"{ours:,} {word} {thing}, published {published:,}")
+            found.append(f"{ours:,} {word} {words(manifest).things}, published {published:,}")
     classes = presets.read("datasets", table.dataset)["classes"]
     if manifest["classes"] != classes:
         found.append(f"{len(manifest['classes'])} classes, published {len(classes)}")
@@ -71,8 +70,7 @@ def _inputs(table: PublishedTable, manifest: dict[str, Any]) -> list[str]:
     if manifest["feature_set"] != table.feature_set:
         found.append(f"inputs {manifest['feature_set']}, published {table.feature_set}")
     if manifest["max_particles"] != table.max_particles:
-        particle = "particles" if manifest["kind"] == "jets" else "points"
-        found.append(f"{manifest['max_particles']} {particle}, published {table.max_particles}")
+        found.append(f"{manifest['max_particles']} {words(manifest).particles}, published {table.max_particles}")
     return found
 
 

@@ -20,7 +20,7 @@ class Source(Strict):
     status: Status
 
 
-class Value(NamedTuple):
+class Printed(NamedTuple):
     """One published figure."""
 
     printed: str
@@ -83,14 +83,14 @@ class PublishedTable(Strict):
                 _number(text, f"rows.{name}.values.{metric}")
         return self
 
-    def value(self, row: str, metric: str) -> Value | None:
+    def value(self, row: str, metric: str) -> Printed | None:
         """A figure of a row; None: it is not published."""
         line = self.rows[row]
         if metric not in line.values:
             return None
         source = self.sources[line.source_of.get(metric, line.source)]
         printed, value, spread = _number(line.values[metric], metric)
-        return Value(printed, value, spread, source)
+        return Printed(printed, value, spread, source)
 
 
 def names() -> list[str]:

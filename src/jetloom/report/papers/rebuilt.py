@@ -5,19 +5,14 @@ from dataclasses import dataclass
 
 from scipy.special import gammaincinv
 
-from jetloom.drawing.numbers import Figure
 from jetloom.report.papers.comparability import differences
 from jetloom.report.papers.flops import profiler_flops
-from jetloom.report.papers.published import PublishedTable, Row, Value, names, published
+from jetloom.report.papers.published import Printed, PublishedTable, Row, names, published
 from jetloom.results.collect import Collection, DataSet, Entry
-from jetloom.results.over_seeds import (
-    apart,
-    combined_interval,
-    mean_rejection_over_seeds,
-    over_seeds,
-    rejection_at,
-    symmetric_interval,
-)
+from jetloom.results.cost import device_hours, longest_input
+from jetloom.results.over_seeds import over_seeds
+from jetloom.statistics.values import Value, apart, symmetric_interval
+from jetloom.tasks.classification.over_seeds import combined_interval, mean_rejection_over_seeds, rejection_at
 
 SHARES = ("accuracy", "auc")
 
@@ -69,7 +64,7 @@ def rebuild(collection: Collection) -> list[Rebuilt]:
     return found
 
 
-def measured(entry: Entry, dataset: DataSet, metric: str) -> Figure | None:
+def measured(entry: Entry, dataset: DataSet, metric: str) -> Value | None:
     """Our value of a metric with its uncertainties; None: not measured.
 
     ``rejection_<class>`` is at the working point of the data set, ``rejection_<per cent>`` that of the only signal
@@ -88,7 +83,7 @@ def measured(entry: Entry, dataset: DataSet, metric: str) -> Figure | None:
             return rejection_at(entry, next(iter(points)), int(what) / 100)
         return None
     value = _counted(entry, dataset, metric)
-    return None if value is None else Figure(value, None, None, None, len(entry.results))
+    return None if value is None else Value(value, None, None, None, len(entry.results))
 
 
 def _counted(entry: Entry, dataset: DataSet, metric: str) -> float | None:
@@ -109,21 +104,23 @@ def _counted(entry: Entry, dataset: DataSet, metric: str) -> float | None:
             flops = at.get(wanted, cost["flops"] if cost["flops_particles"] == wanted else None)
             return flops // 2 if flops is not None and metric == "macs" else flops
         case "peak_memory_mb" if cost:
-            longest = cost["latency"][0]["particles"]
-            return min(cost["length_scan"], key=lambda item: abs(item["particles"] - longest))["peak_memory_mb"]
+            return longest_input(cost)["peak_memory_mb"]
     return None
 
 
-def device_hours(entry: Entry) -> float:
-    """Hours of one device (GPU, or machine without one) that a training takes, mean over seeds."""
-    hours = []
-    for result in entry.results:
-        recipe = result.training["training"]
-        hours.append(result.training["seconds"] / 3600 * recipe.get("devices", 1) * recipe.get("nodes", 1))
-    return sum(hours) / len(hours)
+def made_from(entry: Entry, metric: str) -> tuple[str, ...]:
+    """Roles of the files that :func:`measured` reads a metric from."""
+    match metric:
+        case "parameters":
+            return ("costs",) if entry.cost else ("training",)
+        case "device_hours" | "profiler_flops":
+            return ("training",)
+        case "macs" | "flops_50" | "flops" | "peak_memory_mb":
+            return ("costs",)
+    return ("metrics",)
 
 
-def pull(ours: Figure, theirs: Value, metric: str, table: PublishedTable, test_jets: int) -> float | None:
+def pull(ours: Value, theirs: Printed, metric: str, table: PublishedTable, test_jets: int) -> float | None:
     """Ours less published, in units of the combined uncertainty.
 
     Ours has that of the test jets and of the mean over seeds. The published one has the spread that is printed; where
@@ -144,7 +141,7 @@ def pull(ours: Figure, theirs: Value, metric: str, table: PublishedTable, test_j
 
 
 def published_interval(
-    ours: Figure, theirs: Value, metric: str, table: PublishedTable, test_jets: int
+    ours: Value, theirs: Printed, metric: str, table: PublishedTable, test_jets: int
 ) -> tuple[float, float]:
     """Ends of the published value's uncertainty, as :func:`pull` takes it."""
     if theirs.spread is not None:
@@ -172,6 +169,7 @@ def _line(table: PublishedTable, name: str, row: Row, collection: Collection) ->
     candidates = [
         (tuple(differences(table, row, entry, dataset.manifest)), dataset, entry)
         for dataset in collection.datasets
+        if dataset.task.name == "classification" and dataset.evaluated
         for entry in dataset.entries
         if entry.model == (row.run or name) and wanted in (dataset.name, dataset.manifest["dataset"])
     ]

@@ -5,18 +5,22 @@ from typing import Any
 
 from jetloom.drawing.cells import (
     Cell,
+    Records,
     Table,
     changed_footnote,
     changed_mark,
-    figure_cell,
-    rejection_cell,
+    commits_cell,
+    made,
     run_link,
+    value_cell,
 )
 from jetloom.drawing.names import in_text
-from jetloom.drawing.numbers import Figure, fixed, scaled, significant
-from jetloom.report.papers.published import Value
-from jetloom.report.papers.rebuilt import Line, Rebuilt, measured, pull
+from jetloom.drawing.numbers import fixed, scaled, significant
+from jetloom.report.papers.published import Printed
+from jetloom.report.papers.rebuilt import Line, Rebuilt, made_from, measured, pull
 from jetloom.results.collect import Result
+from jetloom.statistics.values import Value
+from jetloom.tasks.classification.tables import rejection_cell, working_point
 
 MARKS = {"read": "", "second-hand": "†", "recalled": "‡"}
 FOOTNOTES = {
@@ -74,7 +78,7 @@ def paper_table(rebuilt: Rebuilt) -> Table:
         columns,
         rows,
         (*footnotes, *changed_footnote(entries)),
-        *records(rebuilt),
+        records(rebuilt),
     )
 
 
@@ -91,11 +95,11 @@ def metric_title(metric: str, rebuilt: Rebuilt | None = None) -> str:
         for line in rebuilt.lines:
             if line.dataset is not None and what in line.dataset.first["values"]["rejection"]:
                 efficiency = line.dataset.first["values"]["rejection"][what]["efficiency"]
-                return f"{in_text(what)} {100 * efficiency:g}\u00a0%"
+                return working_point(what, efficiency)
     return in_text(what)
 
 
-def records(rebuilt: Rebuilt) -> tuple[tuple[Sequence[str], list[Sequence[Any]]], list[list[Result]]]:
+def records(rebuilt: Rebuilt) -> Records:
     """One row for each tagger and metric, unrounded, and our trainings behind it."""
     columns = ("tagger", "model", "dataset", "metric", "ours", "ours_low", "ours_high", "ours_seed_spread", "seeds",
                "published", "published_spread", "source", "status", "like_with_like", "differences", "sigma",
@@ -112,18 +116,22 @@ def records(rebuilt: Rebuilt) -> tuple[tuple[Sequence[str], list[Sequence[Any]]]
             results = line.entry.results if line.entry else []
             trainings.append(results)
             training = [result.training for result in results]
+            roles = made_from(line.entry, metric) if line.entry else ()
             rows.append((
                 line.row.title, line.entry.model if line.entry else line.row.run or line.name,
                 line.dataset.name if line.dataset else line.row.dataset or rebuilt.table.dataset, metric,
-                *(ours[:4] if ours else (None,) * 4), len(results) or None, *source,
-                line.alike if line.entry else None, "; ".join(line.differences), _pull(line, rebuilt, metric),
-                " ".join(str(result.seed) for result in results),
-                " ".join((facts.get("mlflow") or {}).get("run_id") or "-" for facts in training),
-                line.dataset.manifest["digest"] if line.dataset else None,
-                " ".join(sorted({(facts.get("git") or {}).get("commit") or "-" for facts in training})),
-                any((facts.get("git") or {}).get("dirty") for facts in training) if training else None,
+                *made(ours[:4] if ours else (None,) * 4, *roles), len(results) or None, *source,
+                *made((line.alike if line.entry else None, "; ".join(line.differences)), "training"),
+                *made((_pull(line, rebuilt, metric),), *roles),
+                *made((
+                    " ".join(str(result.seed) for result in results),
+                    " ".join((facts.get("mlflow") or {}).get("run_id") or "-" for facts in training),
+                    line.dataset.manifest["digest"] if line.dataset else None,
+                    " ".join(sorted({(facts.get("git") or {}).get("commit") or "-" for facts in training})),
+                    any((facts.get("git") or {}).get("dirty") for facts in training) if training else None,
+                ), "training"),
             ))  # fmt: skip
-    return (columns, rows), trainings
+    return Records(columns, rows, trainings)
 
 
 def _note(rebuilt: Rebuilt) -> str:
@@ -159,7 +167,7 @@ def _counts(rebuilt: Rebuilt) -> list[str]:
     return [metric for metric in COUNTS if metric in published]
 
 
-def _measured(line: Line, metric: str) -> Figure | None:
+def _measured(line: Line, metric: str) -> Value | None:
     return measured(line.entry, line.dataset, metric) if line.entry and line.dataset else None
 
 
@@ -196,7 +204,7 @@ def _ours(
         elif metric.startswith("rejection"):
             cells.append(rejection_cell(figure, f"seeds: {figure.seeds}"))
         else:
-            cells.append(figure_cell(figure))
+            cells.append(value_cell(figure))
     for metric in counts:
         figure = _measured(line, metric)
         cells.append(_count(metric, figure.value if figure else None))
@@ -204,16 +212,13 @@ def _ours(
     if line.alike and not line.row.values:
         verdict = Cell("nothing published", 0)
     links = [run_link(result, f"seed {result.seed}") for result in line.entry.results]
-    commits = sorted(
-        {((result.training.get("git") or {}).get("commit") or "none")[:9] for result in line.entry.results}
-    )
     digest = line.dataset.manifest["digest"]
     seeds = ", ".join(f"seed {result.seed}" for result in line.entry.results)
     cells += [
         verdict,
         Cell(seeds, 0, links=tuple(link for link in links if link)),
         Cell(digest[:12], digest, digest),
-        Cell(", ".join(commits) + (" (changed)" if changed_mark(line.entry) else ""), ", ".join(commits)),
+        commits_cell(line.entry),
     ]
     return cells
 
@@ -274,7 +279,7 @@ def _difference(
     return [*cells, *(Cell("–", None) for _ in range(4))]
 
 
-def _source(theirs: Value) -> str:
+def _source(theirs: Printed) -> str:
     return f"{theirs.source.text} ({theirs.source.status})"
 
 
@@ -293,7 +298,7 @@ def _count(metric: str, value: float | None) -> Cell:
     return Cell(scaled(value), value, f"{value:,.0f}")
 
 
-def _like_printed(theirs: Value, value: float) -> str:
+def _like_printed(theirs: Printed, value: float) -> str:
     places = len(theirs.printed.partition(".")[2])
     return fixed(value, places)
 

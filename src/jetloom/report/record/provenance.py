@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pyarrow.parquet as pq
 from prov.model import ProvActivity, ProvDocument, ProvEntity
 
 from jetloom import __version__
+from jetloom.drawing.cells import Made, Records
 from jetloom.identity.digests import checksum
 from jetloom.results.collect import Result
 from jetloom.results.inputs import Inputs, identity
@@ -22,13 +24,6 @@ from jetloom.system.files import appearing
 DRAWING = ("matplotlib", "mplhep", "mplhep_data", "numpy", "pillow", "jinja2", "jetloom")
 """Packages on which the bytes of the page depend."""
 NAMESPACE = "https://w3id.org/jetloom/provenance#"
-_COST = {"flops", "flops_particles", "milliseconds_per_jet", "peak_memory_mb"}
-_TRAINING = {"training_seconds", "best_epoch", "epochs", "seconds", "device", "commit", "dirty", "parameters"}
-_NAMES = {
-    "model", "title", "dataset", "seed", "seeds", "tagger", "metric", "reference", "published", "published_spread",
-    "source", "status",
-}  # fmt: skip
-"""Columns that say what a row is about, or what others published: no results of ours."""
 
 
 def versions() -> dict[str, str]:
@@ -36,14 +31,14 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in DRAWING}
 
 
-def write(path: Path, given: Inputs, report: Path, rows: Mapping[str, Sequence[Sequence[Result]]]) -> None:
+def write(path: Path, given: Inputs, report: Path, tables: Mapping[str, Records]) -> None:
     """Record a report that was just made.
 
     Args:
         path: ``provenance.json``; files are named relative to its directory.
         given: what the report was made from.
         report: directory of the report.
-        rows: what :func:`jetloom.report.build.report` said of its tables: the trainings behind each row.
+        tables: what :func:`jetloom.report.build.report` said of its tables: what each number was made from.
     """
     record = Record(path.parent)
     for role, paths in given.results.items():
@@ -59,9 +54,9 @@ def write(path: Path, given: Inputs, report: Path, rows: Mapping[str, Sequence[S
     used = list(record.files.values())
     made = [record.file(item, "report") for item in sorted(report.rglob("*")) if item.is_file()]
     record.report(given, used, made)
-    for name, trainings in sorted(rows.items()):
-        if trainings:
-            record.cells(report / "tables" / f"{name}.csv", trainings, given)
+    for name, records in sorted(tables.items()):
+        if records.runs:
+            record.cells(report / "tables" / f"{name}.csv", records, given)
     with appearing(path) as partial:
         partial.write_text(record.document.serialize(format="json", indent=1) + "\n")
 
@@ -115,15 +110,17 @@ class Record:
         return step
 
     def read(self, path: Path) -> dict[str, Any]:
-        """Content of a JSON file that is read more than once."""
+        """Content of a JSON file, or what a Parquet file says of itself; both are asked more than once."""
         if path not in self.contents:
-            self.contents[path] = json.loads(path.read_text())
+            parquet = path.suffix == ".parquet"
+            text = pq.read_schema(path).metadata[b"jetloom"] if parquet else path.read_text()
+            self.contents[path] = json.loads(text)
         return self.contents[path]
 
     def data(self, given: Inputs) -> None:
         """Tensors, and the raw files that their manifest names."""
         # A manifest names its preset, of which there may be several data sets; their names are those of the runs.
-        names = {(content := self.read(path))["data_digest"]: content["run"]["dataset"] for path in given.metrics}
+        names = {(content := self.read(path))["data_digest"]: content["run"]["dataset"] for path in given.training}
         steps: dict[str, ProvActivity] = {}
         for path in given.manifests:
             content = self.read(path)
@@ -202,29 +199,31 @@ class Record:
         for item in made:
             self.document.wasGeneratedBy(item, step)
 
-    def cells(self, table: Path, trainings: Sequence[Sequence[Result]], given: Inputs) -> None:
-        """Each cell of a table, derived from the files of the trainings behind its row."""
+    def cells(self, table: Path, records: Records, given: Inputs) -> None:
+        """Each number of a table, derived from the files that it was made from."""
         with table.open(newline="") as opened:
-            rows = list(csv.DictReader(opened))
-        for number, (row, results) in enumerate(zip(rows, trainings, strict=True), start=1):
-            for column, value in row.items():
-                if column in _NAMES or not value or not results:
+            written = list(csv.reader(opened))[1:]
+        for number, (texts, row, results) in enumerate(zip(written, records.rows, records.runs, strict=True), start=1):
+            for column, text, cell in zip(records.columns, texts, row, strict=True):
+                if not text or not results or not isinstance(cell, Made):
                     continue
                 name = f"{table.stem}/{number}/{quote(column, safe='')}"
-                facts = {"jetloom:table": table.name, "jetloom:row": row.get("model", ""), "jetloom:column": column}
-                cell = self.document.entity(self.names["cell"][name], facts | {"prov:value": value})
-                for source in self._sources(column, results, given):
-                    self.document.wasDerivedFrom(cell, source)
+                model = texts[list(records.columns).index("model")]
+                facts = {"jetloom:table": table.name, "jetloom:row": model, "jetloom:column": column}
+                entity = self.document.entity(self.names["cell"][name], facts | {"prov:value": text})
+                for source in self._sources(cell.roles, results, given):
+                    self.document.wasDerivedFrom(entity, source)
 
-    def _sources(self, column: str, results: Sequence[Result], given: Inputs) -> list[ProvEntity]:
-        runs = {_run(result.metrics) for result in results}
-        if column in _COST:
-            models = {_model(result.metrics) for result in results}
-            chosen = [path for path in given.costs if _model(self.read(path)) in models]
-        else:
-            files = given.training if column in _TRAINING else given.metrics
-            chosen = [path for path in files if _run(self.read(path)) in runs]
-        return [self.files[path] for path in chosen]
+    def _sources(self, roles: Sequence[str], results: Sequence[Result], given: Inputs) -> list[ProvEntity]:
+        runs = {_run(result.training) for result in results}
+        models = {_model(result.training) for result in results}
+        found = []
+        for role in roles:
+            for path in given.results[role]:
+                named = _model(self.read(path)) in models if role == "costs" else _run(self.read(path)) in runs
+                if named:
+                    found.append(self.files[path])
+        return found
 
 
 def _model(content: Mapping[str, Any]) -> str:

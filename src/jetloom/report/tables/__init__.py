@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from jetloom.drawing.cells import Cell, Records, Table, figure_cell, mlflow_link, rejection_cell
+from jetloom.drawing.cells import Table
 from jetloom.report.papers.rebuilt import rebuild
 from jetloom.report.papers.tables import paper_table
-from jetloom.report.tables.paired import multiplicity, pairs
-from jetloom.report.tables.summary import csv_of_dataset, csv_of_runs, overview, rejections, runs
+from jetloom.report.shows import show_of
+from jetloom.report.tables.overview import overview, runs
 from jetloom.results.collect import Collection, DataSet
 
 
@@ -31,22 +31,11 @@ class Tables(NamedTuple):
 
 def of_dataset(collection: Collection, dataset: DataSet) -> dict[str, Table]:
     """All tables of a data set that have something to show, by name."""
-    tables = {
-        "overview": overview(dataset),
-        "rejections": rejections(dataset),
-        "pairs": pairs(dataset),
-        "multiplicity": multiplicity(dataset),
-        "runs": runs(collection, dataset),
-    }
+    more = show_of(dataset.task.name).tables(dataset) if dataset.evaluated else {}
+    tables = {"overview": overview(dataset), **more, "runs": runs(collection, dataset)}
     return {name: table for name, table in tables.items() if table is not None}
 
 
 def of_papers(collection: Collection) -> dict[str, Table]:
     """The tables of papers that these results rebuild or touch, by the name of the published table."""
     return {rebuilt.name: paper_table(rebuilt) for rebuilt in rebuild(collection)}
-
-
-__all__ = [
-    "Cell", "Records", "Table", "Tables", "csv_of_dataset", "csv_of_runs", "figure_cell", "mlflow_link", "of_dataset",
-    "of_papers", "overview", "rejection_cell", "rejections", "runs",
-]  # fmt: skip

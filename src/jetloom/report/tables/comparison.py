@@ -1,27 +1,20 @@
 """Finished experiments side by side: the same model in each, how it was made, what it reaches, what differs."""
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jetloom.config import Training, read_by
-from jetloom.drawing.cells import Cell, Table, changed_footnote, changed_mark, figure_cell, rejection_cell
-from jetloom.drawing.names import in_text
-from jetloom.drawing.numbers import Figure, fixed, scaled, significant
+from jetloom.drawing.cells import Cell, Records, Table, changed_footnote, commits_cell, model_cell
+from jetloom.drawing.numbers import fixed, scaled, significant
 from jetloom.errors import JetloomError
-from jetloom.report.papers.rebuilt import device_hours
+from jetloom.report.shows import show_of
 from jetloom.results.collect import Collection, DataSet, Entry
-from jetloom.results.over_seeds import (
-    Difference,
-    accuracy_difference,
-    apart,
-    combined_interval,
-    over_seeds,
-    rejection_at,
-)
-from jetloom.tasks.classification.paired import auc_difference, median_result
+from jetloom.results.cost import device_hours
+from jetloom.statistics.values import Difference
+from jetloom.tasks.shows import Metric
 
 
 class Finished(NamedTuple):
@@ -83,9 +76,11 @@ def same_jets(first: Finished, second: Finished) -> bool:
 
 
 def _table(name: str, found: list[Finished]) -> Table:
-    points = found[0].dataset.first["values"]["rejection"]
-    columns = [Cell("Tagger"), Cell("Experiment"), Cell("Accuracy"), Cell("AUC")]
-    columns += [Cell(f"{in_text(signal)} {100 * point['efficiency']:g}\u00a0%") for signal, point in points.items()]
+    show = show_of(found[0].dataset.task.name)
+    metrics = (
+        [metric for metric in show.metrics(found[0].dataset) if metric.shown] if found[0].dataset.evaluated else []
+    )
+    columns = [Cell(show.model.capitalize()), Cell("Experiment"), *(Cell(metric.title) for metric in metrics)]
     columns += [Cell(text) for text in ("Parameters", "FLOPs", "Device-hours", "Seeds", "Data", "Commit")]
     columns.append(Cell("Differs in", hint="from manifest.json and training.json"))
     rows: list[tuple[str, list[Cell]]] = []
@@ -94,100 +89,67 @@ def _table(name: str, found: list[Finished]) -> Table:
         lines = [item for item in found if item.entry.model == model]
         reference = lines[0]
         for item in lines:
-            rows.append((model, _line(item, list(points), "" if item is reference else _differs(reference, item))))
+            rows.append((model, _line(item, metrics, "" if item is reference else _differs(reference, item))))
         for item in lines[1:]:
-            differences = _differences(reference, item, points)
+            differences = _differences(reference, item, metrics)
             rows.append((model, _difference_line(reference, item, differences, len(columns))))
             records += [
                 (model, item.experiment, reference.experiment, metric, *difference, difference.sigma)
                 for metric, difference in differences.items()
                 if difference is not None
             ]
-    reference = found[0].experiment
     note = (
-        f"Reference: {reference}. Values: mean over seeds ± test jets (68 %) ± spread over seeds. Differences: the "
-        "other experiment less the reference, in units of the uncertainty; both were tested on the same jets, "
-        "so that what both get right or wrong cancels. Where the test jets differ there is no difference to quote."
+        f"Reference: {found[0].experiment}. Values: mean over seeds ± test jets (68 %) ± spread over seeds. "
+        f"Differences: the other experiment less the reference, in units of the uncertainty; {show.pairing}. Where the "
+        "test jets differ there is no difference to quote."
     )
-    entries = [item.entry for item in found]
     return Table(
-        f"{found[0].dataset.title}: experiments compared", note, columns, rows, changed_footnote(entries),
-        (("model", "experiment", "reference", "metric", "difference", "uncertainty", "sigma"), records),
+        f"{show.heading(found[0].dataset)}: experiments compared", note, columns, rows,
+        changed_footnote([item.entry for item in found]),
+        Records(("model", "experiment", "reference", "metric", "difference", "uncertainty", "sigma"), records),
     )  # fmt: skip
 
 
-def _line(item: Finished, signals: list[str], differs: str) -> list[Cell]:
+def _line(item: Finished, metrics: list[Metric], differs: str) -> list[Cell]:
     entry = item.entry
-    points = item.dataset.first["values"]["rejection"]
-    cells = [
-        Cell(entry.title, entry.title.lower(), entry.model, mark=changed_mark(entry)),
-        Cell(item.experiment, item.experiment),
-        figure_cell(over_seeds(entry, "accuracy")),
-        figure_cell(over_seeds(entry, "auc")),
-    ]
-    for signal in signals:
-        figure = rejection_at(entry, signal, points[signal]["efficiency"]) if signal in points else None
-        cells.append(rejection_cell(figure, f"{figure.seeds} seeds") if figure else Cell("–", None))
     digest = item.dataset.manifest["digest"]
-    commits = sorted({((result.training.get("git") or {}).get("commit") or "none")[:9] for result in entry.results})
     flops = entry.cost["flops"] if entry.cost else None
     return [
-        *cells,
+        model_cell(entry),
+        Cell(item.experiment, item.experiment),
+        *(metric.written(entry) for metric in metrics),
         Cell(scaled(entry.parameters), entry.parameters),
         Cell("–" if flops is None else scaled(flops), flops),
         Cell(significant(device_hours(entry), 2), device_hours(entry)),
         Cell(", ".join(str(result.seed) for result in entry.results), len(entry.results)),
         Cell(digest[:12], digest, digest),
-        Cell(", ".join(commits) + (" (changed)" if changed_mark(entry) else ""), ", ".join(commits)),
+        commits_cell(entry),
         Cell(differs or "–", differs or None),
     ]
 
 
 def _differs(reference: Finished, item: Finished) -> str:
     found = changes(reference, item)
-    if not same_jets(reference, item):
+    if reference.dataset.evaluated and not same_jets(reference, item):
         found.insert(0, "other test jets, not comparable")
     return "; ".join(found) or "nothing but chance"
 
 
-def _differences(reference: Finished, item: Finished, points: dict[str, Any]) -> dict[str, Difference | None]:
+def _differences(reference: Finished, item: Finished, metrics: list[Metric]) -> dict[str, Difference | None]:
     """Differences of each metric; none without the same test jets."""
-    if not same_jets(reference, item):
+    if not metrics or not same_jets(reference, item):
         return {}
-    auc = auc_difference(median_result(item.entry), median_result(reference.entry))
-    scatter = [over_seeds(entry.entry, "auc") for entry in (reference, item)]
-    means = [figure.value or 0.0 for figure in scatter]
-    error = math.hypot(auc.uncertainty, *((figure.spread or 0.0) / math.sqrt(figure.seeds) for figure in scatter))
-    found: dict[str, Difference | None] = {
-        "accuracy": accuracy_difference(item.entry, reference.entry),
-        "auc": Difference(means[1] - means[0], error),
+    return {
+        metric.name: metric.difference(item.entry, reference.entry) if metric.difference else None for metric in metrics
     }
-    for signal, point in points.items():
-        found[f"rejection_{signal}"] = _rejections(
-            *(rejection_at(entry.entry, signal, point["efficiency"]) for entry in (item, reference))
-        )
-    return found
-
-
-def _rejections(first: Figure | None, second: Figure | None) -> Difference | None:
-    if first is None or second is None or first.value is None or second.value is None:
-        return None
-    (low, high), (other_low, other_high) = combined_interval(first), combined_interval(second)
-    if high is None or other_high is None:
-        return None
-    sigma = apart((first.value, low, high), (second.value, other_low, other_high))
-    difference = first.value - second.value
-    return Difference(
-        difference, abs(difference / sigma) if sigma else math.hypot(first.value - low, other_high - second.value)
-    )
 
 
 def _difference_line(
     reference: Finished, item: Finished, differences: dict[str, Difference | None], width: int
 ) -> list[Cell]:
-    entry = item.entry
     label = f"{item.experiment} − {reference.experiment} [σ]"
-    cells = [Cell(entry.title, entry.title.lower(), entry.model), Cell(label, label)]
+    # A commit with changes is marked at the results themselves.
+    cells = [replace(model_cell(item.entry), mark=""), Cell(label, label)]
     for difference in differences.values():
         if difference is None:
             cells.append(Cell("–", None))
@@ -208,7 +170,7 @@ def _described(item: Finished) -> dict[str, Any]:
     return {
         "architecture": training["architecture"], "preset": training["preset"], **training["options"], **recipe,
         **splits, **data, "seeds": [result.seed for result in item.entry.results], "device": training["device"],
-        "commit": ((training.get("git") or {}).get("commit") or "none")[:9],
+        "commit": item.entry.results[0].commit,
     }  # fmt: skip
 
 

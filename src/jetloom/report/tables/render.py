@@ -46,10 +46,11 @@ def html(table: Table, looks: Mapping[str, Look]) -> str:
 
 def csv_text(table: Table) -> str:
     """The numbers unrounded, or where a table has no such record, what its cells say."""
-    columns, rows = table.records or (
-        [cell.text for cell in table.columns],
-        [[_plain(cell) for cell in cells] for _, cells in table.rows],
-    )
+    if table.records:
+        columns, rows = table.records.columns, table.records.values
+    else:
+        columns = [cell.text for cell in table.columns]
+        rows = [[_plain(cell) for cell in cells] for _, cells in table.rows]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

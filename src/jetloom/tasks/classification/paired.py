@@ -10,9 +10,9 @@ from scipy.special import betainc
 
 from jetloom.errors import JetloomError
 from jetloom.results.collect import Entry
-from jetloom.results.over_seeds import Difference
-from jetloom.results.predictions import Predictions
+from jetloom.statistics.values import Difference
 from jetloom.tasks.classification.metrics import discriminant
+from jetloom.tasks.classification.scores import Scores
 
 Array = NDArray[np.float64]
 
@@ -35,7 +35,7 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Counts:
 
 # With each model of a table the reference is asked for again.
 @lru_cache(maxsize=2)
-def auc_influence(predictions: Predictions) -> tuple[float, Array]:
+def auc_influence(predictions: Scores) -> tuple[float, Array]:
     """Macro one-vs-one AUC, and how much each jet contributes to it.
 
     The contribution of a jet is the mean, over the pairs of classes that it takes part in, of the share of jets of the
@@ -69,7 +69,7 @@ def auc_influence(predictions: Predictions) -> tuple[float, Array]:
     return total / pairs, influence / pairs
 
 
-def auc_difference(first: Predictions, second: Predictions) -> Difference:
+def auc_difference(first: Scores, second: Scores) -> Difference:
     """Macro AUC of the first model less that of the second, both on the same jets."""
     values, influences = zip(*(auc_influence(item) for item in (first, second)), strict=True)
     change, label = influences[0] - influences[1], first.label
@@ -80,9 +80,7 @@ def auc_difference(first: Predictions, second: Predictions) -> Difference:
     return Difference(values[0] - values[1], math.sqrt(variance))
 
 
-def survivors_of_one(
-    first: Predictions, second: Predictions, signal: int, background: int | None, efficiency: float
-) -> Counts:
+def survivors_of_one(first: Scores, second: Scores, signal: int, background: int | None, efficiency: float) -> Counts:
     """Background jets that pass the cut of one model only, each cut at the same signal efficiency.
 
     The cuts are taken as given: with as many signal as background jets their own fluctuation is small beside that of
@@ -101,13 +99,13 @@ def survivors_of_one(
     return mcnemar(passing[0], passing[1])
 
 
-def median_result(entry: Entry) -> Predictions:
+def median_result(entry: Entry) -> Scores:
     """Predictions of the training of median accuracy (of two in the middle the worse one), as papers quote it."""
     ordered = sorted(entry.results, key=lambda result: result.metrics["values"]["accuracy"]["value"])
-    return ordered[(len(ordered) - 1) // 2].predictions
+    return ordered[(len(ordered) - 1) // 2].read(Scores)
 
 
-def check_same_jets(first: Predictions, second: Predictions, where: str) -> None:
+def check_same_jets(first: Scores, second: Scores, where: str) -> None:
     """Refuse to pair jets that are not the same.
 
     Raises:

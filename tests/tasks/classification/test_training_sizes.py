@@ -6,10 +6,9 @@ import pytest
 from PIL import Image
 
 from jetloom.drawing.style import looks, publication_style, save
-from jetloom.report.figures.training_sizes import family, samples
 from jetloom.results.collect import collect
-
-from ..fabricate import fabricate
+from jetloom.tasks.classification.training_sizes import family, samples
+from tests.report.fabricate import fabricate
 
 SIZES = {"jetclass-2k": 2000, "jetclass-20k": 20_000, "jetclass-200k": 200_000}
 

@@ -10,7 +10,8 @@ from jetloom.drawing.names import in_figure
 from jetloom.drawing.panels import context, legend
 from jetloom.drawing.style import Drawing, Look
 from jetloom.results.collect import DataSet, Entry
-from jetloom.results.over_seeds import combined_interval, over_seeds, rejection_over_seeds
+from jetloom.results.over_seeds import over_seeds
+from jetloom.tasks.classification.over_seeds import background, combined_interval, rejection_over_seeds
 
 ALIKE = ("kind", "source", "simulated", "classes", "feature_set", "max_particles", "selection")
 """What the manifests of two data sets must share for their difference to be the number of training jets."""
@@ -22,7 +23,8 @@ def family(dataset: DataSet, datasets: Sequence[DataSet]) -> list[DataSet]:
         other
         for other in datasets
         if all(other.manifest[key] == dataset.manifest[key] for key in ALIKE)
-        and (other.background, other.jets) == (dataset.background, dataset.jets)
+        and other.task.name == dataset.task.name
+        and (background(other), other.jets) == (background(dataset), dataset.jets)
     ]
     return sorted(alike, key=training_jets)
 
@@ -79,7 +81,7 @@ def samples(dataset: DataSet, looks: dict[str, Look], datasets: Sequence[DataSet
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(EngFormatter(sep=" "))
         axis.set_xlim(sizes[0] / 1.5, sizes[-1] * 1.5)
-        axis.set_xlabel(f"Training {dataset.thing}", loc="center")
+        axis.set_xlabel(f"Training {dataset.words.things}", loc="center")
         axis.set_ylabel(name, loc="center")
     axes[0][0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes[0][0].yaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))

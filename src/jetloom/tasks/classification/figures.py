@@ -9,18 +9,20 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from jetloom.drawing.names import in_figure
-from jetloom.drawing.numbers import Figure
 from jetloom.drawing.panels import context, legend, panels
 from jetloom.drawing.style import Drawing, Look
 from jetloom.results.collect import DataSet, Entry
-from jetloom.results.over_seeds import (
+from jetloom.statistics.values import Value
+from jetloom.tasks.classification.metrics import discriminant
+from jetloom.tasks.classification.over_seeds import (
+    background,
     combined_interval,
     mean_confusion,
     ranked,
     rejection_over_seeds,
     roc_over_seeds,
 )
-from jetloom.tasks.classification.metrics import discriminant
+from jetloom.tasks.classification.scores import Scores
 
 LARGEST_ODDS = 9.0
 """The discriminant is shown up to these log-odds; what lies beyond is in the last bin."""
@@ -54,7 +56,8 @@ def roc(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
         axis.set_ylim(1, 1.6 * ceiling)
         axis.text(0.05, 0.06, in_figure(signal), transform=axis.transAxes, fontsize=12)
     figure.supxlabel(r"Signal efficiency $\varepsilon_S$", fontsize=12)
-    against = in_figure(dataset.background) if dataset.background else "all others"
+    name = background(dataset)
+    against = in_figure(name) if name else "all others"
     figure.supylabel(rf"Background rejection $1/\varepsilon_B$ against {against}", fontsize=12)
     legend(figure, dataset, looks, "line")
     context(figure, dataset)
@@ -94,7 +97,7 @@ def rejection(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
     return Drawing(figure, ("class", "efficiency", "model", "rejection", "low", "high", "seed_spread"), rows)
 
 
-def _bar(axis: Axes, x: float, width: float, value: Figure, look: Look) -> None:
+def _bar(axis: Axes, x: float, width: float, value: Value, look: Look) -> None:
     if value.value is None:
         # Only a lower limit: an open bar with an arrow.
         axis.bar(x, value.low, 0.9 * width, color="none", edgecolor=look.color, linewidth=1.0, linestyle="--")
@@ -147,12 +150,13 @@ def scores(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
 
     As log-odds ln(D / (1 - D)) = ln(s_S / s_B): the same order of jets, and the ends are not squeezed into one bin.
     """
-    background = dataset.classes.index(dataset.background) if dataset.background else None
-    signals = [index for index in range(len(dataset.classes)) if index != background]
+    name = background(dataset)
+    against = dataset.classes.index(name) if name else None
+    signals = [index for index in range(len(dataset.classes)) if index != against]
     columns = 5 if len(signals) == 10 else 3
     figure, axes = panels(len(signals), 10.5 / columns, 2.5, columns, sharex=True, sharey=True)
     edges = np.linspace(-LARGEST_ODDS, LARGEST_ODDS, 19)
-    histograms = [_score_histograms(entry, signals, background, edges) for entry in dataset.entries]
+    histograms = [_score_histograms(entry, signals, against, edges) for entry in dataset.entries]
     rows = []
     for place, (axis, signal) in enumerate(zip(axes, signals, strict=True)):
         for entry, of_entry in zip(dataset.entries, histograms, strict=True):
@@ -169,31 +173,31 @@ def scores(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
         axis.set_ylim(8e-4, 3)
         axis.set_xlim(edges[0], edges[-1])
         axis.text(0.5, 0.94, in_figure(dataset.classes[signal]), transform=axis.transAxes, ha="center", va="top")
-    against = in_figure(dataset.background) if dataset.background else "all other classes"
-    symbol = r"Discriminant $\ln(s_S/s_B)$" if dataset.background else r"Discriminant $\ln(s/(1-s))$"
+    others = in_figure(name) if name else "all other classes"
+    symbol = r"Discriminant $\ln(s_S/s_B)$" if name else r"Discriminant $\ln(s/(1-s))$"
     figure.supxlabel(symbol, fontsize=12)
-    figure.supylabel(f"Share of {dataset.thing} per bin", fontsize=12)
+    figure.supylabel(f"Share of {dataset.words.things} per bin", fontsize=12)
     legend(figure, dataset, looks, "line", solid=True, extra=[
         (Line2D([], [], color="0.3"), "the class itself"),
-        (Line2D([], [], color="0.3", linestyle=(0, (3, 1.5))), against),
+        (Line2D([], [], color="0.3", linestyle=(0, (3, 1.5))), others),
     ])  # fmt: skip
     context(figure, dataset)
     return Drawing(figure, ("class", "model", "low_edge", "high_edge", "share_of_class", "share_of_background"), rows)
 
 
 def _score_histograms(
-    entry: Entry, signals: Sequence[int], background: int | None, edges: NDArray[np.float64]
+    entry: Entry, signals: Sequence[int], against: int | None, edges: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Share of the jets in each bin, mean over seeds: (signals, the class itself and its background, bins)."""
     shares = []
     for result in entry.results:
         counts = np.zeros((len(signals), 2, len(edges) - 1))
         jets = np.zeros((len(signals), 2, 1))
-        for scores, label in result.predictions.parts():
+        for scores, label in result.read(Scores).parts():
             for place, signal in enumerate(signals):
-                others = label != signal if background is None else label == background
+                others = label != signal if against is None else label == against
                 for which, chosen in enumerate((label == signal, others)):
-                    odds = discriminant(scores[chosen], signal, background)
+                    odds = discriminant(scores[chosen], signal, against)
                     with np.errstate(divide="ignore"):
                         value = np.clip(np.log(odds) - np.log1p(-odds), edges[0], edges[-1])
                     counts[place, which] += np.histogram(value, edges)[0]

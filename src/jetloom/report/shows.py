@@ -1,0 +1,27 @@
+"""What the tasks of a report show of themselves."""
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+from jetloom.results.collect import Collection, Task, collect
+from jetloom.results.inputs import Inputs
+from jetloom.tasks.shows import Show
+
+
+@cache
+def show_of(name: str) -> Show:
+    """The figures, tables and words of a task; of one without any, those that all tasks have."""
+    room = f"jetloom.tasks.{name}"
+    if find_spec(room) is None or find_spec(f"{room}.show") is None:
+        return Show()
+    return import_module(f"{room}.show").SHOW
+
+
+def read(given: Inputs) -> Collection:
+    """The results, one section for each data set and task; errors as :func:`jetloom.results.collect.collect`."""
+
+    def subject(task: Task) -> str:
+        return show_of(task.name).subject(task)
+
+    return collect(given, subject)
