@@ -80,7 +80,7 @@ def copy_all(loader: Loader, batch: int) -> int:
     seen = 0
     for shard in loader._shards:
         for arrays in shard.buckets.values():
-            served = [array for key, array in arrays.items() if key != "observers"]
+            served = list(arrays.values())
             for first in range(0, len(arrays["label"]), batch):
                 copies = [numpy.array(array[first : first + batch]) for array in served]
                 seen += len(copies[0])

@@ -59,7 +59,7 @@ def test_defaults_can_be_changed_and_checkpoints_may_say_what_is_fixed():
 def test_fixed_options_count_in_what_a_training_is_made_from(monkeypatch):
     def made_from() -> str:
         options.cache_clear()
-        return setting_parts("macaron", all_options("macaron", {}), resolve_training({}), 1)["options"]
+        return setting_parts("macaron", all_options("macaron", {}), [], resolve_training({}), 1)["options"]
 
     before, card = made_from(), presets.model_card("macaron")
     monkeypatch.setattr(module, "model_card", lambda name: card.model_copy(update={"fixed": {"macaron": False}}))

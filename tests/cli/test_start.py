@@ -29,7 +29,7 @@ def test_planning_hashes_code_without_importing_it():
         "plan = Plan(parse_experiment({'experiment': 'x', 'datasets': ['jetclass'], 'models': ['part', 'macaron'],"
         " 'seeds': [1], 'preset': 'jetclass'}))\n"
         "keys = [plan.report_key(), *(training.key for training in plan.trainings.values())]\n"
-        "keys += [plan.cost_key('jetclass', 'part'), plan.evaluation_key('jetclass')]\n"
+        "keys += [plan.cost_key('jetclass', 'part'), plan.evaluation_key('jetclass', 'part')]\n"
         "print(len(set(keys)), sorted({'torch', 'lightning', 'mlflow', 'matplotlib', 'pandas'} & set(sys.modules)))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -141,7 +141,7 @@ def test_pooled_weights_follow_the_maximum_back(batch, name):
 def test_weights_move_with_the_particles(batch):
     model = network("salt")
     order = torch.randperm(batch.mask.shape[1], generator=torch.Generator().manual_seed(1))
-    moved = Batch(*(part if part is None or part.dim() < 2 else part[:, order] for part in batch))
+    moved = batch.map_slots(lambda part: part[:, order])
     weights = []
     for jets in (batch, moved):
         with torch.inference_mode():

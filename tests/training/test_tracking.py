@@ -122,7 +122,7 @@ def test_a_configuration_is_what_is_learnt() -> None:
         run = {"experiment": "x", "dataset": "toy", "model": "pfn", "seed": 1, "title": "PFN"}
         data = {"digest": "0" * 12, "feature_set": "kin"}
         recipe = Training(**training).model_dump(mode="json")
-        return describe(run, architecture="pfn", preset=None, options={}, training=recipe, data=data, jets={},
+        return describe(run, architecture="pfn", preset=None, options={}, tasks=[], training=recipe, data=data, jets={},
                         manifest="manifest.json").config  # fmt: skip
 
     assert config() == config(workers=4, checkpoint_minutes=1)

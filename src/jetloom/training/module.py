@@ -65,7 +65,7 @@ class Tagger(LightningModule):
         # What a checkpoint holds is the sum over all ranks; one of them goes on with it.
         if self.trainer.is_global_zero:
             for name, value in self.progress.sums.items():
-                self._train_sums[name].copy_(torch.tensor(value))
+                self._train_sums[name].copy_(torch.tensor(value, dtype=torch.float64))
         self._steps = self.progress.position + int(self.trainer.num_training_batches)
         self._began = time.monotonic() - self.progress.spent
 
@@ -123,7 +123,7 @@ class Tagger(LightningModule):
         return {name: reduce(value.clone(), reduce_op="sum") for name, value in sums.items()}
 
     def _check_finite(self, sums: Sums) -> None:
-        loss = sums["totals"][0].item()
+        loss = sums["totals"].tolist()[0]
         if not math.isfinite(loss):
             training = self.progress.training
             raise JetloomError(
@@ -151,6 +151,6 @@ class Tagger(LightningModule):
             "learning_rate": self.optimizers().optimizer.param_groups[0]["lr"],
             "batch_size": progress.batch_size,
             # Trained on in this epoch, by all processes together.
-            "jets": train["totals"][-1].item(),
+            "jets": train["totals"].tolist()[-1],
             "seconds": round(seconds, 3),
         }

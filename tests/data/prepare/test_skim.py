@@ -13,7 +13,7 @@ import pytest
 
 from jetloom.config import resolve_dataset
 from jetloom.data.prepare.skim import content_hash, read_facts, skim
-from jetloom.data.sources.jetclass import JET, PARTICLE
+from jetloom.data.sources.jetclass import JET, PARTICLE, TRUTH
 from jetloom.errors import JetloomError
 from tests.support.data import make_jetclass as build
 
@@ -24,7 +24,7 @@ def test_columns_have_the_names_of_the_branches(tmp_path):
     raw = build.make(tmp_path / "a.root", jets=30, label="Hgg")
     skim("test", DATASET, raw, tmp_path / "a.parquet")
     schema = pyarrow.parquet.read_schema(tmp_path / "a.parquet")
-    assert schema.names == [*PARTICLE, *JET, "label"]
+    assert schema.names == [*PARTICLE, *JET, *TRUTH, "label"]
     assert str(schema.field("part_px").type).startswith("list<")
     assert schema.field("part_px").type.value_type == "float"
     assert schema.field("label").type == "int8"

@@ -70,11 +70,11 @@ def many(tmp_path_factory):
 
 
 def numbers(loader):
-    return [observers[:, 0].int().tolist() for _, observers in loader]
+    return [batch.observers[:, 0].int().tolist() for batch in loader]
 
 
 def make(manifest, **options):
-    return Loader(manifest, "train", **{"batch_size": 64, "shuffle": True, "observers": True} | options)
+    return Loader(manifest, "train", **{"batch_size": 64, "shuffle": True} | options)
 
 
 def test_every_jet_of_many_shards_comes_once(many):
@@ -84,11 +84,11 @@ def test_every_jet_of_many_shards_comes_once(many):
 
 
 def test_batches_are_of_one_width_and_no_larger_than_asked_for(many):
-    for batch, observers in make(many):
+    for batch in make(many):
         assert 1 <= len(batch.label) <= 64
         assert batch.features.shape[1] == batch.mask.shape[1] in BUCKETS
         assert batch.label.dtype == torch.int64 and batch.mask.dtype == torch.bool and batch.mask.all()
-        assert len(observers) == len(batch.label)
+        assert len(batch.observers) == len(batch.label)
 
 
 def test_an_unshuffled_epoch_is_in_stored_order(many):
@@ -185,7 +185,7 @@ def chi_square(labels, size, share):
 
 @pytest.mark.parametrize("size", [50, 200, 1000])
 def test_windows_mix_classes_as_the_set_does(many, size):
-    labels = np.concatenate([batch.label.numpy() for batch, _ in make(many, seed=4)])
+    labels = np.concatenate([batch.label.numpy() for batch in make(many, seed=4)])
     statistic, freedom = chi_square(labels, size, np.bincount(labels) / len(labels))
     assert abs(statistic - freedom) < 4.5 * np.sqrt(2 * freedom)
 
@@ -193,7 +193,7 @@ def test_windows_mix_classes_as_the_set_does(many, size):
 def test_buckets_do_not_bias_the_epoch_though_they_do_a_batch(tmp_path):
     """Jets of the last class are longer: a batch of one bucket is biased, windows of many batches are not."""
     manifest = write(tmp_path, [4000, 4000], bias=0.3)
-    batches = [batch for batch, _ in make(manifest, seed=2)]
+    batches = [batch for batch in make(manifest, seed=2)]
     labels = np.concatenate([batch.label.numpy() for batch in batches])
     share = np.bincount(labels) / len(labels)
     last = {width: np.concatenate([b.label.numpy() for b in batches if b.mask.shape[1] == width]) == CLASSES - 1
@@ -289,7 +289,7 @@ def test_reweighting_makes_classes_and_spectrum_flat(tmp_path):
         save_file(found, tmp_path / f"{shard}.safetensors")
     weights = Reweighting(observer="number", edges=[0.3, 0.6, 1.0], least=0.001)
     loader = make(manifest, seed=6, reweighting=weights)
-    passes = [[(batch.label.numpy(), observers[:, 0].numpy()) for batch, observers in loader] for _ in range(2)]
+    passes = [[(batch.label.numpy(), batch.observers[:, 0].numpy()) for batch in loader] for _ in range(2)]
     label, value = (np.concatenate(column) for column in zip(*passes[0], strict=True))
     assert len(label) == sum(len(label) for label, _ in passes[1])
     assert not np.array_equal(label, np.concatenate([label for label, _ in passes[1]]))
@@ -337,7 +337,7 @@ def test_a_bucket_smaller_than_the_training_stops_nobody(tmp_path, world):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="page-locked memory needs a GPU")
 def test_batches_for_a_gpu_are_page_locked(many):
-    for batch, _ in make(many, pin=True, workers=1):
+    for batch in make(many, pin=True, workers=1):
         assert all(part.is_pinned() for part in batch if part is not None)
         assert torch.equal(batch.label.to("cuda", non_blocking=True).cpu(), batch.label)
 
@@ -347,7 +347,7 @@ def test_pinned_batches_are_asked_for_as_such(many, monkeypatch):
     asked = []
     empty_like = torch.empty_like
     monkeypatch.setattr(torch, "empty_like", lambda tensor, pin_memory: asked.append(pin_memory) or empty_like(tensor))
-    batch, _ = next(iter(make(many, pin=True)))
+    batch = next(iter(make(many, pin=True)))
     assert asked == [True] * 6  # features, coordinates, length, label, observers, mask
     assert batch.mask.all()
 
