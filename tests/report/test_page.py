@@ -130,7 +130,8 @@ def test_the_page_says_what_the_data_are(made):
     text = re.sub(r"<[^>]+>|\s+", " ", re.sub(r"<script.*?</script>|<style.*?</style>", "", made.page, flags=re.S))
     text = re.sub(r"\s+", " ", text)
     for words in (
-        "simulations of ours, JetClass-like, not the public set", "ModelNet10-like", "500 ≤ jet_pt ≤ 1000",
+        "simulations of ours, JetClass-like, not the public set, 4,800 of them for training", "ModelNet10-like",
+        "500 ≤ jet_pt ≤ 1000",
         "−2 ≤ jet_eta".replace("−", "-"), "Some CPU @ 2.5 GHz", "2.13.0", "012345678", "1 min 08 s", "4,800",
     ):  # fmt: skip
         assert words in text, words

@@ -18,6 +18,7 @@ OBSERVERS = {
     "jet_pt": (r"Jet $p_\mathrm{T}$ [GeV]", "pT"),
     "jet_mass": (r"Jet mass [GeV]", "mass"),
     "jet_sdmass": (r"Soft-drop mass [GeV]", "soft-drop mass"),
+    "aux_genpart_pt": (r"True $p_\mathrm{T}$ [GeV]", "true pT of the particle"),
 }
 
 
@@ -29,3 +30,8 @@ def in_figure(name: str) -> str:
 def in_text(name: str) -> str:
     """A class in plain text."""
     return CLASSES[name][1] if name in CLASSES else name.replace("_", " ")
+
+
+def observer_in_text(name: str) -> str:
+    """An observer in plain text."""
+    return OBSERVERS[name][1] if name in OBSERVERS else name.replace("_", " ")

@@ -39,14 +39,18 @@ class Predictions:
         path: the file.
     """
 
+    prefix = ""
+    """How the outputs begin that this reader is about; a training may have several tasks."""
+
     def __init__(self, path: Path) -> None:
         schema = pq.read_schema(path)
         facts = json.loads((schema.metadata or {}).get(b"jetloom", b"null")) or {}
         outputs = facts.get("columns") or [name for name in schema.names if name.startswith("score_")]
+        self._written = set(outputs)
         self._path = path
         self.columns = Columns(path, schema.names)
         """Everything in the file by name, (N,) each."""
-        self.outputs: tuple[str, ...] = tuple(outputs)
+        self.outputs = tuple(name for name in outputs if name.startswith(self.prefix))
         """Columns that the task wrote, in its order."""
 
     @property
@@ -57,7 +61,7 @@ class Predictions:
     @property
     def observers(self) -> Mapping[str, NDArray[np.float32]]:
         """(N,) each: jet_pt and jet_mass in GeV, jet_nparticles and so on."""
-        return Columns(self._path, [name for name in self.columns if name not in ("label", *self.outputs)])
+        return Columns(self._path, [name for name in self.columns if name not in {"label", *self._written}])
 
     def parts(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.integer]]]:
         """Outputs (n, K) and labels (n,) of one piece after another, in the order of the file."""

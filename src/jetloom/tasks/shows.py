@@ -22,7 +22,7 @@ class Metric:
     of: Callable[[Entry], Value | None]
     """From a model to its value over all seeds; None: not evaluated."""
     key: str = ""
-    """In the ``values`` of ``metrics.json``, where a training has it as one number."""
+    """In the ``values`` of ``metrics.json`` and in ``history.csv``, where a training has it as one number."""
     hint: str = ""
     digits: int = 3
     """Significant digits where no uncertainty is known."""
@@ -41,6 +41,17 @@ class Metric:
         if value is None:
             return Cell("–", None)
         return self.cell(value) if self.cell else value_cell(value, best, self.digits)
+
+    def behind(self, best: Entry, other: Entry) -> Difference | None:
+        """By how much another model is worse than the best one; None: cannot be said."""
+        if self.difference is None:
+            return None
+        return self.difference(best, other) if self.better == "higher" else self.difference(other, best)
+
+    def close(self, best: Entry, others: Sequence[Entry]) -> list[Entry]:
+        """Models that cannot be told apart from the best one."""
+        found = [(entry, self.behind(best, entry)) for entry in others]
+        return [entry for entry, difference in found if difference and difference.sigma < CLEAR]
 
     def rank(self, entry: Entry) -> float:
         """A key that sorts the best model first."""
@@ -65,6 +76,10 @@ class Kind(NamedTuple):
     def of(self, dataset: DataSet, looks: dict[str, Look], datasets: Sequence[DataSet]) -> Drawing | None:
         """Draw it for a data set of a report."""
         return self.draw(dataset, looks, datasets) if self.compares else self.draw(dataset, looks)
+
+
+CLEAR = 2.0
+"""Standard deviations from which on a difference is called one."""
 
 
 class Behind(NamedTuple):

@@ -94,6 +94,11 @@ def test_every_cell_leads_to_files_with_their_hash_and_to_a_commit(experiment):
         assert derived[cell] == {f"{run}/metrics.json" for run in runs}
         assert derived[f"cell:jetclass-sim/{number}/flops"] == {f"file:jetclass-sim/{row['model']}/cost.json"}
         assert derived[f"cell:jetclass-sim/{number}/training_seconds"] == {f"{run}/training.json" for run in runs}
+        assert derived[f"cell:jetclass-sim/{number}/parameters"] == {f"file:jetclass-sim/{row['model']}/cost.json"}
+        assert derived[f"cell:jetclass-sim-multiplicity/{number}/accuracy"] <= {
+            f"file:jetclass-sim/{model}/seed{seed}/predictions.parquet"
+            for model in MODELS["jetclass-sim"] for seed in (1, 2)
+        }  # fmt: skip
         for run in runs:
             assert record["entity"][f"{run}/metrics.json"]["jetloom:sha256"] == _sha256(
                 experiment / run.removeprefix("file:") / "metrics.json"

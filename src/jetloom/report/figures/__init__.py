@@ -64,7 +64,7 @@ def figures_of(dataset: DataSet) -> dict[str, Kind]:
     lead = show.lead(dataset)
     if lead is None:
         return COSTS | TRAININGS
-    merit = {f"{lead.name}_vs_cost": costs.against_cost(show.model, lead)}
+    merit = {f"{lead.key}_vs_cost": costs.against_cost(show.model, lead)}
     return {**show.figures, **merit, **COSTS, **show.figures_of_size, **TRAININGS}
 
 

@@ -65,7 +65,7 @@ def _against_cost(metric: Metric, dataset: DataSet, looks: dict[str, Look]) -> D
     axes[0].set_ylabel(metric.title, loc="center")
     legend(figure, dataset, looks, "point", extra=[(Line2D([], [], color="0.7", linewidth=1), "best at its cost")])
     context(figure, dataset)
-    columns = ("model", metric.name, "low", "high", "seed_spread", *(name for name, _, _ in axes_of))
+    columns = ("model", metric.key, "low", "high", "seed_spread", *(name for name, _, _ in axes_of))
     return Drawing(figure, columns, rows)
 
 

@@ -20,7 +20,6 @@ from jetloom.report.shows import show_of
 from jetloom.report.tables import Tables
 from jetloom.report.tables.render import TEMPLATES, environment
 from jetloom.results.collect import Collection, DataSet, Entry
-from jetloom.tasks.shows import Kind
 
 
 def render(collection: Collection, looks: dict[str, Look], figures: Path, title: str, config: str | None,
@@ -56,28 +55,27 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
     )
 
 
-def caption(kind: Kind, dataset: DataSet) -> str:
-    """How to read a figure, in the words of the data set and of the task."""
+def words_of(dataset: DataSet) -> dict[str, str]:
+    """What the braces in titles and captions of figures stand for."""
     cost = next((entry.cost for entry in dataset.entries if entry.cost), None)
-    words = {
+    own = show_of(dataset.task.name).words(dataset) if dataset.evaluated else {}
+    return {
         "thing": dataset.words.things,
         "particle": dataset.words.particles,
         "memory": cost["memory_method"] if cost else "",
+        **own,
     }
-    if dataset.evaluated:
-        words |= show_of(dataset.task.name).words(dataset)
-    return kind.caption.format(**words)
 
 
 def _section(dataset: DataSet, figures: Path, of_dataset: dict[str, Table]) -> dict[str, Any]:
-    shown = []
+    shown, words = [], words_of(dataset)
     for name, kind in figures_of(dataset).items():
         path = figures / dataset.name / f"{name}.png"
         if path.is_file():
             image, width, height = _embed(path)
             shown.append({
-                "name": name, "title": kind.title.format(thing=dataset.words.things, particle=dataset.words.particles),
-                "caption": caption(kind, dataset), "leads": kind.leads,
+                "name": name, "title": kind.title.format(**words),
+                "caption": kind.caption.format(**words), "leads": kind.leads,
                 "image": image, "width": width, "height": height,
             })  # fmt: skip
     return {
@@ -119,9 +117,10 @@ def _statement(dataset: DataSet) -> str:
         return ""
     like = {"jetclass": "JetClass", "modelnet": "ModelNet10"}
     public = next((name for key, name in like.items() if key in dataset.manifest["source"]), "the public set")
+    things, training = dataset.words.things, dataset.manifest["splits"]["train"]["jets"]
     return (
-        f"These {dataset.words.things} are simulations of ours, {public}-like, not the public set, and the training "
-        f"sample is small: compare the {show_of(dataset.task.name).model}s with each other, not with published figures."
+        f"These {things} are simulations of ours, {public}-like, not the public set, {training:,} of them for "
+        f"training: compare the {show_of(dataset.task.name).model}s with each other, not with published figures."
     )
 
 

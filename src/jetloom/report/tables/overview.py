@@ -176,7 +176,7 @@ def _single_values(dataset: DataSet, result: Result) -> dict[str, Any]:
 def _behind(show: Show, metric: Metric, entry: Entry, best: Entry) -> Cell:
     if entry is best:
         return Cell("–", 0.0, show.behind.best)
-    difference = metric.difference(best, entry) if metric.difference else None
+    difference = metric.behind(best, entry)
     return difference_cell(difference, 100) if difference else Cell("–", None)
 
 

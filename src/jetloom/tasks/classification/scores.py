@@ -14,6 +14,8 @@ class Scores(Predictions):
     Its outputs are the probabilities of C classes; the position is the label.
     """
 
+    prefix = "score_"
+
     @property
     def classes(self) -> int:
         """C."""

@@ -25,8 +25,6 @@ from jetloom.tasks.classification.tables import multiplicity, pairs, rejection_c
 from jetloom.tasks.classification.training_sizes import samples
 from jetloom.tasks.shows import Behind, Kind, Metric, Show, enumerated
 
-CLEAR = 2.0
-"""Standard deviations from which on a difference is called one."""
 FIGURES: dict[str, Kind] = {
     "roc": Kind(
         figures.roc,
@@ -137,7 +135,7 @@ class Classification(Show):
         text = f"{best.title} is the most accurate: {written} (guessing: {significant(chance, 2)})."
         if not others:
             return text
-        close = [entry.title for entry in others if accuracy_difference(best, entry).sigma < CLEAR]
+        close = [entry.title for entry in self.metrics(dataset)[0].close(best, others)]
         if not close:
             difference = accuracy_difference(best, others[0])
             gap = with_uncertainties(100 * difference.value, 100 * difference.uncertainty)
