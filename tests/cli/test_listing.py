@@ -60,3 +60,11 @@ def test_simulated_raw_files_are_found_where_the_workflow_puts_them(capsys, tmp_
     assert "3 of 30, 4.0 kB" in here["jetclass-sim"]
     assert "1 of 1250, 1.0 kB" in here["jetclass"]
     assert " 1 of " in here["jetclass-2M"]
+
+
+def test_every_task_is_a_row_with_its_options(capsys):
+    lines = printed(capsys, "tasks").splitlines()
+    rows = {line.split()[0]: line for line in lines if line.startswith("  ") and len(line.split()) > 2}
+    assert set(presets.names("tasks")) <= rows.keys()
+    assert "target relative_to=None" in rows["regression"]
+    assert "accuracy (higher)" in rows["classification"]

@@ -3,11 +3,11 @@
 
 rule report:
     input:
-        metrics=PLAN.files("metrics.json"),
-        predictions=PLAN.files("predictions.parquet"),
+        metrics=PLAN.evaluations("metrics.json"),
+        predictions=PLAN.evaluations("predictions.parquet"),
         training=PLAN.files("training.json"),
         histories=PLAN.files("history.csv"),
-        examples=PLAN.files("examples.json"),
+        examples=PLAN.evaluations("examples.json"),
         costs=PLAN.costs,
         manifests=rules.data.input,
     output:

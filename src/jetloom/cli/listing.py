@@ -1,4 +1,4 @@
-"""What ``jetloom models``, ``jetloom datasets`` and ``jetloom data`` print."""
+"""What ``jetloom models``, ``jetloom tasks``, ``jetloom datasets`` and ``jetloom data`` print."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,6 +14,7 @@ from rich.table import Table
 from jetloom import presets
 from jetloom.config import Dataset, resolve_dataset
 from jetloom.options import options
+from jetloom.signatures import signature
 from jetloom.workflow.store import Place
 
 
@@ -71,6 +72,19 @@ def show_model(name: str) -> None:
 
 def _assignments(changes: dict[str, Any]) -> str:
     return "  ".join(f"{key}={value}" for key, value in changes.items()) or "the defaults"
+
+
+def show_tasks() -> None:
+    """One row for each task: its options, and what can choose the best epoch."""
+    table = _table(["task", "options"], ["monitors", "evaluated"])
+    for name in presets.names("tasks"):
+        card = presets.task_card(name)
+        arguments = signature(card.class_path)
+        words = [key if argument.default is ... else f"{key}={argument.default}" for key, argument in arguments.items()]
+        monitors = ", ".join(f"{key} ({direction})" for key, direction in card.monitors.items())
+        table.add_row(name, " ".join(words) or "none", monitors, "yes" if card.measures else "no")
+    _console().print(table)
+    print("In config.yaml: `task: {NAME: {option: value}}`; several in a list are learnt together, the main one first")
 
 
 def show_datasets(data: Path) -> None:

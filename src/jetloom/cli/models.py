@@ -1,4 +1,4 @@
-"""What architectures there are."""
+"""What architectures and tasks there are."""
 
 from jetloom.cli.app import app
 
@@ -9,3 +9,11 @@ def list_models(name: str | None = None) -> None:
     from jetloom.cli.listing import show_model, show_models
 
     show_models() if name is None else show_model(name)
+
+
+@app.command(name="tasks")
+def list_tasks() -> None:
+    """List what a network can be trained to do, with the options of each task."""
+    from jetloom.cli.listing import show_tasks
+
+    show_tasks()

@@ -132,13 +132,13 @@ def _inputs(directory: Path | None, files: Files) -> tuple["Inputs", list[Path]]
     experiment = read_experiment(files.config)
     plan = Plan(experiment)
     of_runs: dict[str, Any] = {
-        role: [Path(path) for path in plan.files(name)]
-        for role, name in (
-            ("metrics", "metrics.json"),
-            ("training", "training.json"),
-            ("predictions", "predictions.parquet"),
-            ("histories", "history.csv"),
-            ("examples", "examples.json"),
+        role: [Path(path) for path in paths]
+        for role, paths in (
+            ("metrics", plan.evaluations("metrics.json")),
+            ("training", plan.files("training.json")),
+            ("predictions", plan.evaluations("predictions.parquet")),
+            ("histories", plan.files("history.csv")),
+            ("examples", plan.evaluations("examples.json")),
         )
     }
     given = Inputs(

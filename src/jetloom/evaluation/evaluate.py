@@ -76,7 +76,7 @@ def evaluate(
     _check_fit(checkpoint, saved["manifest"], manifest, described, split)
     facts = _read_training(training) if training else {}
     run = facts.get("run") or saved["run"]
-    task, chosen = task_of(saved), saved.get("task", CLASSIFIES)
+    task, chosen = task_of(saved), saved.get("tasks", CLASSIFIES)
     _check_origin(checkpoint, saved, facts, manifest, described if same_data else None)
     identity = Identity(
         {
@@ -105,6 +105,7 @@ def evaluate(
         "run": run,
         "split": split,
         "task": chosen[0],
+        "classes": described.classes,
         **content,
         "data_digest": described.digest,
         "identity": identity.record(),
@@ -114,7 +115,7 @@ def evaluate(
         "versions": versions(),
     }
     shown = {key: content[key] for key in ("schema_version", "run", "split", "data_digest", "identity")}
-    write_json(output / "examples.json", shown | examples(model, manifest, split), indent=None)
+    write_json(output / "examples.json", shown | examples(model, task, manifest, split), indent=None)
     write_json(output / "metrics.json", content)
 
 

@@ -13,6 +13,7 @@ from jetloom.batch import Batch
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import ShardFile
 from jetloom.models.network import Looks, Network
+from jetloom.tasks.task import Task
 
 DIGITS = 5
 QUANTILE = 0.9
@@ -20,11 +21,12 @@ QUANTILE = 0.9
 
 
 @torch.inference_mode()
-def examples(model: Network, manifest: Path, split: str) -> dict[str, Any]:
+def examples(model: Network, task: Task, manifest: Path, split: str) -> dict[str, Any]:
     """One jet of each class, the same ones for every model: the first with the number of particles at ``QUANTILE``.
 
     Args:
         model: trained network, on the CPU or any device.
+        task: what it was trained to do.
         manifest: ``manifest.json`` of the tensors.
         split: where the jets are taken from.
 
@@ -33,7 +35,7 @@ def examples(model: Network, manifest: Path, split: str) -> dict[str, Any]:
         what is missing to 1 the token gives to itself), "pooled output" (last layer of a linear transformer: the
         particles that supply the maximum, followed through attention and projection), or None;
         ``partitions``: number of partitions of the network, or None;
-        ``jets``: for each class its name, the row of the jet in predictions.parquet, the class ``given`` to it,
+        ``jets``: for each class its name, the row of the jet in predictions.parquet, what is ``given`` to it (the class),
         and for its particles ``coordinates`` (deta, dphi or x, y, z), ``pt`` (GeV, None for clouds), ``partition``,
         ``weight`` and ``pooled`` (share of the channels whose maximum the particle supplies), None where the network
         has no such thing.
@@ -44,7 +46,7 @@ def examples(model: Network, manifest: Path, split: str) -> dict[str, Any]:
     for row, batch in _chosen(manifest, described, split):
         batch = batch.map(lambda part: part.to(device))
         assert batch.label is not None
-        label, given = int(batch.label), int(model(batch).argmax())
+        label, given = int(batch.label), task.said(model(batch).float())
         looks = model.looks(batch) or Looks(batch)
         # Particle by particle in the order in which the network reads them.
         batch, real = looks.batch, looks.batch.mask[0]
@@ -52,7 +54,7 @@ def examples(model: Network, manifest: Path, split: str) -> dict[str, Any]:
         result["jets"].append({
             "class": described.classes[label],
             "row": row,
-            "given": described.classes[given],
+            "given": given,
             "coordinates": _rounded(batch.coordinates[0, real]),
             "pt": None if batch.vectors is None else _rounded(kinematics.pt(batch.vectors)[0, real]),
             "partition": None if looks.partition is None else looks.partition[0, real].tolist(),

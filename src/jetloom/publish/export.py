@@ -92,7 +92,7 @@ def export(checkpoint: Path, output: Path, *, values: Output = "scores", threads
         n_features=saved["n_features"],
         kind=kind,
         longest=trained["max_particles"],
-        notes=described | {"task": saved.get("task", CLASSIFIES), "columns": task.columns},
+        notes=described | {"tasks": saved.get("tasks", CLASSIFIES), "columns": task.columns},
     )
 
 

@@ -59,6 +59,10 @@ def track(
         run = evaluated["run"]
         name = f"{run['dataset']}/{run['model']}/seed{run['seed']}"
         values, artifacts = flat_metrics(evaluated["values"], evaluated["split"]), [(path, ""), *_beside(path)]
+        for other in evaluated.get("also", ()):
+            values |= flat_metrics(
+                other["values"], f"{evaluated['split']}/{other['task']['settings'].get('target', '')}"
+            )
         if (run["dataset"], run["model"]) in measured:
             cost_path, cost = measured[run["dataset"], run["model"]]
             values |= flat_cost(cost)

@@ -128,6 +128,10 @@ class Combined(Task):
         """Those of all tasks side by side."""
         return torch.cat([member.task.outputs(part) for member, part in self._parts(answer)], dim=1)
 
+    def said(self, answer: Tensor) -> str:
+        """What the main task says."""
+        return self.main.said(answer[:, : self.main.width])
+
     def truth(self, observers: Tensor) -> Tensor:
         """Those of all tasks side by side."""
         return torch.cat([member.task.truth(observers) for member in self.members], dim=1)

@@ -142,6 +142,10 @@ class Task(ABC):
         """What is written of each jet, (B, K), from what the network says, (B, width)."""
         return answer
 
+    def said(self, answer: Tensor) -> str:
+        """What is said of one jet, (1, width), in a word."""
+        return f"{self.outputs(answer)[0, 0].item():.4g}"
+
     def truth(self, observers: Tensor) -> Tensor:
         """(B, len(truths)): what should have come out, from the observers (B, M); NaN where a jet has none."""
         return observers.new_zeros((len(observers), 0))

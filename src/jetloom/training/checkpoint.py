@@ -65,7 +65,7 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """Build the model of a checkpoint with its weights, in evaluation mode.
 
     Returns:
-        The model, and the checkpoint without the weights: ``model``, ``options``, ``task``, ``n_features``,
+        The model, and the checkpoint without the weights: ``model``, ``options``, ``tasks``, ``n_features``,
         ``n_classes``, ``max_particles``, ``manifest``, ``training``, ``seed``, ``epoch``, ``run``.
 
     Raises:
@@ -97,6 +97,6 @@ def task_of(content: Mapping[str, Any]) -> Task:
     described = content.get("manifest") or {}
     chosen = [
         TaskChoice(name=item["name"], options=item["settings"], weight=item["weight"])
-        for item in content.get("task", CLASSIFIES)
+        for item in content.get("tasks", CLASSIFIES)
     ]
     return make(chosen, Data(described.get("classes") or [], described.get("observers") or []))

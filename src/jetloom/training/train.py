@@ -228,7 +228,8 @@ def _train(order: _Order, output: Path, store: Path | None, threads: int | None)
         "architecture": order.model,
         "preset": order.preset,
         "options": order.chosen,
-        "task": [item.record() for item in order.tasks],
+        "task": order.tasks[0].record(),
+        "also": [item.record() for item in order.tasks[1:]],
         "training": training.model_dump(mode="json"),
         "parameters": sum(parameter.numel() for parameter in tagger.model.parameters()),
         "epochs_done": len(progress.history),
@@ -285,7 +286,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     content = {
         "model": order.model,
         "options": order.resolved,
-        "task": [item.record() for item in order.tasks],
+        "tasks": [item.record() for item in order.tasks],
         **sizes,
         "manifest": described.model_dump(mode="json", include=DESCRIBED),
         "training": training.model_dump(mode="json"),

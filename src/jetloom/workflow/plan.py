@@ -23,6 +23,7 @@ from jetloom.config import (
 from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.code import fingerprint, model_fingerprint
 from jetloom.identity.digests import short
+from jetloom.presets import task_card
 from jetloom.training.made_from import CODE, all_options, chosen_options, task_fingerprint
 from jetloom.workflow.data import DataPlan, Download, merged_downloads
 
@@ -83,6 +84,14 @@ class Plan:
     def files(self, name: str) -> list[str]:
         """A file of each training, in the order of the configuration."""
         return [f"{self.directory(run)}/{name}" for run in self.trainings]
+
+    def evaluations(self, name: str) -> list[str]:
+        """A file of each evaluation; a training whose task says nothing of a jet has none."""
+        evaluated = [run for run in self.trainings if self._is_evaluated(run.model)]
+        return [f"{self.directory(run)}/{name}" for run in evaluated]
+
+    def _is_evaluated(self, model: str) -> bool:
+        return task_card(self.experiment.tasks_of(model)[0].name).measures is not None
 
     @cached_property
     def costs(self) -> list[str]:

@@ -46,6 +46,10 @@ class Classification(Task):
         counts = sums.get("counts")
         return super().row(sums) | ({} if counts is None else {"auc": macro_auc(counts)})
 
+    def said(self, answer: Tensor) -> str:
+        """The class of the highest score."""
+        return self.data.classes[int(answer.argmax())]
+
     def outputs(self, answer: Tensor) -> Tensor:
         """Softmax scores (B, C)."""
         return answer.softmax(dim=1)

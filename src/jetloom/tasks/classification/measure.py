@@ -35,7 +35,7 @@ def merit(task: Task, seen: Seen, asked: Question) -> dict[str, Any]:
         mean_rejection=settings.mean_rejection,
         seed=asked.seed,
     )
-    return {"classes": task.data.classes, "background": asked.background, **measured}
+    return {"background": asked.background, **measured}
 
 
 def figures_of_merit(
