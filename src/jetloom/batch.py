@@ -27,9 +27,9 @@ class Batch(NamedTuple):
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """The batch with each tensor that it has replaced by what a function makes of it."""
-        return Batch(*(None if value is None else function(value) for value in self))
+        return Batch._make(None if value is None else function(value) for value in self)
 
     def map_slots(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """The same for tensors with a slot for each particle, (B, N, ...); what is known of the jet stays."""
-        slots = (None if value is None else function(value) for value in self[:4])
-        return Batch(*slots, self.label, self.observers)
+        slots = [None if value is None else function(value) for value in self[:4]]
+        return Batch._make([*slots, self.label, self.observers])

@@ -11,6 +11,11 @@ from jetloom.batch import Batch
 from jetloom.data.read.loader import Loader
 from jetloom.evaluation.examples import examples
 from jetloom.models.registry import build
+from jetloom.tasks.classification.learn import Classification
+from jetloom.tasks.task import Data
+from tests.support.evaluated import CLASSES
+
+TASK = Classification(Data(CLASSES, []))
 
 SMALL = {
     "part": {"embedding": (16, 16), "pair_embedding": (8,), "blocks": 1, "heads": 4, "class_blocks": 2},
@@ -33,7 +38,7 @@ def batch(manifest):
 
 def test_the_jets_are_rows_of_the_predictions(manifest):
     model = network("part")
-    content = examples(model, manifest, "test")
+    content = examples(model, TASK, manifest, "test")
     assert json.loads(json.dumps(content)) == content
     given, labels, lengths = [], [], []
     with torch.inference_mode():
@@ -51,7 +56,7 @@ def test_the_jets_are_rows_of_the_predictions(manifest):
 
 
 def test_models_without_attention_or_partitions_have_none(manifest):
-    content = examples(network("pfn"), manifest, "test")
+    content = examples(network("pfn"), TASK, manifest, "test")
     assert content["looks"] is None and content["partitions"] is None
     assert all(jet["weight"] is None and jet["partition"] is None for jet in content["jets"])
 

@@ -35,7 +35,7 @@ def examples(model: Network, task: Task, manifest: Path, split: str) -> dict[str
         what is missing to 1 the token gives to itself), "pooled output" (last layer of a linear transformer: the
         particles that supply the maximum, followed through attention and projection), or None;
         ``partitions``: number of partitions of the network, or None;
-        ``jets``: for each class its name, the row of the jet in predictions.parquet, what is ``given`` to it (the class),
+        ``jets``: for each class its name, the row of the jet in predictions.parquet, what is ``given`` to it (a class),
         and for its particles ``coordinates`` (deta, dphi or x, y, z), ``pt`` (GeV, None for clouds), ``partition``,
         ``weight`` and ``pooled`` (share of the channels whose maximum the particle supplies), None where the network
         has no such thing.

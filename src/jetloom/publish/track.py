@@ -60,9 +60,8 @@ def track(
         name = f"{run['dataset']}/{run['model']}/seed{run['seed']}"
         values, artifacts = flat_metrics(evaluated["values"], evaluated["split"]), [(path, ""), *_beside(path)]
         for other in evaluated.get("also", ()):
-            values |= flat_metrics(
-                other["values"], f"{evaluated['split']}/{other['task']['settings'].get('target', '')}"
-            )
+            aim = other["task"]["settings"].get("target", other["task"]["name"])
+            values |= flat_metrics(other["values"], f"{evaluated['split']}/{aim}")
         if (run["dataset"], run["model"]) in measured:
             cost_path, cost = measured[run["dataset"], run["model"]]
             values |= flat_cost(cost)

@@ -277,7 +277,7 @@ class Loader:
                 np.take(array, rows, axis=0, out=arrays[key][filled : filled + len(rows)], mode="clip")
             begin, filled = end, filled + len(rows)
         np.less(np.arange(plan.width, dtype=np.int16), arrays["length"][:, None], out=arrays["mask"])
-        return Batch(**{name: tensors.get(name) for name in Batch._fields})
+        return Batch._make(tensors.get(name) for name in Batch._fields)
 
     def _empty(self, shape: tuple[int, ...], dtype: np.dtype) -> torch.Tensor:
         empty = torch.from_numpy(np.empty(shape, dtype))
