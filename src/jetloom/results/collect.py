@@ -17,6 +17,7 @@ from jetloom.errors import JetloomError
 from jetloom.presets import model_card
 from jetloom.results.inputs import Inputs
 from jetloom.results.predictions import Predictions
+from jetloom.system.files import read_json
 
 P = TypeVar("P", bound=Predictions)
 
@@ -308,13 +309,8 @@ def read_history(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def _read_all(paths: Sequence[Path]) -> list[tuple[Path, dict[str, Any]]]:
-    contents = []
-    for path in paths:
-        try:
-            contents.append((path, json.loads(path.read_text())))
-        except ValueError as error:
-            raise JetloomError(f"{path}: not JSON ({error}); make it again") from None
-    return contents
+    again = "make it again"
+    return [(path, read_json(path, missing=again, damaged=again)) for path in paths]
 
 
 def _predictions_facts(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from jetloom.errors import JetloomError
+from jetloom.system.files import read_json
 
 NAME = "provenance.json"
 ROLES = ("metrics", "training", "predictions", "histories", "costs", "manifests", "examples")
@@ -69,12 +70,9 @@ def read(directory: Path) -> dict[str, Any]:
         JetloomError: there is none, or it is not one of ours.
     """
     path = directory / NAME
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise JetloomError(f"{path}: no such file; `jetloom report ... --provenance {path}` writes it") from None
-    except ValueError as error:
-        raise JetloomError(f"{path}: not JSON ({error}); make the report again") from None
+    record = read_json(
+        path, missing=f"`jetloom report ... --provenance {path}` writes it", damaged="make the report again"
+    )
     if "jetloom" not in record.get("prefix", {}) or "activity:report" not in record.get("activity", {}):
         raise JetloomError(f"{path}: not the provenance of a report of jetloom; make the report again")
     return record

@@ -59,7 +59,9 @@ def interval(samples: Array, confidence: float) -> tuple[Array, Array]:
 def binomial_interval(passed: int, total: int, confidence: float) -> tuple[float, float]:
     """Clopper-Pearson interval of an efficiency (the binomial form of Garwood's Poisson interval).
 
-    Source: C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404. With no survivor the lower end is 0.
+    Source: C. J. Clopper, E. S. Pearson, Biometrika 26 (1934) 404. With no survivor the lower end is 0. SciPy's
+    ``binomtest(...).proportion_ci`` looks for the same ends by bisection to 2e-12, which is not enough for one survivor
+    of 1e8 jets; the quantiles of the beta distribution are exact.
     """
     tail = (1 - confidence) / 2
     low = 0.0 if passed == 0 else float(betaincinv(passed, total - passed + 1, tail))

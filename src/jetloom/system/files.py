@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import json
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -47,6 +49,25 @@ def appearing(path: Path) -> Iterator[Path]:
         raise
     finally:
         _remove(partial)
+
+
+def read_json(path: Path, *, missing: str, damaged: str) -> Any:
+    """Content of a JSON file.
+
+    Args:
+        path: the file.
+        missing: where such a file comes from.
+        damaged: what to do with one that is no JSON.
+
+    Raises:
+        JetloomError: no such file, or not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise JetloomError(f"{path}: no such file; {missing}") from None
+    except ValueError as error:
+        raise JetloomError(f"{path}: not JSON ({error}); {damaged}") from None
 
 
 def full(error: OSError, path: Path | str) -> JetloomError:

@@ -10,7 +10,8 @@ from jetloom.errors import JetloomError
 from jetloom.statistics.bootstrap import bootstrap
 from jetloom.tasks.classification import grouped, metrics
 from jetloom.tasks.classification import measure as module
-from jetloom.tasks.classification.grouped import Grouped, auc_and_influence
+from jetloom.tasks.classification.grouped import Grouped
+from jetloom.tasks.classification.influence import auc_and_influence
 from jetloom.tasks.classification.measure import figures_of_merit
 
 SAMPLES = 1000
@@ -83,7 +84,7 @@ def test_as_few_groups_as_a_large_set_has_for_its_spread(monkeypatch):
 
 def test_influences_add_up_to_the_area():
     scores, label = sample(decimals=2)
-    area, influence = auc_and_influence(scores, label)
+    area, influence = auc_and_influence(lambda index: scores[:, index], label)
     means = [influence[label == index].mean() for index in range(5)]
     assert sum(means) == pytest.approx(2 * area, rel=1e-12)
     # One jet more of a class moves the area by its influence over that of the class, up to the second order.

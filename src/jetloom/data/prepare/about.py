@@ -1,10 +1,10 @@
 """``about.json``: what a directory of data of the workflow holds, and the settings that it was made with."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from jetloom.errors import JetloomError
+from jetloom.system.files import read_json
 
 NAME = "about.json"
 
@@ -15,12 +15,11 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         JetloomError: no such file, or none that the workflow has written.
     """
-    try:
-        content = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise JetloomError(f"{path}: no such file; the workflow writes one into each directory of data") from None
-    except ValueError as error:
-        raise JetloomError(f"{path}: not JSON ({error}); remove it and run the workflow again") from None
+    content = read_json(
+        path,
+        missing="the workflow writes one into each directory of data",
+        damaged="remove it and run the workflow again",
+    )
     if not isinstance(content, dict) or not isinstance(content.get("settings"), dict):
         raise JetloomError(f"{path}: no `settings` in it; remove it and run the workflow again")
     return content

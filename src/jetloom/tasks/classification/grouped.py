@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from jetloom.statistics import Array
 from jetloom.tasks.classification import metrics
+from jetloom.tasks.classification.influence import auc_and_influence
 from jetloom.tasks.classification.metrics import Cuts
 
 MEAN_GROUPS = 2_000
@@ -54,7 +55,7 @@ class Grouped:
 
     def macro_auc(self) -> tuple[Array, Array]:
         """Value () and samples (R,)."""
-        area, influence = auc_and_influence(self.scores, self.label)
+        area, influence = auc_and_influence(lambda index: self.scores[:, index], self.label)
         # The influences of a class add up to what it has in the area; all pairs have two classes.
         return area, self._class_means(influence).sum(axis=1) - area
 
@@ -137,32 +138,3 @@ class Grouped:
         looser = self._generator.binomial(jets - passed, np.clip((after - before) / max(jets - before, 1), 0, 1))
         tighter = self._generator.binomial(passed, np.clip(after / max(before, 1), 0, 1))
         return np.where(after >= before, passed + looser, tighter)
-
-
-def auc_and_influence(scores: NDArray[np.floating], label: NDArray[np.integer]) -> tuple[float, Array]:
-    """Macro one-vs-one AUC of :func:`metrics.macro_auc`, and how much each jet contributes to it (N,).
-
-    The contribution of a jet is the sum over the pairs of classes that it takes part in, of the share of jets of the
-    other class on the right side of it (ties count half), divided by the number of ordered pairs. The mean over the
-    jets of a class, summed over the classes, is twice the AUC.
-    """
-    n_classes = scores.shape[1]
-    counts = np.bincount(label, minlength=n_classes)
-    shares = 1 / counts
-    pairs = n_classes * (n_classes - 1)
-    area, influence = 0.0, np.zeros(len(label))
-    for index in range(n_classes):
-        ranked = metrics.ranking(scores, label, index)
-        ordered = shares[label[ranked.order]]
-        ordered[ranked.own] = 0
-        others = metrics.cumulative(ordered[None])[0]
-        del ordered
-        below, upto = ranked.around()
-        over = others[below] + others[upto]
-        del others
-        area += float((shares[index] * over).sum() / 2)
-        own = np.concatenate([[0], np.cumsum(ranked.own, dtype=np.int32)])[ranked.ties]
-        placed = np.repeat(1 - (own[:-1] + own[1:]) / (2 * counts[index]), np.diff(ranked.ties))
-        placed[ranked.own] = over / 2
-        influence[ranked.order] += placed
-    return area / pairs, influence / pairs

@@ -89,10 +89,10 @@ class Ranking(NamedTuple):
         return self.ties[group - 1], self.ties[group]
 
 
-def ranking(scores: NDArray[np.floating], label: NDArray[np.integer], index: int) -> Ranking:
-    """All jets, ranked by the score of class ``index``."""
-    order = np.argsort(scores[:, index], kind="stable")
-    value = scores[order, index]
+def ranking(score: NDArray[np.floating], label: NDArray[np.integer], index: int) -> Ranking:
+    """All jets, ranked by their score (N,) of class ``index``."""
+    order = np.argsort(score, kind="stable")
+    value = score[order]
     steps = np.flatnonzero(value[1:] != value[:-1]) + 1
     return Ranking(order, label[order] == index, np.concatenate([[0], steps, [len(label)]]))
 
@@ -107,7 +107,7 @@ def macro_auc(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Stati
     n_classes = scores.shape[1]
     prepared = []
     for index in range(n_classes):
-        ranked = ranking(scores, label, index)
+        ranked = ranking(scores[:, index], label, index)
         prepared.append((ranked.order, ranked.own, *ranked.around()))
 
     def values(weights: Array) -> Array:

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc
+from scipy.stats import binomtest
 
 from jetloom.errors import JetloomError
 from jetloom.results.collect import Entry
 from jetloom.statistics.values import Difference
+from jetloom.tasks.classification.influence import auc_and_influence
 from jetloom.tasks.classification.metrics import discriminant
 from jetloom.tasks.classification.scores import Scores
 
@@ -30,43 +31,15 @@ class Counts(NamedTuple):
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Counts:
     """Exact test of McNemar, Psychometrika 12 (1947) 153, on (N,) verdicts about the same jets."""
     first_only, second_only = int((first & ~second).sum()), int((~first & second).sum())
-    return Counts(first_only, second_only, _fair_coin(first_only, second_only))
+    tosses = first_only + second_only
+    return Counts(first_only, second_only, float(binomtest(first_only, tosses).pvalue) if tosses else 1.0)
 
 
 # With each model of a table the reference is asked for again.
 @lru_cache(maxsize=2)
 def auc_influence(predictions: Scores) -> tuple[float, Array]:
-    """Macro one-vs-one AUC, and how much each jet contributes to it.
-
-    The contribution of a jet is the mean, over the pairs of classes that it takes part in, of the share of jets of the
-    other class on the right side of it (its placement; ties count half). The AUC is the sum over classes of the mean
-    contribution, divided by two; its variance follows from those inside the classes. For two classes this is the
-    estimate of DeLong, DeLong and Clarke-Pearson, Biometrics 44 (1988) 837.
-
-    Returns:
-        AUC, and the contributions (N,): the variance of the AUC is sum_c var(contributions of class c) / n_c.
-    """
-    classes, label = predictions.classes, predictions.label
-    members = [np.flatnonzero(label == index) for index in range(classes)]
-    influence = np.zeros(len(label))
-    total = 0.0
-    for own in range(classes):
-        value = predictions.score(own)
-        # Sorted jets are looked up among sorted ones, which reads memory in order.
-        orders = [np.argsort(value[chosen]) for chosen in members]
-        mine = value[members[own]][orders[own]]
-        for other in range(classes):
-            if other == own:
-                continue
-            theirs = value[members[other]][orders[other]]
-            # The AUC of this ordered pair: jets of `own` should score higher than those of `other`.
-            above = np.empty(len(mine))
-            above[orders[own]] = _below(theirs, mine)
-            influence[members[own]] += above
-            influence[members[other][orders[other]]] += 1 - _below(mine, theirs)
-            total += float(above.mean())
-    pairs = classes * (classes - 1)
-    return total / pairs, influence / pairs
+    """AUC and contributions (N,) of :func:`~jetloom.tasks.classification.influence.auc_and_influence`."""
+    return auc_and_influence(predictions.score, predictions.label)
 
 
 def auc_difference(first: Scores, second: Scores) -> Difference:
@@ -113,18 +86,3 @@ def check_same_jets(first: Scores, second: Scores, where: str) -> None:
     """
     if not np.array_equal(first.label, second.label):
         raise JetloomError(f"{where}: the two models were tested on other jets, so they cannot be compared jet by jet")
-
-
-def _below(ordered: NDArray[np.floating], values: NDArray[np.floating]) -> Array:
-    """Share of the ordered numbers below each value, ties counting half."""
-    low, high = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
-    return (low + high) / (2 * len(ordered))
-
-
-def _fair_coin(heads: int, tails: int) -> float:
-    """Two-sided exact p-value of a fair coin."""
-    tosses, most = heads + tails, max(heads, tails)
-    if tosses == 0:
-        return 1.0
-    # P(X >= most) for a fair coin, doubled.
-    return min(1.0, 2 * float(betainc(most, tosses - most + 1, 0.5)))

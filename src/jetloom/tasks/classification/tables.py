@@ -1,12 +1,12 @@
 """Background rejections, models against the best one on the same jets, accuracy by the number of particles."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest, norm
 
 from jetloom.drawing.cells import (
     PARTS,
@@ -23,7 +23,8 @@ from jetloom.drawing.cells import (
 from jetloom.drawing.names import in_text
 from jetloom.drawing.numbers import decimals, fixed, significant
 from jetloom.results.collect import DataSet, Entry
-from jetloom.statistics.values import Value, spread
+from jetloom.results.over_seeds import mean_value
+from jetloom.statistics.values import Value
 from jetloom.tasks.classification.over_seeds import (
     accuracy_difference,
     background,
@@ -43,6 +44,8 @@ from jetloom.tasks.classification.paired import (
 from jetloom.tasks.classification.scores import Scores
 
 BINS = 4
+ONE_SIGMA = float(2 * norm.cdf(1) - 1)
+"""Coverage of one standard deviation, 68 %."""
 
 
 def rejections(dataset: DataSet) -> Table | None:
@@ -195,12 +198,12 @@ def multiplicity(dataset: DataSet) -> Table | None:
 
 def _share(entry: Entry, chosen: NDArray[np.bool_]) -> Value:
     """Accuracy on some of the jets, with Wilson's interval: it holds with few jets and near one."""
-    values = [float(result.read(Scores).correct[chosen].mean()) for result in entry.results]
-    share, jets = float(np.mean(values)), int(chosen.sum())
-    # One standard deviation: 68 %.
-    centre = (share + 1 / (2 * jets)) / (1 + 1 / jets)
-    half = math.sqrt(share * (1 - share) / jets + 1 / (4 * jets**2)) / (1 + 1 / jets)
-    return Value(share, centre - half, centre + half, spread(values), len(values))
+    jets, items = int(chosen.sum()), []
+    for result in entry.results:
+        right = binomtest(int(result.read(Scores).correct[chosen].sum()), jets)
+        ends = right.proportion_ci(ONE_SIGMA, method="wilson")
+        items.append({"value": right.statistic, "low": ends.low, "high": ends.high})
+    return mean_value(items)
 
 
 def _leak(dataset: DataSet, entry: Entry, best: Entry, signal: str, efficiency: float) -> Counts:
