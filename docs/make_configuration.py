@@ -20,7 +20,7 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("`per_model.<name>`", config.ModelChanges, "Changes of one model, or a variant of one under a new name."),
     ("`per_dataset.<name>`", config.DatasetChanges, "Changes of one data set, or a variant of one under a new name; "
      "besides these keys any key of the preset below."),
-    ("Data-set preset", config.Dataset, "`src/jetloom/presets/datasets/<name>.yaml`."),
+    ("Data-set preset", config.Dataset, "`src/jetloom/catalogue/datasets/<name>.yaml`."),
     ("`files`", config.RemoteFile, "In the preset of a public data set: a list of these."),
     ("`simulation`", config.Simulation, "In the preset of a simulated data set."),
 ]  # fmt: skip

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.config import (
     Dataset,
     Effect,
@@ -112,24 +112,24 @@ def test_dropping_the_background_class_drops_the_rejections():
     assert set(dataset.working_points) <= {"Hbb", "Hcc"}
 
 
-@pytest.mark.parametrize("name", presets.names("datasets"))
+@pytest.mark.parametrize("name", cards.names("datasets"))
 def test_every_dataset_preset_is_valid(name):
-    kind = presets.read("datasets", name)["kind"]
-    models = [model for model in presets.names("models") if kind in presets.model_card(model).inputs]
+    kind = cards.read("datasets", name)["kind"]
+    models = [model for model in cards.names("models") if kind in cards.model_card(model).inputs]
     experiment = parse_experiment(DEMO | {"datasets": [name], "models": models})
     dataset = experiment.dataset(name)
     files = [file for split in dataset.splits for file in dataset.raw_files(split)]
     assert len(files) == len(set(files)) > 0
 
 
-@pytest.mark.parametrize("name", presets.names("models"))
+@pytest.mark.parametrize("name", cards.names("models"))
 def test_every_model_preset_is_valid(name):
-    from jetloom.options import check_options
+    from jetloom.catalogue.options import check_options
 
-    for label, preset in presets.model_card(name).presets.items():
+    for label, preset in cards.model_card(name).presets.items():
         check_options(name, preset.options, f"{name}.{label}")
         resolve_training(preset.training, f"{name}.{label}")
-    assert "tiny" in presets.model_card(name).presets
+    assert "tiny" in cards.model_card(name).presets
 
 
 def test_braces_expand_like_the_shell():

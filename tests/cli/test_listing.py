@@ -2,9 +2,9 @@
 
 import pytest
 
-from jetloom import presets
+from jetloom.catalogue import cards
+from jetloom.catalogue.options import options
 from jetloom.cli import main
-from jetloom.options import options
 
 # Parameters with 17 features and 10 classes, as the papers or their code count them.
 PUBLISHED = {
@@ -28,20 +28,20 @@ def printed(capsys: pytest.CaptureFixture, *arguments: str) -> str:
 def test_every_architecture_is_a_row_with_its_published_size(capsys):
     lines = printed(capsys, "models").splitlines()
     rows = {line.split()[0]: line.split()[1] for line in lines if line.startswith("  ") and len(line.split()) > 3}
-    assert set(presets.names("models")) <= set(rows)
+    assert set(cards.names("models")) <= set(rows)
     assert {name: int(rows[name].replace(",", "")) for name in PUBLISHED} == PUBLISHED
 
 
-@pytest.mark.parametrize("name", presets.names("models"))
+@pytest.mark.parametrize("name", cards.names("models"))
 def test_one_architecture_lists_its_options_and_presets(capsys, name):
     out = printed(capsys, "models", name)
     assert all(f"\n  {option} " in out for option in options(name))
-    assert all(f"preset {preset}" in out for preset in presets.model_card(name).presets)
+    assert all(f"preset {preset}" in out for preset in cards.model_card(name).presets)
 
 
 def test_every_data_set_is_a_row(capsys, tmp_path):
     out = printed(capsys, "datasets", f"--data={tmp_path}")
-    assert all(f"\n  {name} " in out for name in presets.names("datasets"))
+    assert all(f"\n  {name} " in out for name in cards.names("datasets"))
 
 
 def test_simulated_raw_files_are_found_where_the_workflow_puts_them(capsys, tmp_path):
@@ -65,6 +65,6 @@ def test_simulated_raw_files_are_found_where_the_workflow_puts_them(capsys, tmp_
 def test_every_task_is_a_row_with_its_options(capsys):
     lines = printed(capsys, "tasks").splitlines()
     rows = {line.split()[0]: line for line in lines if line.startswith("  ") and len(line.split()) > 2}
-    assert set(presets.names("tasks")) <= rows.keys()
+    assert set(cards.names("tasks")) <= rows.keys()
     assert "target relative_to=None" in rows["regression"]
     assert "accuracy (higher)" in rows["classification"]

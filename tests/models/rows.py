@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from jetloom import presets
 from jetloom.batch import Batch
+from jetloom.catalogue import cards
 from jetloom.models import build
 from tests.models.jets import random_jets, random_points
 
@@ -12,14 +12,14 @@ CLASSES = 10
 LONGEST = {"jets": 32, "points": 64}
 """max_particles: widest input of these tests."""
 
-ROWS = [(name, kind) for name in presets.names("models") for kind in presets.model_card(name).inputs]
+ROWS = [(name, kind) for name in cards.names("models") for kind in cards.model_card(name).inputs]
 JETS = [row for row in ROWS if row[1] == "jets"]
 
 
 def preset_of(name: str, kind: str) -> str:
     """The small preset: point clouds may need another one than jets."""
     own = f"tiny_{kind}"
-    return own if own in presets.model_card(name).presets else "tiny"
+    return own if own in cards.model_card(name).presets else "tiny"
 
 
 def sample(kind: str, number: int = 4, seed: int = 0) -> Batch:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from jetloom import models, presets
+from jetloom import models
+from jetloom.catalogue import cards
+from jetloom.catalogue.cards import model_card
 from jetloom.identity import code
-from jetloom.presets import model_card
 
 SHARED = {"jetloom.models.network", "jetloom.models.small_tagger"}
 """Files beside those of the papers: the frame of all, and that of the three networks of the SAL-T paper."""
@@ -32,7 +33,7 @@ def files_of(monkeypatch):
     code.fingerprint.cache_clear()
 
 
-@pytest.mark.parametrize("row", presets.names("models"))
+@pytest.mark.parametrize("row", cards.names("models"))
 def test_a_row_holds_no_other_papers_file(files_of, row):
     own = model_card(row).class_path.rpartition(".")[0]
     papers = {

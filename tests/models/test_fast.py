@@ -10,9 +10,9 @@ from torch.nn.functional import cross_entropy
 
 from jetloom import models
 from jetloom.batch import Batch
+from jetloom.catalogue.options import options
 from jetloom.models import build, fast
 from jetloom.models.network import Encoded, Network
-from jetloom.options import options
 from tests.models.jets import random_jets
 from tests.models.rows import CLASSES, LONGEST, ROWS, make, preset_of, sample
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.config import Training, merge
 from jetloom.training.train import train
 from tests.support.outcome import history
@@ -20,9 +20,9 @@ def easy(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", presets.names("models"))
+@pytest.mark.parametrize("name", cards.names("models"))
 def test_it_learns(easy, tmp_path, name):
-    recipe = presets.model_card(name).presets["tiny"].training
+    recipe = cards.model_card(name).presets["tiny"].training
     train(
         easy,
         tmp_path / "run",

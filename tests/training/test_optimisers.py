@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.config import Training
 from jetloom.models import build
 from jetloom.training.module import Tagger
@@ -154,7 +154,7 @@ def test_rates_of_pct() -> None:
 
 
 @pytest.mark.parametrize("n_classes", [2, 5, 8, 10])
-@pytest.mark.parametrize("name", presets.names("models"))
+@pytest.mark.parametrize("name", cards.names("models"))
 def test_parameter_groups_of_every_model(name: str, n_classes: int) -> None:
     model = build(name, n_features=7, n_classes=n_classes, max_particles=32, preset="tiny")
     recipe = Training(weight_decay=0.01, learning_rate=1e-4, head_learning_rate_factor=50)

@@ -52,7 +52,7 @@ def project(tmp_path_factory) -> Project:
     room.mkdir()
     (room / "__init__.py").touch()
     (room / "learn.py").write_text(COUNTING)
-    (made.path / "src/jetloom/presets/tasks/counting.yaml").write_text(CARD)
+    (made.path / "src/jetloom/catalogue/tasks/counting.yaml").write_text(CARD)
     experiment = "workflow/experiments/observables.yaml"
     made.run("--configfile", experiment, "--config", "scale=tiny")
     text = (made.path / experiment).read_text()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jetloom.catalogue.cards import model_card, names
 from jetloom.config import (
     Cost,
     Evaluation,
@@ -24,7 +25,6 @@ from jetloom.config import (
 )
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.errors import JetloomError
-from jetloom.presets import model_card, names
 from jetloom.workflow.plan import Plan
 
 

@@ -11,10 +11,10 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from jetloom import presets
+from jetloom.catalogue import cards
+from jetloom.catalogue.options import options
+from jetloom.catalogue.signatures import signature
 from jetloom.config import Dataset, resolve_dataset
-from jetloom.options import options
-from jetloom.signatures import signature
 from jetloom.workflow.store import Place
 
 
@@ -38,8 +38,8 @@ def show_models() -> None:
     from jetloom.evaluation.cost import describe
 
     table = _table(["model", "parameters", "MACs at 50 particles", "ordered", "inputs"], ["paper"])
-    for name in presets.names("models"):
-        card = presets.model_card(name)
+    for name in cards.names("models"):
+        card = cards.model_card(name)
         size = describe(name)
         table.add_row(
             name,
@@ -59,7 +59,7 @@ def show_model(name: str) -> None:
     Raises:
         JetloomError: there is no such model.
     """
-    card = presets.model_card(name)
+    card = cards.model_card(name)
     print(f"{card.title}: {card.paper}\n{card.class_path}")
     table = _table(["option", "default"], ["allowed"])
     for key, option in options(name).items():
@@ -77,8 +77,8 @@ def _assignments(changes: dict[str, Any]) -> str:
 def show_tasks() -> None:
     """One row for each task: its options, and what can choose the best epoch."""
     table = _table(["task", "options"], ["monitors", "evaluated"])
-    for name in presets.names("tasks"):
-        card = presets.task_card(name)
+    for name in cards.names("tasks"):
+        card = cards.task_card(name)
         arguments = signature(card.class_path)
         words = [key if argument.default is ... else f"{key}={argument.default}" for key, argument in arguments.items()]
         monitors = ", ".join(f"{key} ({direction})" for key, direction in card.monitors.items())
@@ -94,14 +94,14 @@ def show_datasets(data: Path) -> None:
         data: the workflow's data directory, to see what is there.
     """
     table = _table(["data set", "kind", "classes", "raw files here"], ["download", "licence", "is"])
-    for name in presets.names("datasets"):
+    for name in cards.names("datasets"):
         dataset = resolve_dataset(name, {}, name)
         kind = f"{dataset.kind}, simulated" if dataset.simulated else dataset.kind
         table.add_row(
             name,
             kind,
             str(len(dataset.classes)),
-            _on_disk(dataset, data / presets.family(name)),
+            _on_disk(dataset, data / cards.family(name)),
             dataset.size or "none",
             dataset.licence,
             f"{dataset.title} {dataset.homepage}",

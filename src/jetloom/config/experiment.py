@@ -8,7 +8,8 @@ from typing import Annotated, Any, NamedTuple
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from jetloom import presets
+from jetloom.catalogue import cards
+from jetloom.catalogue.options import check_options
 from jetloom.config.dataset import Dataset
 from jetloom.config.evaluation import Cost, Evaluation
 from jetloom.config.mistakes import known, section, validate
@@ -18,7 +19,6 @@ from jetloom.config.task import TaskChoice, monitor_of, resolve_tasks
 from jetloom.config.training import Training
 from jetloom.config.values import merge
 from jetloom.errors import JetloomError
-from jetloom.options import check_options
 from jetloom.system.masking import without_password
 
 
@@ -158,7 +158,7 @@ class Experiment(Strict):
         changes = self.per_dataset.get(name, DatasetChanges())
         based_on = changes.based_on or name
         where = f"per_dataset.{name}.based_on" if changes.based_on else "datasets"
-        known(where, based_on, presets.names("datasets"))
+        known(where, based_on, cards.names("datasets"))
         return resolve_dataset(based_on, changes.model_extra or {}, f"per_dataset.{name}")
 
     def models_of(self, dataset: str) -> list[str]:
@@ -170,14 +170,14 @@ class Experiment(Strict):
         """Which architecture a model name stands for on a data set, in which preset, with which options."""
         changes = self.per_model.get(model, ModelChanges())
         architecture = changes.based_on or model
-        card = presets.model_card(architecture)
+        card = cards.model_card(architecture)
         preset = changes.preset or self.preset or self.dataset(dataset).preset or "tiny"
         return ModelChoice(architecture, preset, changes.options, changes.title or card.title)
 
     def training_of(self, dataset: str, model: str) -> Training:
         """The recipe: preset of the model, then ``training``, ``per_dataset``, ``per_model``, the last one wins."""
         choice = self.model(dataset, model)
-        preset = presets.model_card(choice.architecture).presets[choice.preset]
+        preset = cards.model_card(choice.architecture).presets[choice.preset]
         return resolve_recipe(
             {
                 f"preset {choice.preset} of {choice.architecture}": preset.training,
@@ -223,9 +223,9 @@ class Experiment(Strict):
         """Whether a model exists, reads what the data set holds, and has a recipe."""
         changes = self.per_model.get(model, ModelChanges())
         where = f"per_model.{model}.based_on" if changes.based_on else "models"
-        known(where, changes.based_on or model, presets.names("models"))
+        known(where, changes.based_on or model, cards.names("models"))
         choice, kind = self.model(dataset, model), self.dataset(dataset).kind
-        card = presets.model_card(choice.architecture)
+        card = cards.model_card(choice.architecture)
         if kind not in card.inputs:
             raise JetloomError(
                 f"models: {model} reads {' or '.join(card.inputs)}, {dataset} holds {kind}; "

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.config.dataset import Dataset
 from jetloom.config.mistakes import known, validate
 from jetloom.config.training import Training
@@ -19,7 +19,7 @@ def resolve_dataset(name: str, changes: Mapping[str, Any], where: str) -> Datase
     Raises:
         JetloomError: unknown preset, unknown key, wrong type, class that does not exist.
     """
-    preset = presets.read("datasets", name)
+    preset = cards.read("datasets", name)
     classes = changes.get("classes", preset["classes"])
     if isinstance(classes, list):
         for label in classes:

@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from jetloom.catalogue.cards import names, task_card
+from jetloom.catalogue.signatures import signature
 from jetloom.config.effects import remakes
 from jetloom.config.mistakes import known, unknown
 from jetloom.config.section import Strict
 from jetloom.config.training import Training
 from jetloom.errors import JetloomError
-from jetloom.presets import names, task_card
-from jetloom.signatures import signature
 
 DEFAULT = "classification"
 

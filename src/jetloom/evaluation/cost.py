@@ -15,12 +15,12 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from jetloom.batch import Batch
+from jetloom.catalogue.cards import model_card
 from jetloom.config import Cost
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
 from jetloom.evaluation.memory import METHODS, peak_megabytes
 from jetloom.models.registry import build
-from jetloom.presets import model_card
 from jetloom.system.environment import hardware, versions
 from jetloom.system.files import appearing
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 
+from jetloom.catalogue.cards import task_card
 from jetloom.config import Evaluation
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
@@ -19,7 +20,6 @@ from jetloom.errors import JetloomError
 from jetloom.evaluation.examples import examples
 from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.digests import Identity, checksum
-from jetloom.presets import task_card
 from jetloom.system.environment import versions
 from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use

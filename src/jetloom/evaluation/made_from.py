@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
+from jetloom.catalogue.cards import task_card
 from jetloom.config import Evaluation, read_by
 from jetloom.identity.code import fingerprint
 from jetloom.identity.digests import digest
-from jetloom.presets import task_card
 
 CODE = "jetloom.evaluation.evaluate"
 """Module whose fingerprint, without that of the models, is that of the evaluation's code."""

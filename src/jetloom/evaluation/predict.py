@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from jetloom.batch import Batch
+from jetloom.catalogue.cards import model_card
 from jetloom.config import Dataset, resolve_dataset, resolve_tasks
 from jetloom.data.prepare.features import FEATURE_SETS
 from jetloom.data.read.stream import batches
 from jetloom.errors import JetloomError
 from jetloom.models import build, load_published
-from jetloom.presets import model_card
 from jetloom.system.files import appearing
 from jetloom.tasks import make
 from jetloom.tasks.task import Data, Task

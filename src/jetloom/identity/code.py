@@ -8,15 +8,15 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-from jetloom.presets import model_card
-from jetloom.signatures import source_file
+from jetloom.catalogue.cards import model_card
+from jetloom.catalogue.signatures import source_file
 
 # What these say reaches a result as a value, which the rules hash, or not at all.
 NEUTRAL = {
-    *("jetloom.presets", "jetloom.options", "jetloom.signatures", "jetloom.identity.code", "jetloom.errors"),
+    *("jetloom.catalogue.cards", "jetloom.catalogue.options", "jetloom.catalogue.signatures"),
+    *("jetloom.identity.code", "jetloom.identity.digests", "jetloom.data.prepare.about", "jetloom.errors"),
     *("jetloom.system.environment", "jetloom.system.files", "jetloom.system.masking", "jetloom.system.gpus"),
-    *("jetloom.system.gpu_use", "jetloom.identity.digests", "jetloom.data.prepare.about"),
-    *("jetloom.system.lock", "jetloom.training.reporting"),
+    *("jetloom.system.gpu_use", "jetloom.system.lock", "jetloom.training.reporting"),
 }
 
 

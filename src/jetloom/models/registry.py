@@ -1,11 +1,11 @@
-"""From a name to a model. A row of the registry is a file in ``presets/models/``: a class, and what it fixes."""
+"""From a name to a model. A row of the registry is a file in ``catalogue/models/``: a class, and what it fixes."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from jetloom.catalogue.cards import model_card
+from jetloom.catalogue.options import check_options, defaults
 from jetloom.errors import JetloomError
-from jetloom.options import check_options, defaults
-from jetloom.presets import model_card
 
 if TYPE_CHECKING:
     from torch import nn

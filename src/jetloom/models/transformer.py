@@ -1,7 +1,7 @@
 """A plain Transformer encoder for particles: the control of the attention variants.
 
 Pre-LN layers (arXiv:2002.04745) on the particle embedding of ParT (arXiv:2202.03772), no positional encoding, no pair
-features. Every variant is an option here and a row of the registry, ``presets/models/*.yaml``, which says in one line
+features. Every variant is an option here and a row of the registry, ``catalogue/models/*.yaml``, which says in one line
 what differs from the control.
 """
 

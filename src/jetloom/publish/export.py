@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from jetloom.batch import Batch
+from jetloom.catalogue.cards import model_card
 from jetloom.errors import JetloomError
 from jetloom.evaluation.cost import made_up_pool
-from jetloom.presets import model_card
 from jetloom.system.files import appearing
 from jetloom.tasks.task import Task
 from jetloom.training.checkpoint import CLASSIFIES, load_model, task_of

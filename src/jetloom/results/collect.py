@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from jetloom import presets
+from jetloom.catalogue import cards
+from jetloom.catalogue.cards import model_card
 from jetloom.errors import JetloomError
-from jetloom.presets import model_card
 from jetloom.results.inputs import Inputs
 from jetloom.results.predictions import Predictions
 from jetloom.system.files import read_json
@@ -293,7 +293,7 @@ def titled(collection: Collection, config: Mapping[str, Any]) -> Collection:
 
 def _title_of_preset(name: str) -> str:
     """Title of a data set; its name, if it was made from a preset that is no longer there."""
-    return presets.read("datasets", name)["title"] if name in presets.names("datasets") else name
+    return cards.read("datasets", name)["title"] if name in cards.names("datasets") else name
 
 
 def read_history(path: Path) -> dict[str, NDArray[np.float64]]:

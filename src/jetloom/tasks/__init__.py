@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from jetloom.catalogue.cards import load_class, task_card
 from jetloom.config import TaskChoice
-from jetloom.presets import load_class, task_card
 from jetloom.tasks.combined import Combined, Member
 from jetloom.tasks.task import Data, Task
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jetloom.catalogue.cards import model_card, task_card
+from jetloom.catalogue.options import check_options, defaults
 from jetloom.config import TaskChoice, Training, read_by
 from jetloom.errors import JetloomError
 from jetloom.identity.code import fingerprint, model_fingerprint
 from jetloom.identity.digests import Identity, checksum, digest
-from jetloom.options import check_options, defaults
-from jetloom.presets import model_card, task_card
 
 CODE = "jetloom.training.train"
 """Module whose fingerprint is that of the training's code."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.config import Dataset, DatasetChanges, RemoteFile, read_by
 from jetloom.data.simulate.processes import PROCESS_OF
 from jetloom.errors import JetloomError
@@ -48,7 +48,7 @@ class DataPlan:
     def __init__(self, root: str, name: str, dataset: Dataset, changes: DatasetChanges) -> None:
         self.root, self.name, self.dataset = root, name, dataset
         self.preset = changes.based_on or name
-        self.family = presets.family(self.preset)
+        self.family = cards.family(self.preset)
         self.home = f"{root}/{self.family}"
         self.changed: Mapping[str, Any] = changes.model_extra or {}
         # The directory of the downloads under its own name is no directory of the user's.
@@ -176,7 +176,7 @@ def _published(file: RemoteFile) -> list[Any]:
 
 
 def _published_files(preset: str) -> list[RemoteFile]:
-    return [RemoteFile.model_validate(item) for item in presets.read("datasets", preset).get("files", [])]
+    return [RemoteFile.model_validate(item) for item in cards.read("datasets", preset).get("files", [])]
 
 
 def _seen(path: Path) -> list[Any]:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from jetloom.catalogue.cards import task_card
 from jetloom.config import (
     DatasetChanges,
     Experiment,
@@ -23,7 +24,6 @@ from jetloom.config import (
 from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.code import fingerprint, model_fingerprint
 from jetloom.identity.digests import short
-from jetloom.presets import task_card
 from jetloom.training.made_from import CODE, all_options, chosen_options, task_fingerprint
 from jetloom.workflow.data import DataPlan, Download, merged_downloads
 

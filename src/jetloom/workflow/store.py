@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.data.prepare import about
 from jetloom.errors import JetloomError
 from jetloom.identity.digests import SHORT
@@ -239,7 +239,7 @@ def _raw(path: Path) -> str:
     family = path.parent.name
     if path.name != "raw":
         return "raw files, other than the published"
-    if family in presets.names("datasets") and "simulation" in presets.read("datasets", family):
+    if family in cards.names("datasets") and "simulation" in cards.read("datasets", family):
         return "raw files of an earlier layout"
     return "raw files"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.config import read_experiment
 from jetloom.errors import JetloomError
 from jetloom.workflow.plan import Plan
@@ -106,6 +106,6 @@ def _families(config: Path) -> list[str] | None:
         values: Any = yaml.safe_load(config.read_text())
         changes = values.get("per_dataset") or {}
         names = [(changes.get(name) or {}).get("based_on") or name for name in values["datasets"]]
-        return sorted({presets.family(name) for name in names}) or None
+        return sorted({cards.family(name) for name in names}) or None
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None

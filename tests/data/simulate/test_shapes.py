@@ -6,7 +6,7 @@ import trimesh
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import confusion_matrix
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.data.simulate import primitives, shapes
 from jetloom.data.simulate.shapes import CLASSES, make_mesh, simulate, simulate_set
 from jetloom.errors import JetloomError
@@ -29,7 +29,7 @@ def test_layout_and_determinism(tmp_path):
 
 def test_classes_are_those_of_modelnet10_and_of_the_preset():
     names = ["bathtub", "bed", "chair", "desk", "dresser", "monitor", "night_stand", "sofa", "table", "toilet"]
-    assert list(CLASSES) == names == presets.read("datasets", "shapes-sim")["classes"]
+    assert list(CLASSES) == names == cards.read("datasets", "shapes-sim")["classes"]
 
 
 def test_more_meshes_begin_with_the_same(tmp_path):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.config import resolve_training
 from jetloom.drawing.style import looks
 from jetloom.report.papers.flops import profiler_flops
@@ -44,7 +44,7 @@ def published_like(stored) -> Collection:
     for entry in dataset.entries:
         entry.cost["parameters"] = {"part": 2_143_486, "parmat": 5_317_758}[entry.model]
         for result in entry.results:
-            recipe = presets.model_card(entry.model).presets["jetclass"].training
+            recipe = cards.model_card(entry.model).presets["jetclass"].training
             result.training.update(options={}, training=resolve_training(recipe).model_dump(mode="json"))
     return collection
 
@@ -63,7 +63,7 @@ def test_every_published_table_can_be_read_and_says_where_each_value_is_from():
     for name in names():
         table = published(name)
         for key, row in table.rows.items():
-            assert row.model is None or row.model in presets.names("models")
+            assert row.model is None or row.model in cards.names("models")
             for metric in row.values:
                 value = table.value(key, metric)
                 assert value.source.text

@@ -6,9 +6,9 @@ their number, the inputs, the architecture or the recipe, is no reproduction, wh
 
 from typing import Any
 
-from jetloom import presets
+from jetloom.catalogue import cards
+from jetloom.catalogue.options import check_options
 from jetloom.config import Training, read_by, resolve_training
-from jetloom.options import check_options
 from jetloom.report.papers.published import PublishedTable, Row
 from jetloom.results.collect import Entry, words
 from jetloom.training.made_from import all_options
@@ -59,7 +59,7 @@ def _data(table: PublishedTable, row: Row, manifest: dict[str, Any]) -> list[str
         if abs(ours - published) > TOLERANCE * published:
             word = {"train": "training", "test": "test"}[split]
             found.append(f"{ours:,} {word} {words(manifest).things}, published {published:,}")
-    classes = presets.read("datasets", table.dataset)["classes"]
+    classes = cards.read("datasets", table.dataset)["classes"]
     if manifest["classes"] != classes:
         found.append(f"{len(manifest['classes'])} classes, published {len(classes)}")
     return found
@@ -78,7 +78,7 @@ def _model(table: PublishedTable, row: Row, training: dict[str, Any]) -> list[st
     assert row.model is not None
     if training["architecture"] != row.model:
         return [f"architecture {training['architecture']}, published {row.model}"]
-    card = presets.model_card(row.model)
+    card = cards.model_card(row.model)
     wanted = _resolved(row.model, card.presets[table.preset].options | row.options)
     ours = _resolved(row.model, training["options"])
     return [f"option {name} = {ours[name]}, published {wanted[name]}" for name in wanted if ours[name] != wanted[name]]
@@ -86,7 +86,7 @@ def _model(table: PublishedTable, row: Row, training: dict[str, Any]) -> list[st
 
 def _recipe(table: PublishedTable, row: Row, training: dict[str, Any]) -> list[str]:
     assert row.model is not None
-    card = presets.model_card(row.model)
+    card = cards.model_card(row.model)
     recipe = resolve_training(card.presets[table.preset].training | row.training).model_dump(mode="json")
     ours = resolve_training(training["training"]).model_dump(mode="json")
     passed = read_by(Training, "nothing") | APART | UNTOLD

@@ -7,7 +7,7 @@ every count in the logs of the author code of arXiv:2510.23641 (739,918 for SAL-
 
 from typing import Any
 
-from jetloom.options import defaults
+from jetloom.catalogue.options import defaults
 
 KNOWN = ("salt", "linformer", "transformer_small")
 

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from jetloom import presets
+from jetloom.catalogue import cards
 from jetloom.config import Strict, validate
 
 Status = Literal["read", "second-hand", "recalled"]
@@ -58,7 +58,7 @@ class Row(Strict):
 
 
 class PublishedTable(Strict):
-    """``presets/published/<name>.yaml``: a table of a paper and under which conditions its figures hold."""
+    """``catalogue/published/<name>.yaml``: a table of a paper and under which conditions its figures hold."""
 
     title: str
     paper: str
@@ -95,7 +95,7 @@ class PublishedTable(Strict):
 
 def names() -> list[str]:
     """Names of all published tables."""
-    return presets.names("published")
+    return cards.names("published")
 
 
 @cache
@@ -105,7 +105,7 @@ def published(name: str) -> PublishedTable:
     Raises:
         JetloomError: there is no such table, or its file has a mistake.
     """
-    return validate(PublishedTable, presets.read("published", name), f"published {name}")
+    return validate(PublishedTable, cards.read("published", name), f"published {name}")
 
 
 def _number(text: str, where: str) -> tuple[str, float, float | None]:

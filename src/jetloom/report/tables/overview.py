@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from jetloom.catalogue.options import options
 from jetloom.drawing.cells import (
     PARTS,
     Cell,
@@ -16,7 +17,6 @@ from jetloom.drawing.cells import (
     seeds,
 )
 from jetloom.drawing.numbers import duration, scaled, significant, with_uncertainties
-from jetloom.options import options
 from jetloom.report.shows import show_of
 from jetloom.results.collect import Collection, DataSet, Entry, Result
 from jetloom.results.cost import largest_batch, longest_input, milliseconds_per_jet

@@ -96,13 +96,16 @@ def rejection_cell(value: Value, hint: str) -> Cell:
         return Cell(f"> {significant(value.low or 0, 2)}", value.low, hint)
     low, high = combined_interval(value)
     down = value.value - low
+    if not down > 0:
+        # So few survivors that all samples hold the same.
+        return Cell(significant(value.value), value.value, hint)
     # The lower, tighter side decides on the digits of the value; the upper one may be known to fewer.
     places = decimals(down)
     text, below = fixed(value.value, places), f"−{fixed(down, places)}"
     if high is None:
         return Cell(text, value.value, f"{hint}; no upper end", above="+∞", below=below)
     up = high - value.value
-    above = f"+{fixed(up, min(places, decimals(up)))}"
+    above = f"+{fixed(up, min(places, decimals(up)) if up > 0 else places)}"
     return Cell(text, value.value, hint, above=above, below=below)
 
 

@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import TypeAdapter
 
+from jetloom.catalogue.cards import model_card
+from jetloom.catalogue.signatures import signature
 from jetloom.errors import JetloomError
-from jetloom.presets import model_card
-from jetloom.signatures import signature
 
 
 class Option(NamedTuple):
@@ -30,7 +30,7 @@ def options(model: str) -> dict[str, Option]:
     Raises:
         JetloomError: the model or its class does not exist, or the class has no such options as the row says.
     """
-    card, where = model_card(model), f"presets/models/{model}.yaml"
+    card, where = model_card(model), f"catalogue/models/{model}.yaml"
     known = {name: Option(*argument) for name, argument in signature(card.class_path).items()}
     if needed := [name for name, option in known.items() if option.default is ...]:
         raise JetloomError(

@@ -2,24 +2,24 @@
 
 import pytest
 
-from jetloom import options as module
-from jetloom import presets
+from jetloom.catalogue import cards
+from jetloom.catalogue import options as module
+from jetloom.catalogue.cards import ModelCard
+from jetloom.catalogue.options import check_options, defaults, options
+from jetloom.catalogue.signatures import signature
 from jetloom.config import resolve_training
 from jetloom.errors import JetloomError
-from jetloom.options import check_options, defaults, options
-from jetloom.presets import ModelCard
-from jetloom.signatures import signature
 from jetloom.training.made_from import all_options, setting_parts
 
 
 def differing(row: str) -> dict:
     """Options whose default is not the class's."""
-    own = signature(presets.model_card(row).class_path)
+    own = signature(cards.model_card(row).class_path)
     return {name: value for name, value in defaults(row).items() if value != own[name].default}
 
 
 def test_a_row_differs_from_its_control_in_what_its_file_says():
-    assert {row: differing(row) for row in presets.names("models") if differing(row)} == {
+    assert {row: differing(row) for row in cards.names("models") if differing(row)} == {
         "macaron": {"macaron": True, "ffn_ratio": 2},
         "sparse_attention": {"attention": "strided"},
         "reformer": {"attention": "lsh"},
@@ -51,7 +51,7 @@ def test_what_makes_the_row_cannot_be_changed(row, values, says):
 def test_defaults_can_be_changed_and_checkpoints_may_say_what_is_fixed():
     assert check_options("macaron", {"ffn_ratio": 4}, "here") == {"ffn_ratio": 4}
     assert check_options("reformer", {"attention": "shared_qk"}, "here") == {"attention": "shared_qk"}
-    for row in presets.names("models"):
+    for row in cards.names("models"):
         complete = all_options(row, {})
         assert check_options(row, complete, row) == complete
 
@@ -61,7 +61,7 @@ def test_fixed_options_count_in_what_a_training_is_made_from(monkeypatch):
         options.cache_clear()
         return setting_parts("macaron", all_options("macaron", {}), [], resolve_training({}), 1)["options"]
 
-    before, card = made_from(), presets.model_card("macaron")
+    before, card = made_from(), cards.model_card("macaron")
     monkeypatch.setattr(module, "model_card", lambda name: card.model_copy(update={"fixed": {"macaron": False}}))
     after = made_from()
     monkeypatch.undo()
@@ -71,14 +71,14 @@ def test_fixed_options_count_in_what_a_training_is_made_from(monkeypatch):
 @pytest.mark.parametrize(
     ("says", "message"),
     [
-        ({"fixed": {"blok": 1}}, r"presets/models/odd\.yaml: fixed\.blok: odd has no such option"),
-        ({"defaults": {"blocks": "many"}}, r"presets/models/odd\.yaml: defaults\.blocks: expected int, got 'many'"),
+        ({"fixed": {"blok": 1}}, r"catalogue/models/odd\.yaml: fixed\.blok: odd has no such option"),
+        ({"defaults": {"blocks": "many"}}, r"catalogue/models/odd\.yaml: defaults\.blocks: expected int, got 'many'"),
         ({"choices": {"attention": ["full", "none"]}}, r"choices\.attention: expected Literal.*, got 'none'"),
         ({"choices": {"attention": ["lsh"]}, "fixed": {"attention": "full"}}, r"fixed\.attention: expected .*'lsh'"),
     ],
 )
 def test_mistakes_of_a_row_are_named(monkeypatch, says, message):
-    card = presets.read("models", "transformer") | says
+    card = cards.read("models", "transformer") | says
     monkeypatch.setattr(module, "model_card", lambda name: ModelCard.model_validate(card))
     with pytest.raises(JetloomError, match=message):
         options("odd")

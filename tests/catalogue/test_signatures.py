@@ -8,11 +8,11 @@ from typing import get_type_hints
 
 import pytest
 
-from jetloom import presets
+from jetloom.catalogue import cards
+from jetloom.catalogue.signatures import signature, source_file
 from jetloom.errors import JetloomError
-from jetloom.signatures import signature, source_file
 
-CLASSES = sorted({presets.model_card(name).class_path for name in presets.names("models")})
+CLASSES = sorted({cards.model_card(name).class_path for name in cards.names("models")})
 
 
 @pytest.mark.parametrize("class_path", CLASSES)

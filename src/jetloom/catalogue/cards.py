@@ -30,7 +30,7 @@ class ModelPreset(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """``presets/models/<name>.yaml``: which class an architecture is, its paper, its published sizes."""
+    """``catalogue/models/<name>.yaml``: which class an architecture is, its paper, its published sizes."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -45,7 +45,7 @@ class ModelCard(BaseModel):
 
 
 class TaskCard(BaseModel):
-    """``presets/tasks/<name>.yaml``: which class a task is, and where its figures of merit and its words are."""
+    """``catalogue/tasks/<name>.yaml``: which class a task is, and where its figures of merit and its words are."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
