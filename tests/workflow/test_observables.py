@@ -10,31 +10,6 @@ import pytest
 
 from tests.support.project import Project, clone
 
-# Learnt without labels: a task of one file that says nothing of a jet that could be evaluated.
-COUNTING = '''"""The number of particles, learnt from the particles themselves."""
-
-import torch
-from torch.nn.functional import poisson_nll_loss
-
-from jetloom.tasks.task import Task
-
-
-class Counting(Task):
-    """Poisson loss of the number of particles."""
-
-    @property
-    def columns(self):
-        """The logarithm of the number."""
-        return ["log_number"]
-
-    def loss(self, answer, batch, sums):
-        """Mean over the jets."""
-        loss = poisson_nll_loss(answer[:, 0], batch.mask.sum(1).float())
-        jets = torch.full_like(loss.detach(), len(batch.mask))
-        sums["totals"] += torch.stack([loss.detach() * jets, jets])
-        return loss
-'''
-CARD = "class: jetloom.tasks.counting.learn.Counting\ntitle: Counting\nmonitors: {loss: lower}\n"
 PRETRAINED = """
 models: [mass, tagger_with_mass, counted, started]
 per_model:
@@ -48,11 +23,12 @@ per_model:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
     made = clone(tmp_path_factory.mktemp("observables") / "clone")
-    room = made.path / "src/jetloom/tasks/counting"
-    room.mkdir()
-    (room / "__init__.py").touch()
-    (room / "learn.py").write_text(COUNTING)
-    (made.path / "src/jetloom/catalogue/tasks/counting.yaml").write_text(CARD)
+    # The task of docs/tasks.md: a pre-training that says nothing of a jet that could be evaluated.
+    text = (made.path / "docs/tasks.md").read_text()
+    examples = re.findall(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```", text, flags=re.S)
+    assert len(examples) == 2
+    for name, content in examples:
+        (made.path / name).write_text(content)
     experiment = "workflow/experiments/observables.yaml"
     made.run("--configfile", experiment, "--config", "scale=tiny")
     text = (made.path / experiment).read_text()

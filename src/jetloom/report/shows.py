@@ -2,8 +2,8 @@
 
 from functools import cache
 from importlib import import_module
-from importlib.util import find_spec
 
+from jetloom.catalogue import cards
 from jetloom.results.collect import Collection, Task, collect
 from jetloom.results.inputs import Inputs
 from jetloom.tasks.shows import Show
@@ -12,10 +12,8 @@ from jetloom.tasks.shows import Show
 @cache
 def show_of(name: str) -> Show:
     """The figures, tables and words of a task; of one without any, those that all tasks have."""
-    room = f"jetloom.tasks.{name}"
-    if find_spec(room) is None or find_spec(f"{room}.show") is None:
-        return Show()
-    return import_module(f"{room}.show").SHOW
+    module = cards.task_card(name).shows if name in cards.names("tasks") else None
+    return import_module(module).SHOW if module else Show()
 
 
 def read(given: Inputs) -> Collection:

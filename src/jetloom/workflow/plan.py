@@ -132,7 +132,9 @@ class Plan:
 
     def report_key(self) -> str:
         """Digest of what a report shows besides the results, and of its code."""
-        code = fingerprint("jetloom.report.build", "jetloom.report.record.provenance")
+        tasks = {item.name for run in self.trainings for item in self.experiment.tasks_of(run.model)}
+        shows = [module for name in sorted(tasks) if (module := task_card(name).shows)]
+        code = fingerprint("jetloom.report.build", "jetloom.report.record.provenance", *shows)
         return short(self.experiment.report.model_dump(mode="json"), code)
 
 
