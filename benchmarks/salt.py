@@ -65,7 +65,7 @@ def real_jets(arguments: argparse.Namespace) -> Batch:
     columns = zip(*parts, strict=True)
     batch = Batch(*(torch.cat([x if x.dim() == 1 else wide(x) for x in column]) for column in columns))
     order = torch.randperm(len(batch.label), generator=torch.Generator().manual_seed(1))[: arguments.batch]
-    return Batch(*(x[order].to(arguments.device) for x in batch))
+    return batch.map(lambda x: x[order].to(arguments.device))
 
 
 def contest(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -11,6 +11,7 @@ its loader, whose batches come from one length bucket; "same batches" is jetloom
 """
 
 import argparse
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -119,11 +120,10 @@ def mixed(batches: list[Batch], width: int) -> list[Batch]:
         return pad(x if x.dim() > 2 else x[..., None], (0, 0, 0, width - x.shape[1])).view(len(x), width, *x.shape[2:])
 
     order = torch.randperm(sum(sizes), generator=torch.Generator().manual_seed(1))
-    whole = [
-        torch.cat([x if name == "label" else wide(x) for x in values])[order]
-        for name, values in zip(Batch._fields, zip(*batches, strict=True), strict=True)
-    ]
-    return [Batch(*parts) for parts in zip(*(x.split(sizes) for x in whole), strict=True)]
+    padded = [batch.map_slots(wide) for batch in batches]
+    whole = Batch(*(None if x[0] is None else torch.cat(x)[order] for x in zip(*padded, strict=True)))
+    edges = [0, *itertools.accumulate(sizes)]
+    return [whole.map(lambda x, part=slice(*ends): x[part]) for ends in itertools.pairwise(edges)]
 
 
 def transposed(batch: Batch) -> Batch:
@@ -159,7 +159,7 @@ class Contest:
         self.jets = sum(len(b.label) for b in bucketed)
         self.lengths = torch.cat([b.mask.sum(1) for b in bucketed])
         self.names = [name for name in batches if arguments.only in (None, name)]
-        self.batches = {n: [Batch(*(x.to(self.device) for x in b)) for b in batches[n]] for n in self.names}
+        self.batches = {n: [b.map(lambda x: x.to(self.device)) for b in batches[n]] for n in self.names}
         self.models: dict[str, nn.Module] = {}
         for name in self.names:
             torch.manual_seed(0)

@@ -67,7 +67,11 @@ def test_base_classes_and_aliases_are_followed_without_importing(package):
     assert "unimported" not in sys.modules
 
 
-@pytest.mark.parametrize("name", ["Alias", "Untyped", "Computed", "Required", "Local"])
+def test_an_argument_without_a_default_has_to_be_given(package):
+    assert signature("unimported.odd.Required")["x"].default is ...
+
+
+@pytest.mark.parametrize("name", ["Alias", "Untyped", "Computed", "Local"])
 def test_what_cannot_be_read_is_an_error_and_not_unchecked(package, name):
     with pytest.raises(JetloomError, match=rf"^unimported\.odd\.{name}: x: an option needs a type"):
         signature(f"unimported.odd.{name}")

@@ -144,7 +144,7 @@ def resized(batch: Batch, width: int) -> Batch:
 
 def joined(batches: Iterable[Batch]) -> Batch:
     """The jets of several batches of one width."""
-    return Batch(*(torch.cat(parts) for parts in zip(*batches, strict=True)))
+    return Batch(*(None if parts[0] is None else torch.cat(parts) for parts in zip(*batches, strict=True)))
 
 
 def with_padding(batch: Batch, value: float) -> Batch:

@@ -8,7 +8,7 @@ from jetloom.batch import Batch
 from jetloom.config import resolve_tasks
 from jetloom.errors import JetloomError
 from jetloom.models import build
-from jetloom.tasks import make
+from jetloom.tasks.registry import make
 from jetloom.tasks.task import Data
 
 DATA = Data(["a", "b", "c"], ["jet_pt", "jet_mass"])

@@ -55,7 +55,7 @@ def test_a_regression_comes_to_the_page(project):
     assert {"train_loss", "train_error", "val_loss", "val_error"} <= history[0].keys()
     page = (home / "report/index.html").read_text()
     assert "Resolution against" in page
-    assert "ParticleNet, mass" in page
+    assert "PFN, mass" in page
 
 
 @pytest.mark.slow

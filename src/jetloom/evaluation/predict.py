@@ -18,7 +18,7 @@ from jetloom.data.read.stream import batches
 from jetloom.errors import JetloomError
 from jetloom.models import build, load_published
 from jetloom.system.files import appearing
-from jetloom.tasks import make
+from jetloom.tasks.registry import make
 from jetloom.tasks.task import Data, Task
 from jetloom.training.checkpoint import load_model, task_of
 

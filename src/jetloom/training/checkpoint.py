@@ -14,7 +14,7 @@ from jetloom.config import TaskChoice
 from jetloom.errors import JetloomError
 from jetloom.models.registry import build
 from jetloom.system.files import appearing
-from jetloom.tasks import make
+from jetloom.tasks.registry import make
 from jetloom.tasks.task import Data, Task
 
 SCHEMA_VERSION = 2

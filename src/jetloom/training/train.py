@@ -25,7 +25,7 @@ from jetloom.system.environment import git, hardware, versions
 from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use
 from jetloom.system.lock import locked
-from jetloom.tasks import make
+from jetloom.tasks.registry import make
 from jetloom.tasks.task import Data
 from jetloom.tracking.description import describe
 from jetloom.tracking.spool import UNSENT
