@@ -79,7 +79,7 @@ def test_padding_of_towers(made, jet_row):
     assert expected.isfinite().all()
     close(model(with_padding(resized(batch, LONGEST["jets"]), float("nan"))), expected)
     for jet in range(8):
-        alone = batch.map(lambda value: value[jet : jet + 1])
+        alone = batch.map(lambda value, jet=jet: value[jet : jet + 1])
         close(model(resized(alone, int(alone.mask.sum()))), expected[jet : jet + 1])
 
 

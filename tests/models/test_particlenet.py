@@ -144,7 +144,7 @@ def test_answer_does_not_depend_on_padding():
         for batch in (wide, resized(wide, 41), resized(wide, 50)):
             torch.testing.assert_close(model(batch), expected, rtol=1e-5, atol=1e-6)
         for jet in range(12):
-            alone = type(wide)(*(value[jet : jet + 1] for value in wide))
+            alone = wide.map(lambda value, jet=jet: value[jet : jet + 1])
             alone = resized(alone, int(alone.mask.sum()))
             torch.testing.assert_close(model(alone), expected[jet : jet + 1], rtol=1e-5, atol=1e-6)
 
@@ -155,7 +155,7 @@ def test_many_jets_at_once_are_decided_at_the_same_length():
     torch.manual_seed(0)
     batch = resized(tower_jets(80, 41, seed=3), 128)
     model = build("particlenet_lite", n_features=7, n_classes=10).eval()
-    few = [model(type(batch)(*(value[start : start + 20] for value in batch))) for start in range(0, 80, 20)]
+    few = [model(batch.map(lambda value, start=start: value[start : start + 20])) for start in range(0, 80, 20)]
     torch.testing.assert_close(model(batch), torch.cat(few), rtol=1e-5, atol=1e-6)
 
 
