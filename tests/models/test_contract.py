@@ -155,7 +155,7 @@ def test_onnx(made, row, tmp_path):
     model = made(row)
     file = tmp_path / "model.onnx"
     batch = sample(kind)
-    export_onnx(model, file, n_features=batch.features.shape[2], kind=kind, longest=LONGEST[kind], values="logits")
+    export_onnx(model, file, n_features=batch.features.shape[2], kind=kind, longest=LONGEST[kind])
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     wanted = {item.name for item in session.get_inputs()}
     batches = [sample(kind, 2, 5), sample(kind, 5, 6)]

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.project import Project, clone
+from tests.support.project import ROOT, Project, clone
 
 PRETRAINED = """
 models: [mass, tagger_with_mass, counted, started]
@@ -24,7 +24,7 @@ per_model:
 def project(tmp_path_factory) -> Project:
     made = clone(tmp_path_factory.mktemp("observables") / "clone")
     # The task of docs/tasks.md: a pre-training that says nothing of a jet that could be evaluated.
-    text = (made.path / "docs/tasks.md").read_text()
+    text = (ROOT / "docs/tasks.md").read_text()
     examples = re.findall(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```", text, flags=re.S)
     assert len(examples) == 2
     for name, content in examples:

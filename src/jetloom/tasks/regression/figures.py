@@ -10,7 +10,7 @@ from jetloom.drawing.panels import context, legend
 from jetloom.drawing.style import Drawing, Look
 from jetloom.results.collect import DataSet, Entry
 from jetloom.statistics.values import symmetric_interval
-from jetloom.tasks.regression.response import bins, responses
+from jetloom.tasks.regression.response import bins, quantity, responses
 
 WIDTHS = 4.0
 """The distribution is shown over so many times the widest resolution; the outermost bins hold what lies beyond."""
@@ -25,7 +25,7 @@ def response(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
     figure, axis = plt.subplots(figsize=(10.5, 4.4))
     rows: list[tuple[Any, ...]] = []
     for entry in dataset.entries:
-        share, look = _shares(entry, dataset.task.settings["target"], edges), looks[entry.model]
+        share, look = _shares(entry, quantity(dataset.task), edges), looks[entry.model]
         axis.stairs(share, edges, color=look.color, linestyle=look.line, linewidth=1.5)
         rows += [(entry.model, *point) for point in zip(edges[:-1], edges[1:], share, strict=True)]
     axis.axvline(1, color="0.6", linewidth=0.9, linestyle=(0, (1, 2)), zorder=0)
@@ -48,10 +48,10 @@ def resolution_vs_pt(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None
     return _against(dataset, looks, "resolution", 0.0, "Resolution, half-width of the central 68 %")
 
 
-def _shares(entry: Entry, target: str, edges: np.ndarray) -> np.ndarray:
+def _shares(entry: Entry, predicted: str, edges: np.ndarray) -> np.ndarray:
     counts = []
     for result in entry.results:
-        values = np.clip(responses(result, target), edges[0], edges[-1])
+        values = np.clip(responses(result, predicted), edges[0], edges[-1])
         counts.append(np.histogram(values, edges)[0] / len(values))
     return np.mean(counts, axis=0)
 

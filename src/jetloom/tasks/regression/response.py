@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jetloom.results.collect import Entry, Result
+from jetloom.results.collect import Entry, Result, Task
 from jetloom.results.over_seeds import mean_value, over_seeds
 from jetloom.results.predictions import Predictions
 from jetloom.statistics.values import Difference, Value
@@ -21,10 +21,16 @@ ONE_SIGMA = (0.16, 0.84)
 """Quantiles between which the central 68 % lie."""
 
 
-def responses(result: Result, target: str) -> Array:
-    """(N,) predicted / true of a training."""
+def quantity(task: Task) -> str:
+    """What is predicted, as the columns of the predictions are called: the target, over what it is relative to."""
+    return "_over_".join(task.settings[key] for key in ("target", "relative_to") if task.settings.get(key))
+
+
+def responses(result: Result, predicted: str) -> Array:
+    """(n,) predicted / true of a training, of the jets that have a target."""
     columns = result.read(Predictions).columns
-    return columns[f"predicted_{target}"].astype(float) / columns[f"true_{target}"]
+    truth = columns[f"true_{predicted}"].astype(float)
+    return (columns[f"predicted_{predicted}"] / truth)[np.isfinite(truth)]
 
 
 def bias(response: Array) -> float:
@@ -39,7 +45,7 @@ def resolution(response: Array) -> float:
 
 
 def difference(
-    name: str, statistic: Callable[[Array], float], target: str, first: Entry, second: Entry
+    name: str, statistic: Callable[[Array], float], predicted: str, first: Entry, second: Entry
 ) -> Difference | None:
     """A figure of merit of one model less that of another on the same jets; None: too few jets.
 
@@ -49,7 +55,7 @@ def difference(
     """
     parts = []
     for entry in (first, second):
-        of_seeds = [responses(result, target) for result in entry.results]
+        of_seeds = [responses(result, predicted) for result in entry.results]
         if len(of_seeds[0]) < BLOCKS * FEWEST:
             return None
         parts.append(np.mean([[statistic(one[start::BLOCKS]) for start in range(BLOCKS)] for one in of_seeds], axis=0))

@@ -9,7 +9,7 @@ from jetloom.drawing.numbers import fixed, significant, with_uncertainties
 from jetloom.results.collect import DataSet, Entry, Task
 from jetloom.results.over_seeds import over_seeds
 from jetloom.tasks.regression.figures import resolution_vs_pt, response, response_vs_pt
-from jetloom.tasks.regression.response import bias, bins, difference, resolution
+from jetloom.tasks.regression.response import bias, bins, difference, quantity, resolution
 from jetloom.tasks.shows import Behind, Kind, Metric, Show, enumerated
 
 
@@ -60,13 +60,13 @@ class Regression(Show):
 
     def metrics(self, dataset: DataSet) -> list[Metric]:
         """Resolution and bias, in units of the true value."""
-        target, subject = dataset.task.settings["target"], self.subject(dataset.task)
+        predicted, subject = quantity(dataset.task), self.subject(dataset.task)
         return [
             Metric(f"{subject}_resolution", "Resolution", "lower", partial(over_seeds, name="resolution"), "resolution",
                    "half the width of the central 68 % of predicted / true",
-                   difference=partial(difference, "resolution", resolution, target)),
+                   difference=partial(difference, "resolution", resolution, predicted)),
             Metric(f"{subject}_bias", "Bias", "nearer to zero", partial(over_seeds, name="bias"), "bias",
-                   "median of predicted / true, less 1", difference=partial(difference, "bias", bias, target)),
+                   "median of predicted / true, less 1", difference=partial(difference, "bias", bias, predicted)),
         ]  # fmt: skip
 
     def tables(self, dataset: DataSet) -> dict[str, Table | None]:
