@@ -29,6 +29,11 @@ class TaskChoice(Strict, json_schema_extra=remakes("training")):
         aims = [str(value) for key, value in self.options.items() if key in ("target", "relative_to") and value]
         return "_over_".join(aims) or self.name
 
+    @classmethod
+    def read(cls, record: Mapping[str, Any]) -> "TaskChoice":
+        """From what :meth:`record` gave."""
+        return cls(name=record["name"], options=record["settings"], weight=record["weight"])
+
     def record(self) -> dict[str, Any]:
         """As results hold it."""
         return {"name": self.name, "settings": self.options, "weight": self.weight}

@@ -76,7 +76,8 @@ def evaluate(
     _check_fit(checkpoint, saved["manifest"], manifest, described, split)
     facts = _read_training(training) if training else {}
     run = facts.get("run") or saved["run"]
-    task, chosen = task_of(saved), saved.get("tasks", CLASSIFIES)
+    # Other data of the same classes may hold their observers in another order.
+    task, chosen = task_of(saved, described.observers), saved.get("tasks", CLASSIFIES)
     _check_origin(checkpoint, saved, facts, manifest, described if same_data else None)
     identity = Identity(
         {

@@ -1,9 +1,8 @@
 """From a name to a model. A row of the registry is a file in ``catalogue/models/``: a class, and what it fixes."""
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
-from jetloom.catalogue.cards import model_card
+from jetloom.catalogue.cards import load_class, model_card
 from jetloom.catalogue.options import check_options, defaults
 from jetloom.errors import JetloomError
 
@@ -44,6 +43,5 @@ def build(
             max_particles = card.presets[preset].max_particles
     if max_particles is not None and "max_particles" in defaults(name):
         values = {"max_particles": max_particles} | values
-    module, _, class_name = card.class_path.rpartition(".")
-    model_class = getattr(importlib.import_module(module), class_name)
+    model_class = load_class(card.class_path)
     return model_class(n_features, n_classes, **(defaults(name) | check_options(name, values, name)))

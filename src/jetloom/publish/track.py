@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jetloom.config import Monitor
+from jetloom.config import Monitor, TaskChoice
 from jetloom.errors import JetloomError
 from jetloom.system.files import appearing
 
@@ -60,7 +60,7 @@ def track(
         name = f"{run['dataset']}/{run['model']}/seed{run['seed']}"
         values, artifacts = flat_metrics(evaluated["values"], evaluated["split"]), [(path, ""), *_beside(path)]
         for other in evaluated.get("also", ()):
-            aim = other["task"]["settings"].get("target", other["task"]["name"])
+            aim = TaskChoice.read(other["task"]).title
             values |= flat_metrics(other["values"], f"{evaluated['split']}/{aim}")
         if (run["dataset"], run["model"]) in measured:
             cost_path, cost = measured[run["dataset"], run["model"]]

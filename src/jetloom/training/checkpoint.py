@@ -92,11 +92,17 @@ def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     return model.eval(), content
 
 
-def task_of(content: Mapping[str, Any]) -> Task:
-    """The task that a checkpoint says it was trained for."""
+def task_of(content: Mapping[str, Any], observers: list[str] | None = None) -> Task:
+    """The task that a checkpoint says it was trained for.
+
+    Args:
+        content: of the checkpoint.
+        observers: columns of the data that it is applied to; None: those of the training.
+
+    Raises:
+        JetloomError: these data do not hold what the task needs.
+    """
     described = content.get("manifest") or {}
-    chosen = [
-        TaskChoice(name=item["name"], options=item["settings"], weight=item["weight"])
-        for item in content.get("tasks", CLASSIFIES)
-    ]
-    return make(chosen, Data(described.get("classes") or [], described.get("observers") or []))
+    known = described.get("observers") or [] if observers is None else observers
+    chosen = [TaskChoice.read(record) for record in content.get("tasks", CLASSIFIES)]
+    return make(chosen, Data(described.get("classes") or [], known))
