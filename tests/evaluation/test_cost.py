@@ -114,7 +114,7 @@ def test_time_of_a_pause():
 
 @pytest.mark.parametrize("model", ["transformer", "linformer"])
 def test_cost_of_an_architecture(model, manifest, tmp_path):
-    settings = Cost(batch_sizes=[1, 8], particles=[16, 64], seconds=0.02)
+    settings = Cost(batch_sizes=[1, 8], particles=[16, 512], seconds=0.02)
     output = tmp_path / "cost.json"
     run = {"dataset": "toy", "model": model, "title": "T"}
     cost(model, "tiny", {}, manifest, output, settings=settings, run=run, threads=1)
@@ -123,7 +123,7 @@ def test_cost_of_an_architecture(model, manifest, tmp_path):
     assert content["macs"] * 2 == content["flops"]
     assert [point["particles"] for point in content["flops_at"]] == [32], "no more particles than the data set has"
     assert [point["batch_size"] for point in content["latency"]] == [1, 8]
-    assert [point["particles"] for point in content["length_scan"]] == [16, 64], (
+    assert [point["particles"] for point in content["length_scan"]] == [16, 512], (
         "also beyond the data set's longest jet"
     )
     assert all(point["milliseconds"]["median"] > 0 for point in content["length_scan"] + content["latency"])
