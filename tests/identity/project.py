@@ -5,9 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,8 +12,9 @@ from typing import Any
 import psutil
 import yaml
 
-from tests.identity import warm
-from tests.support.project import ROOT, Project, clone
+from tests.support import warm
+from tests.support.project import clone
+from tests.support.warm_project import WarmProject
 
 SPLITS = ("train", "val", "test")
 FIRST: dict[str, Any] = {
@@ -57,8 +55,8 @@ MODULES = {
 """Modules that are edited, each by the name of what it decides."""
 
 
-class WarmProject(Project):
-    """A clone in which snakemake and jetloom take no time to start.
+class EditedProject(WarmProject):
+    """A clone whose modules are edited, and which is asked what has really run.
 
     Args:
         path: of the clone.
@@ -66,34 +64,9 @@ class WarmProject(Project):
     """
 
     def __init__(self, path: Path, programs: str) -> None:
-        super().__init__(path)
-        self.socket = path / "warm"
-        self.output = path / "output.txt"
-        program = path / "bin" / "jetloom"
-        program.parent.mkdir()
-        program.write_text(warm.CLIENT.format(python=sys.executable, path=str(self.socket)))
-        program.chmod(0o755)
-        changes = {
-            "PATH": f"{program.parent}:{self.environment['PATH']}",
-            "PYTHONPATH": f"{path / 'src'}:{ROOT}",
-            **{"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-        }
-        command = [sys.executable, "-m", "tests.identity.warm", str(self.socket), programs]
-        self._said = (path / "warm.txt").open("w")
-        self.process = subprocess.Popen(
-            command, cwd=path, env=self.environment | changes, stdout=self._said, stderr=subprocess.STDOUT
-        )
-        while not self.socket.exists():
-            assert self.process.poll() is None, (path / "warm.txt").read_text()
-            time.sleep(0.05)
+        super().__init__(path, programs)
         self._sources = {name: (path / "src/jetloom" / file).read_text() for name, file in MODULES.items()}
         self._references: dict[str, dict[str, Any]] = {}
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.wait()
-        self._said.close()
 
     def clear(self) -> None:
         """Nothing has run, and no code is edited."""
@@ -158,6 +131,6 @@ def _full(config: dict[str, Any]) -> dict[str, Any]:
     return {key: _full(value) if isinstance(value, dict) else value for key, value in config.items() if value != {}}
 
 
-def warm_project(path: Path, programs: str) -> WarmProject:
+def edited_project(path: Path, programs: str) -> EditedProject:
     """A clone of the project with its process."""
-    return WarmProject(clone(path).path, programs)
+    return EditedProject(clone(path).path, programs)

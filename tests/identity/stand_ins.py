@@ -37,7 +37,7 @@ from jetloom.report.record import provenance
 from jetloom.tracking import store
 from jetloom.training import checkpoint, train
 from tests.identity.project import MODULES
-from tests.identity.verbs import workflow
+from tests.support.warm_programs import workflow
 
 SOURCES = Path(jetloom.__file__).parent
 LEARNT = {"batch_size", "epochs", "learning_rate", "weight_decay"}

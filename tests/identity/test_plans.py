@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from tests.identity.project import FIRST, MODULES, WarmProject, warm_project
+from tests.identity.project import FIRST, MODULES, EditedProject, edited_project
 from tests.support.project import jobs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
@@ -81,7 +81,7 @@ def pad(config: dict[str, Any]) -> None:
 class Workflow(RuleBasedStateMachine):
     """One directory, and what was done in it."""
 
-    project: WarmProject
+    project: EditedProject
 
     @initialize()
     def nothing_there(self) -> None:
@@ -181,19 +181,19 @@ def shown(page: dict[str, Any]) -> dict[str, Any]:
     return {key: page[key] for key in ("title", "results", "costs")}
 
 
-def kill_at(project: WarmProject, kill: dict[str, Any]) -> None:
+def kill_at(project: EditedProject, kill: dict[str, Any]) -> None:
     """Let a verb of the next call die."""
     (project.path / "kill.json").write_text(json.dumps(kill))
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory):
-    made = warm_project(tmp_path_factory.mktemp("plans") / "clone", "tests.identity.stand_ins")
+    made = edited_project(tmp_path_factory.mktemp("plans") / "clone", "tests.identity.stand_ins")
     yield made
     made.close()
 
 
-def test_whatever_happens_a_call_ends_like_a_fresh_directory(project: WarmProject) -> None:
+def test_whatever_happens_a_call_ends_like_a_fresh_directory(project: EditedProject) -> None:
     """Thirty sequences, always the same; JETLOOM_SURVIVE asks for so many others (make survive)."""
     long = os.environ.get("JETLOOM_SURVIVE")
     chosen = settings(

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.identity.project import FIRST, WarmProject, warm_project
+from tests.identity.project import FIRST, EditedProject, edited_project
 from tests.support.project import jobs
+from tests.support.warm_project import REAL
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
 
@@ -28,8 +29,8 @@ MEASURED = {"identity", "checkpoint_sha256", "mlflow", "gpu_use", "versions", "r
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProject]:
-    made = warm_project(tmp_path_factory.mktemp("real") / "clone", "tests.identity.verbs")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EditedProject]:
+    made = edited_project(tmp_path_factory.mktemp("real") / "clone", REAL)
     yield made
     made.close()
 
@@ -39,7 +40,7 @@ class Place:
 
     numbers = iter(range(10_000))
 
-    def __init__(self, project: WarmProject, **changes: Any) -> None:
+    def __init__(self, project: EditedProject, **changes: Any) -> None:
         self.project, self.number = project, next(self.numbers)
         self.config = copy.deepcopy(FIRST) | {
             "experiment": f"experiment{self.number}",
@@ -96,7 +97,7 @@ def set_jets(data: dict[str, Any]) -> None:
 @CHOSEN
 @given(seed=st.integers(2, 1000), wait=st.floats(0, 0.5))
 def test_a_training_that_is_killed_goes_on_with_its_own_data_alone(
-    project: WarmProject, seed: int, wait: float
+    project: EditedProject, seed: int, wait: float
 ) -> None:
     """Other data while it is down: they start at the first epoch; back to the old ones: they go on."""
     place = Place(project, training={"epochs": 60, "batch_size": 4})
@@ -118,7 +119,7 @@ def test_a_training_that_is_killed_goes_on_with_its_own_data_alone(
 @CHOSEN
 @given(change=st.sampled_from([set_seed, set_points, set_jets]), split=st.sampled_from(["train", "val", "test"]))
 def test_a_call_that_ends_after_the_list_of_skims_leaves_no_old_tensors(
-    project: WarmProject, change: Callable[[dict[str, Any]], None], split: str
+    project: EditedProject, change: Callable[[dict[str, Any]], None], split: str
 ) -> None:
     place = Place(project)
     before = place.metrics()
@@ -134,7 +135,7 @@ def test_a_call_that_ends_after_the_list_of_skims_leaves_no_old_tensors(
 @CHOSEN
 @given(points=st.integers(8, 15))
 def test_a_second_experiment_on_the_same_data_directory_leaves_the_first_as_it_is(
-    project: WarmProject, points: int
+    project: EditedProject, points: int
 ) -> None:
     first = Place(project)
     first.call()

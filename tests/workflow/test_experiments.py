@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
@@ -14,6 +14,7 @@ from jetloom.models import build
 from jetloom.report.papers.published import names, published
 from tests.support.data import mirrors
 from tests.support.project import ROOT, Project, clone
+from tests.support.warm_project import WarmProject
 
 PAPERS = {
     "parmat_jetclass": ["part_jetclass"],
@@ -117,17 +118,18 @@ def test_a_start_that_is_not_trained_is_an_error():
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Project:
+def project(tmp_path_factory) -> Iterator[Project]:
     """A clone, and beside it a mirror of every set with what an experiment says to use it."""
     home = tmp_path_factory.mktemp("papers")
-    made = clone(home / "clone")
+    made = WarmProject(clone(home / "clone").path)
     site = {name: mirrors.build(name, home / name) for name in mirrors.MIRRORS}
     for name in ("jetclass-2M", "jetclass-10M", "jetclass-kin", "jetclass-kinpid"):
         site[name] = site["jetclass"]
     for name in ("top_tagging", "quark_gluon"):
         site[f"{name}-salt"] = site[name]
     (made.path / "site.yaml").write_text(yaml.safe_dump(site))
-    return made
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")

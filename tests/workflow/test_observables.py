@@ -3,12 +3,14 @@
 import csv
 import json
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.support.project import ROOT, Project, clone
+from tests.support.warm_project import WarmProject
 
 PRETRAINED = """
 models: [mass, tagger_with_mass, counted, started]
@@ -21,8 +23,8 @@ per_model:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Project:
-    made = clone(tmp_path_factory.mktemp("observables") / "clone")
+def project(tmp_path_factory) -> Iterator[Project]:
+    made = WarmProject(clone(tmp_path_factory.mktemp("observables") / "clone").path)
     # The task of docs/tasks.md: a pre-training that says nothing of a jet that could be evaluated.
     text = (ROOT / "docs/tasks.md").read_text()
     examples = re.findall(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```", text, flags=re.S)
@@ -37,7 +39,8 @@ def project(tmp_path_factory) -> Project:
     own = cut[:begin] + PRETRAINED + cut[end:]
     (made.path / "own.yaml").write_text(own.replace("experiment: observables", "experiment: own"))
     made.run("--configfile", "own.yaml", "--config", "scale=tiny")
-    return made
+    yield made
+    made.close()
 
 
 @pytest.mark.slow

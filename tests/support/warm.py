@@ -1,6 +1,6 @@
 """A process that has imported everything and forks for each call of snakemake and jetloom, which saves their imports.
 
-``python -m tests.identity.warm SOCKET MODULE`` serves the PROGRAMS of a module; :data:`CLIENT` is the program that
+``python -m tests.support.warm SOCKET MODULE`` serves the PROGRAMS of a module; :data:`CLIENT` is the program that
 takes the place of ``jetloom``, and :func:`call` asks for anything else. A call has its caller's standard streams and
 directory, and dies its death.
 """
