@@ -10,12 +10,13 @@ PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 # Read once: the seed that is printed is the one that is used.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: help install demo test quick survive lint mlflow docs lock clean
+.PHONY: help install demo test quick torch survive lint mlflow docs lock clean
 
 help:
 	@echo "make demo      simulate, train, compare; the report is results/demo/report/index.html"
 	@echo "make test      run the whole test suite"
 	@echo "make quick     run the tests that take seconds"
+	@echo "make torch     test networks, kernels and training with TORCH=2.11.0 or another version of torch"
 	@echo "make survive   run hundreds of random sequences of edits, calls and kills (SEQUENCES, SEED)"
 	@echo "make lint      check style, types and imports of code and workflow"
 	@echo "make mlflow    open the MLflow UI on the runs in results/"
@@ -42,6 +43,13 @@ test: install
 
 quick: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest $(PARALLEL) -m "not slow"
+
+torch: OTHER := .venv/torch-$(TORCH)
+torch: install
+	@test -n "$(TORCH)" || { echo "make torch needs a version: make torch TORCH=2.11.0"; exit 2; }
+	@test -d $(OTHER) || { rm -rf $(OTHER).partial && \
+		$(BIN)/pip install --quiet --disable-pip-version-check --target $(OTHER).partial torch==$(TORCH) && mv $(OTHER).partial $(OTHER); }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=$(CURDIR)/$(OTHER) pytest $(PARALLEL) -m "not slow" tests/models tests/training
 
 survive: install
 	@echo "$(SEQUENCES) sequences; to repeat them: make survive SEQUENCES=$(SEQUENCES) SEED=$(SEED)"
