@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from jetloom.errors import JetloomError
+
 
 class Batch(NamedTuple):
     """A batch of jets (or point clouds), padded to a common number of particles N.
@@ -24,6 +26,28 @@ class Batch(NamedTuple):
     """(B,) int64 class index; None when unknown."""
     observers: Tensor | None = None
     """(B, M) float32, quantities of the jet, in the order of the manifest's ``observers``; None when unknown."""
+
+    @property
+    def labels(self) -> Tensor:
+        """``label``.
+
+        Raises:
+            JetloomError: the data have none.
+        """
+        if self.label is None:
+            raise JetloomError("this needs the class of each jet, and the data have no labels")
+        return self.label
+
+    @property
+    def observed(self) -> Tensor:
+        """``observers``.
+
+        Raises:
+            JetloomError: the data have none.
+        """
+        if self.observers is None:
+            raise JetloomError("this needs quantities of each jet, and the data have no observers")
+        return self.observers
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
         """The batch with each tensor that it has replaced by what a function makes of it."""

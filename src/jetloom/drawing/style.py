@@ -64,7 +64,7 @@ class Drawing:
 
     figure: Figure
     columns: Sequence[str]
-    rows: list[Sequence[Any]]
+    rows: Sequence[Sequence[Any]]
 
 
 def looks(models: Sequence[str]) -> dict[str, Look]:

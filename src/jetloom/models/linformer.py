@@ -83,7 +83,8 @@ class ProjectedAttention(Attention):
         if kernel.serves():
             return kernel.attend(self, x, layout)
         values = self.value_matrix(x.shape[1], layout) @ split(self.value(x), self.heads)  # (3)
-        return self.out(joined(self.weights(x, layout) @ values))  # (4)
+        out: Tensor = self.out(joined(self.weights(x, layout) @ values))  # (4)
+        return out
 
     def weights(self, x: Tensor, layout: Layout) -> Tensor:
         """A, what each particle takes from each mixture: rows (B, N, d) to (B, H, N, p)."""

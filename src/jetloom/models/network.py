@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jetloom.batch import Batch
+from jetloom.errors import JetloomError
 from jetloom.models.fast import parts
 
 Result = TypeVar("Result")
@@ -24,6 +25,17 @@ class Encoded(NamedTuple):
     """(B, K): what the paper's last layers read."""
     order: Tensor | None = None
     """(B, N) slot of the batch that each particle stood in, where the network sorts them; None: where they are."""
+
+    @property
+    def kept(self) -> Tensor:
+        """``particles``.
+
+        Raises:
+            JetloomError: the network loses them.
+        """
+        if self.particles is None:
+            raise JetloomError("the network keeps no particles, only what it knows of the jet")
+        return self.particles
 
     def in_place(self, width: int) -> "Encoded":
         """The particles in the slots of their batch, which has ``width`` of them."""
@@ -85,11 +97,13 @@ class Network(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Batch to what the head says, for classes the logits (B, C)."""
-        return self.head(self.encode(batch).jet)
+        answer: Tensor = self.head(self.encode(batch).jet)
+        return answer
 
     def __call__(self, batch: Batch) -> Tensor:
         """:meth:`forward` as :meth:`run` does it."""
-        return self.run(super().__call__, batch)
+        answer: Tensor = self.run(super().__call__, batch)
+        return answer
 
     def run(self, function: Callable[[Batch], Result], batch: Batch) -> Result:
         """A function of a batch, such as ``encode``, computed as fast as this machine can.
@@ -99,7 +113,8 @@ class Network(nn.Module):
                 of such.
             batch: as it comes.
         """
-        return parts.run(self, function, batch)
+        result: Result = parts.run(self, function, batch)
+        return result
 
     def looks(self, batch: Batch) -> Looks | None:
         """What the network looks at; None: it cannot say."""

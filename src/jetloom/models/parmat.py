@@ -4,7 +4,7 @@ ParT with two more attentions in each particle block, each over small groups of 
 neighbours in the order of transverse momentum, *grid* attention over particles spread evenly over that order.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,8 @@ class GroupAttentionLayer(nn.Module):
         relative: a learned bias for each head and distance inside a group.
     """
 
+    offset: Tensor
+
     def __init__(self, width: int, heads: int, ffn_ratio: int, size: int, dropout: float, relative: bool) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
@@ -122,6 +124,13 @@ class GroupAttentionLayer(nn.Module):
         return dropout(x, self.dropout, self.training)
 
 
+class GroupLayer(TypedDict):
+    """What the two :class:`GroupAttentionLayer` of a block have in common besides its sizes."""
+
+    size: int
+    relative: bool
+
+
 class MultiAxisBlock(NormFormerBlock):
     """ParT's particle block with block and grid attention between its attention and its head scale.
 
@@ -129,7 +138,7 @@ class MultiAxisBlock(NormFormerBlock):
     """
 
     def __init__(
-        self, width: int, heads: int, ffn_ratio: int, dropout: float, full: bool, parallel: bool, layer: dict
+        self, width: int, heads: int, ffn_ratio: int, dropout: float, full: bool, parallel: bool, layer: GroupLayer
     ) -> None:
         super().__init__(width, heads, ffn_ratio, "weaver0.4", dropout)
         if not full:
@@ -150,14 +159,17 @@ class MultiAxisBlock(NormFormerBlock):
             return x
         query, key, value = packing.unpack(self.attn.query_key_value(x)).chunk(3, -1)
         attended = attend(query, key, value, self.heads, bias, self.attention_dropout)
-        return self.attn.out_proj(packing.pack(attended))
+        out: Tensor = self.attn.out_proj(packing.pack(attended))
+        return out
 
     def axes(self, x: Tensor, block: Groups, grid: Groups) -> Tensor:
         """Block and grid attention."""
         if not self.parallel:
-            return self.grid(self.block(x, block), grid)
+            out: Tensor = self.grid(self.block(x, block), grid)
+            return out
         # Each layer returns its input with what it found added: of the two inputs in the sum one is taken out again.
-        return self.block(x, block) + self.grid(x, grid) - x
+        out = self.block(x, block) + self.grid(x, grid) - x
+        return out
 
 
 class ParMAT(Network):
@@ -225,7 +237,7 @@ class ParMAT(Network):
         self.grid_groups = (max_particles + group_size - 1) // group_size
         self.embed = ParticleEmbedding(n_features, embedding)
         self.pair_embed = PairEmbedding(pair_embedding, heads) if full_attention and pair_bias else None
-        layer = {"size": group_size, "relative": relative_position}
+        layer: GroupLayer = {"size": group_size, "relative": relative_position}
         self.blocks = nn.ModuleList(
             MultiAxisBlock(width, heads, ffn_ratio, dropout, full_attention, parallel, layer) for _ in range(blocks)
         )
@@ -247,4 +259,4 @@ class ParMAT(Network):
 
     def looks(self, batch: Batch) -> Looks:
         """Weights of the class token."""
-        return Looks(batch, "class token", self.readout.weights(self.encode(batch).particles, batch.mask))
+        return Looks(batch, "class token", self.readout.weights(self.encode(batch).kept, batch.mask))

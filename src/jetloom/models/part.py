@@ -106,4 +106,4 @@ class ParT(Network):
 
     def looks(self, batch: Batch) -> Looks:
         """Weights of the class token."""
-        return Looks(batch, "class token", self.readout.weights(self.encode(batch).particles, batch.mask))
+        return Looks(batch, "class token", self.readout.weights(self.encode(batch).kept, batch.mask))

@@ -3,7 +3,8 @@
 Parameters carry the names of weaver-core, so that the published ``ParticleNet_{kin,kinpid,full}.pt`` load.
 """
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,13 +52,14 @@ class EdgeConvolution(nn.Module):
         """
         number = neighbours.shape[1]
         real = None if real is None else real.repeat_interleave(number, output_size=real.shape[0] * number)
-        weights = [convolution.weight[:, :, 0, 0] for convolution in self.convs]
+        weights = [convolution.weight[:, :, 0, 0] for convolution in cast("Iterable[nn.Conv2d]", self.convs)]
+        norms = cast("Iterable[RealBatchNorm]", self.bns)
         if kernel.serves():
-            return kernel.edges(x, neighbours, real, weights, self.bns)
+            return kernel.edges(x, neighbours, real, weights, norms)
         others = torch.cat([x, x.new_zeros(1, x.shape[1])])[neighbours]
         own = x[:, None].expand_as(others)
         edges = torch.cat([own, others - own], -1).flatten(0, 1)
-        for weight, norm in zip(weights, self.bns, strict=True):
+        for weight, norm in zip(weights, norms, strict=True):
             edges = functional.relu(norm(functional.linear(edges, weight), real))
         return edges
 

@@ -29,7 +29,8 @@ class ResidualUnit(nn.Module):
             self.shortcut = nn.Conv1d(before, after, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.body(x) + self.shortcut(x)
+        out: Tensor = self.body(x) + self.shortcut(x)
+        return out
 
 
 class PCNN(Network):

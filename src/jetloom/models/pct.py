@@ -62,7 +62,8 @@ class OffsetAttention(nn.Module):
         weights = weights / (1e-9 + weights.sum(1, keepdim=True))
         value = value.masked_fill(~packing.mask[..., None], 0.0)
         attended = torch.bmm(weights.transpose(1, 2).to(value.dtype), value)
-        return x + self.out(x - packing.pack(attended), packing.real)
+        x = x + self.out(x - packing.pack(attended), packing.real)
+        return x
 
 
 class EdgeConvolution(nn.Module):

@@ -40,7 +40,8 @@ class LatentAttention(nn.Module):
         key, value = self.attn.key_value(context).chunk(2, -1)
         attended = attend(query, key, value, self.heads, bias, self.dropout if self.training else 0.0)
         latents = latents + dropout(self.attn.out_proj(attended), self.dropout, self.training)
-        return self.feed_forward(latents)
+        out: Tensor = self.feed_forward(latents)
+        return out
 
 
 class Perceiver(Network):

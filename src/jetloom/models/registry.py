@@ -7,7 +7,7 @@ from jetloom.catalogue.options import check_options, defaults
 from jetloom.errors import JetloomError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from jetloom.models.network import Network
 
 
 def build(
@@ -18,7 +18,7 @@ def build(
     max_particles: int | None = None,
     preset: str | None = None,
     **options: Any,
-) -> "nn.Module":
+) -> "Network":
     """Build an architecture with fresh weights.
 
     Args:
@@ -44,4 +44,5 @@ def build(
     if max_particles is not None and "max_particles" in defaults(name):
         values = {"max_particles": max_particles} | values
     model_class = load_class(card.class_path)
-    return model_class(n_features, n_classes, **(defaults(name) | check_options(name, values, name)))
+    model: Network = model_class(n_features, n_classes, **(defaults(name) | check_options(name, values, name)))
+    return model

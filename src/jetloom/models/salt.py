@@ -60,9 +60,11 @@ class PartitionedProjection(Projection):
             return None
         partitions, capacity = self.weight.shape[1:]
         if layout.filled is not None:
-            return ~layout.filled.unflatten(1, (partitions, -1)).any(2)
+            filled: Tensor = layout.filled.unflatten(1, (partitions, -1)).any(2)
+            return ~filled
         mask = lengthened(layout.mask, partitions * capacity - layout.mask.shape[1])
-        return ~mask.unflatten(1, (partitions, capacity)).any(2)
+        filled = mask.unflatten(1, (partitions, capacity)).any(2)
+        return ~filled
 
 
 class ScoreConvolution(nn.Module):
@@ -76,6 +78,8 @@ class ScoreConvolution(nn.Module):
         mixtures: p.
         init: "keras" or "torch".
     """
+
+    column: Tensor
 
     def __init__(self, heights: tuple[int, ...], mixtures: int, init: str) -> None:
         super().__init__()

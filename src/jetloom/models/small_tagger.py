@@ -4,7 +4,7 @@ The numbers (1) to (7) are the steps of the author code's forward pass as listed
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,8 @@ class Block(nn.Module):
             # Queries, keys and values have no bias: a zero row adds nothing to any sum and scores zero everywhere.
             x = x * layout.mask[..., None].to(x.dtype)
         x = self.norm1(x + self.attention(x, layout))  # (5)
-        return self.norm2(x + per_row(self.fc2, functional.relu(per_row(self.fc1, x), inplace=True)))  # (6)
+        out: Tensor = self.norm2(x + per_row(self.fc2, functional.relu(per_row(self.fc1, x), inplace=True)))  # (6)
+        return out
 
 
 class SmallTagger(Network):
@@ -190,7 +191,7 @@ class SmallTagger(Network):
         before = x = self.embedded(sorted_batch)
         for block in self.blocks:
             before, x = x, block(x, layout)
-        attention = self.blocks[-1].attention
+        attention = cast("Block", self.blocks[-1]).attention
         partitions, partition = attention.partition(batch.mask, self.partitions > 0)
         real = torch.ones_like(batch.mask) if layout.mask is None else layout.mask
         taken = attention.shares(before.masked_fill(~real[..., None], 0.0), layout)

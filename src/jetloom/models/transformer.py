@@ -37,7 +37,8 @@ class Layer(nn.Module):
     def forward(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
         if self.before is not None:
             x = self.before(x)
-        return self.after(self.attention(x, packing, bias))
+        out: Tensor = self.after(self.attention(x, packing, bias))
+        return out
 
 
 class Transformer(Network):
@@ -124,6 +125,7 @@ class Transformer(Network):
             )
             for _ in range(blocks)
         )
+        self.readout: MeanReadout | ClassAttention
         if readout == "mean":
             self.readout = MeanReadout(width)
         else:
@@ -151,7 +153,7 @@ class Transformer(Network):
         if not isinstance(self.readout, ClassAttention):
             return None
         encoded = self.encode(batch).in_place(batch.mask.shape[1])
-        return Looks(batch, "class token", self.readout.weights(encoded.particles, encoded.mask))
+        return Looks(batch, "class token", self.readout.weights(encoded.kept, encoded.mask))
 
     def sorted(self, batch: Batch) -> tuple[Batch, Tensor]:
         """Features and mask in the order of ``sort``, padding last, and their slots (B, N) before."""

@@ -35,7 +35,8 @@ class FullAttention(Attention):
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """(B, N, d) to (B, N, d)."""
         bias = None if layout.mask is None else key_bias(layout.mask)
-        return self.out(attend(self.query(x), self.key(x), self.value(x), self.heads, bias))
+        out: Tensor = self.out(attend(self.query(x), self.key(x), self.value(x), self.heads, bias))
+        return out
 
 
 class TransformerSmall(SmallTagger):

@@ -21,6 +21,17 @@ class Value(NamedTuple):
     seeds: int
 
     @property
+    def number(self) -> float:
+        """``value``, where it is no limit.
+
+        Raises:
+            ValueError: it is one.
+        """
+        if self.value is None:
+            raise ValueError("only a limit is known")
+        return self.value
+
+    @property
     def statistical(self) -> float | None:
         """Half the width of the statistical interval."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2

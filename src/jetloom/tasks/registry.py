@@ -18,7 +18,7 @@ def make(chosen: Sequence[TaskChoice], data: Data) -> Task:
     Raises:
         JetloomError: the data do not hold what a task needs.
     """
-    tasks = [load_class(task_card(item.name).class_path)(data, **item.options) for item in chosen]
+    tasks: list[Task] = [load_class(task_card(item.name).class_path)(data, **item.options) for item in chosen]
     if len(tasks) == 1:
         return tasks[0]
     return Combined([Member(item.title, task, item.weight) for item, task in zip(chosen, tasks, strict=True)])

@@ -78,5 +78,5 @@ def _by_products(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None,
     flat = (x.flatten(0, 1) for x in heads_first)
     # All of one precision, as they come: autocast would widen the softmax, and the backward pass knows no autocast.
     with full_precision(query):
-        attended = _Products.apply(*flat, rows, dropout, query.shape[-1] ** -0.5)
+        attended: Tensor = _Products.apply(*flat, rows, dropout, query.shape[-1] ** -0.5)
     return attended.view(heads_first[0].shape).transpose(0, 1)

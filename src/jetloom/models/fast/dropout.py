@@ -53,4 +53,5 @@ def serves(x: Tensor) -> bool:
 
 def dropout(x: Tensor, probability: float) -> Tensor:
     """As torch's in training: numbers are dropped with a probability and the others scaled to keep the mean."""
-    return _Dropout.apply(x, probability)
+    dropped: Tensor = _Dropout.apply(x, probability)
+    return dropped

@@ -1,12 +1,16 @@
 """EdgeConv with its first map per particle instead of per edge, and normalisations built into the maps."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from jetloom.models.fast import folding, on
+
+if TYPE_CHECKING:
+    from jetloom.models.layers.norm import RealBatchNorm
 
 
 def serves() -> bool:
@@ -15,7 +19,7 @@ def serves() -> bool:
 
 
 def edges(
-    x: Tensor, neighbours: Tensor, real: Tensor | None, weights: Sequence[Tensor], norms: Iterable[nn.Module]
+    x: Tensor, neighbours: Tensor, real: Tensor | None, weights: Sequence[Tensor], norms: "Iterable[RealBatchNorm]"
 ) -> Tensor:
     """ReLU(norm(W e)) in turn of the edges e = [x_i, x_j - x_i].
 

@@ -1,19 +1,23 @@
 """What is linear behind a linear map, built into the map."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jetloom.models.fast import on
 
+if TYPE_CHECKING:
+    from jetloom.models.layers.norm import RealBatchNorm
 
-def serves(norm: nn.BatchNorm1d) -> bool:
+
+def serves(norm: "RealBatchNorm") -> bool:
     """Outside training, where a batch normalisation is a linear map."""
     return on() and not norm.training
 
 
-def batch_norm(norm: nn.BatchNorm1d, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+def batch_norm(norm: "RealBatchNorm", weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Weight (D, K) and bias (D,) of the linear layer before, with the running normalisation built in."""
     scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
     shift = norm.bias - norm.running_mean * scale

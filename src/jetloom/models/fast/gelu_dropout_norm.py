@@ -49,4 +49,5 @@ class _GeluDropoutNorm(autograd.Function):
 
 def gelu_dropout_norm(x: Tensor, norm: nn.LayerNorm, probability: float) -> Tensor:
     """``norm(dropout(gelu(x)))``; the probability is 0 outside training."""
-    return _GeluDropoutNorm.apply(x, norm.weight, norm.bias, norm.eps, probability)
+    out: Tensor = _GeluDropoutNorm.apply(x, norm.weight, norm.bias, norm.eps, probability)
+    return out

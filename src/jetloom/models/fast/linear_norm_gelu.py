@@ -6,13 +6,16 @@ the backward pass keeps nothing but the input.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, autograd, nn
+from torch import Tensor, autograd
 from torch.nn import functional
 
 from jetloom.models.fast import eager, private_operators
+
+if TYPE_CHECKING:
+    from jetloom.models.layers.norm import RealBatchNorm
 
 ROWS = 8192
 """That go through together: two megabytes of 64 channels."""
@@ -78,15 +81,18 @@ class _LinearNormGelu(autograd.Function):
         return to_x, to_weight, torch.zeros_like(bias), to_gamma, to_beta, None
 
 
-def serves(x: Tensor, norm: nn.BatchNorm1d, real: Tensor | None) -> bool:
+def serves(x: Tensor, norm: "RealBatchNorm", real: Tensor | None) -> bool:
     """In training on a CPU, in single or double precision, where every row counts in the statistics."""
     plain = x.device.type != "cpu" or x.dtype != norm.weight.dtype or torch.is_autocast_enabled("cpu")
     learns = norm.training and torch.is_grad_enabled() and real is None and len(x) > 1
     return learns and not plain and eager() and private_operators()
 
 
-def linear_norm_gelu(x: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+def linear_norm_gelu(x: Tensor, weight: Tensor, bias: Tensor, norm: "RealBatchNorm") -> Tensor:
     """``gelu(norm(linear(x, weight, bias)))`` of packed rows (n, K) to (n, D), and the running statistics."""
+    out: Tensor
+    mean: Tensor
+    variance: Tensor
     out, mean, variance = _LinearNormGelu.apply(x, weight, bias, norm.weight, norm.bias, norm.eps)
     with torch.no_grad():
         norm.num_batches_tracked.add_(1)

@@ -44,7 +44,8 @@ def _mixtures(attention: "ProjectedAttention", x: Tensor, layout: "Layout") -> t
         mixtures = first.mixed(first.weight, x, layout)
         return mixtures, mixtures
     if type(first) is type(second):
-        return first.mixed(torch.cat([first.weight, second.weight]), x, layout).chunk(2, 1)
+        keys, values = first.mixed(torch.cat([first.weight, second.weight]), x, layout).chunk(2, 1)
+        return keys, values
     return first.mixed(first.weight, x, layout), second.mixed(second.weight, x, layout)
 
 
@@ -99,18 +100,21 @@ def _partition(x: Tensor, layout: "Layout", partitions: int, length: int) -> Ten
     """
     if layout.slots is not None and layout.filled is not None:
         rows = x.gather(1, layout.slots[..., None].expand(-1, -1, x.shape[-1]))
-        return rows.masked_fill(~layout.filled[..., None], 0.0).unflatten(1, (partitions, -1))
+        x = rows.masked_fill(~layout.filled[..., None], 0.0).unflatten(1, (partitions, -1))
+        return x
     capacity = -(-length // partitions)
     number = x.shape[1]
     if not values_known():
-        return functional.pad(x, (0, 0, 0, partitions * capacity - number)).unflatten(1, (partitions, capacity))
+        x = functional.pad(x, (0, 0, 0, partitions * capacity - number)).unflatten(1, (partitions, capacity))
+        return x
     # A narrow bucket fills the first partitions only; the others stay empty and cost nothing.
     used = -(-number // capacity)
     if used == 1:
         return x[:, None]
     if number < used * capacity:
         x = functional.pad(x, (0, 0, 0, used * capacity - number))
-    return x.unflatten(1, (used, capacity))
+    x = x.unflatten(1, (used, capacity))
+    return x
 
 
 def convolved(scores: Tensor, kernels: list[Tensor], biases: Tensor, column: Tensor) -> Tensor:
@@ -133,4 +137,5 @@ def convolved(scores: Tensor, kernels: list[Tensor], biases: Tensor, column: Ten
     weight = torch.stack(padded).mean(0)[:, column].permute(1, 2, 0).repeat(heads, 1, 1)
     bias = biases.mean().expand(mixtures).repeat(heads)
     scores = functional.conv1d(scores.flatten(1, 2), weight, bias, padding=tallest // 2, groups=heads)
-    return scores.unflatten(1, (heads, -1))
+    scores = scores.unflatten(1, (heads, -1))
+    return scores

@@ -1,6 +1,7 @@
 """Less work for the same answer: no slots that no jet fills, and some jets at a time, which then fit into the cache."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -70,11 +71,16 @@ def _by_parts(function: Callable[[Batch], Any], batch: Batch, slots: int, width:
     whole = None
     for part in order.split(jets):
         widest = max(1, int(length[part].max())) if by_length else longest
-        some = batch.map(lambda x, rows=part, end=widest: x[rows, :end] if x.dim() > 1 else x[rows])
+        some = batch.map(partial(_some, rows=part, end=widest))
         answer = _widened(function(some), width)
         whole = _empty(answer, number) if whole is None else whole
         _place(whole, part, answer)
     return whole
+
+
+def _some(x: Tensor, rows: Tensor, end: int) -> Tensor:
+    """Some jets, and of their slots the first."""
+    return x[rows, :end] if x.dim() > 1 else x[rows]
 
 
 def _widened(answer: Any, width: int) -> Any:

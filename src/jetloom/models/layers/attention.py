@@ -20,7 +20,8 @@ def key_bias(mask: Tensor) -> Tensor:
 
 def split(x: Tensor, heads: int) -> Tensor:
     """(B, N, D) to (B, H, N, D / H): head h owns channels h D / H onwards."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    heads_apart: Tensor = x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return heads_apart
 
 
 def joined(x: Tensor) -> Tensor:

@@ -26,4 +26,5 @@ class ParticleEmbedding(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
         """Embed particles; ``real`` (n,) tells which count in the statistics, None: all."""
-        return self.embed(self.input_bn(x, real))
+        out: Tensor = self.embed(self.input_bn(x, real))
+        return out

@@ -12,7 +12,8 @@ def gelu_dropout_norm(x: Tensor, norm: nn.LayerNorm, probability: float, trainin
     """LayerNorm(Dropout(GELU(x))): NormFormer's middle of a feed-forward network."""
     if kernel.serves(x, norm):
         return kernel.gelu_dropout_norm(x, norm, probability if training else 0.0)
-    return norm(dropout(functional.gelu(x), probability, training))
+    out: Tensor = norm(dropout(functional.gelu(x), probability, training))
+    return out
 
 
 class FeedForward(nn.Module):

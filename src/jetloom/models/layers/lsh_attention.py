@@ -59,7 +59,8 @@ def lsh_attend(query: Tensor, value: Tensor, mask: Tensor, directions: Tensor, c
     def sorted_chunks(x: Tensor) -> Tensor:
         """(B, H, rounds, N, D) along the sorted order, cut into (B, H, rounds, chunks, chunk, D)."""
         x = x.gather(3, order[..., None].expand(*order.shape, x.shape[-1]))
-        return functional.pad(x, (0, 0, 0, -number % chunk)).unflatten(3, (-1, chunk))
+        x = functional.pad(x, (0, 0, 0, -number % chunk)).unflatten(3, (-1, chunk))
+        return x
 
     def with_previous(x: Tensor) -> Tensor:
         """(..., chunks, chunk, D) to (..., chunks, 2 chunk, D): the chunk before, then the chunk itself."""

@@ -11,7 +11,12 @@ from jetloom.models.fast import linear_norm_gelu as kernel
 class RealBatchNorm(nn.BatchNorm1d):
     """Batch normalisation of packed rows (n, D) whose statistics leave padding out, also where it is carried along."""
 
-    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """Normalise.
 
         Args:

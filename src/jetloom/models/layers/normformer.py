@@ -19,7 +19,7 @@ def scale_heads(x: Tensor, scale: Tensor, order: ChannelOrder) -> Tensor:
     The code of the published models leaves the channels in the order (head_dim, head): new channel d H + h is old
     channel h D/H + d. weaver-core 0.5 leaves them as they are; checkpoints of the two are not exchangeable.
     """
-    scaled = x.unflatten(-1, (len(scale), -1)) * scale[:, None]
+    scaled: Tensor = x.unflatten(-1, (len(scale), -1)) * scale[:, None]
     return (scaled.transpose(-1, -2) if order == "weaver0.4" else scaled).flatten(-2)
 
 

@@ -75,6 +75,7 @@ def sort_key(batch: Batch, sort: str, columns: Sequence[int] = (0, 1, 2)) -> Ten
                 f"sort: {sort} reads features {tuple(columns)}, but there are {batch.features.shape[-1]}; "
                 f"say in published_columns which hold pT, eta and phi"
             )
+        pt: Tensor | None
         pt, eta, phi = (batch.features[..., column].detach().float() for column in columns)
         coordinates = torch.stack([eta, phi], -1)
         sort = sort.removeprefix("published_")
@@ -82,16 +83,16 @@ def sort_key(batch: Batch, sort: str, columns: Sequence[int] = (0, 1, 2)) -> Ten
         coordinates = batch.coordinates.detach().float()
         if sort in ("kt", "pt", "delta_R", "eta", "phi") and points:
             raise JetloomError(f"sort: {sort} needs jets; for point clouds choose morton, x, y, z, random or none")
-        pt = kinematics.pt(batch.vectors) if sort in ("kt", "pt") else None
+        pt = None if batch.vectors is None or sort not in ("kt", "pt") else kinematics.pt(batch.vectors)
     if sort in ("x", "y", "z"):
         axis = "xyz".index(sort)
         if axis >= coordinates.shape[-1]:
             raise JetloomError(f"sort: {sort} needs point clouds; jets have two coordinates, eta and phi")
         return coordinates[..., axis]
     match sort:
-        case "kt":
+        case "kt" if pt is not None:
             return pt * coordinates.square().sum(-1).sqrt()
-        case "pt":
+        case "pt" if pt is not None:
             return pt
         case "delta_R":
             return coordinates.square().sum(-1).sqrt()

@@ -1,5 +1,8 @@
 """Features of pairs of particles as a bias of the attention (ParT, arXiv:2202.03772, section 3.2)."""
 
+from collections.abc import Iterable
+from typing import cast
+
 from torch import Tensor, nn
 
 from jetloom.kinematics import pair_features
@@ -26,8 +29,10 @@ class PairEmbedding(nn.Module):
     def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
         """Embed pairs; ``real`` (n,) tells which count in the statistics, None: all."""
         x = self.embed[0](x, real)
-        for convolution, norm in zip(self.embed[1::3], self.embed[2::3], strict=True):
-            x = linear_norm_gelu(x, convolution.weight[:, :, 0], convolution.bias, norm, real)
+        convolutions = cast("Iterable[nn.Conv1d]", self.embed[1::3])
+        norms = cast("Iterable[RealBatchNorm]", self.embed[2::3])
+        for convolution, norm in zip(convolutions, norms, strict=True):
+            x = linear_norm_gelu(x, convolution.weight[:, :, 0], cast("Tensor", convolution.bias), norm, real)
         return x
 
 
@@ -46,5 +51,5 @@ def pair_bias(embedding: PairEmbedding, vectors: Tensor, mask: Tensor) -> Tensor
     if kernel.serves():
         return kernel.pair_bias(embedding, vectors, real, key_bias(mask))
     features = pair_features(vectors)
-    bias = embedding(features.flatten(0, 2), real.flatten())
+    bias: Tensor = embedding(features.flatten(0, 2), real.flatten())
     return bias.view(*real.shape, -1).permute(0, 3, 1, 2) + key_bias(mask)

@@ -1,5 +1,7 @@
 """From the particles of a jet to one vector."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -23,7 +25,8 @@ class MeanReadout(nn.Module):
 
     def forward(self, particles: Tensor, mask: Tensor) -> Tensor:
         """Particles (B, N, D), zero where padded, and mask (B, N) to (B, D)."""
-        return self.norm(mean_of_real(particles, mask))
+        out: Tensor = self.norm(mean_of_real(particles, mask))
+        return out
 
 
 class ClassBlock(NormFormerBlock):
@@ -49,7 +52,8 @@ class ClassBlock(NormFormerBlock):
         """Softmax weights (B, H, 1, 1 + N) of the token on itself and the particles; arguments as of the block."""
         query, key, _ = self.query_key_value(token, particles)
         query, key = split(query, self.heads), split(key, self.heads)
-        return (query @ key.mT * query.shape[-1] ** -0.5 + bias).softmax(-1)
+        weights: Tensor = (query @ key.mT * query.shape[-1] ** -0.5 + bias).softmax(-1)
+        return weights
 
 
 class ClassAttention(nn.Module):
@@ -73,7 +77,8 @@ class ClassAttention(nn.Module):
         token, bias = self.start(mask)
         for block in self.cls_blocks:
             token = block(token, particles, bias)
-        return self.norm(token[:, 0])
+        out: Tensor = self.norm(token[:, 0])
+        return out
 
     def start(self, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The token (B, 1, D), and its bias (B, 1, 1, 1 + N) on itself and the particles."""
@@ -89,4 +94,5 @@ class ClassAttention(nn.Module):
         token, bias = self.start(mask)
         for block in self.cls_blocks[:-1]:
             token = block(token, particles, bias)
-        return self.cls_blocks[-1].weights(token, particles, bias).mean(1)[:, 0, 1:]
+        last = cast("ClassBlock", self.cls_blocks[-1])
+        return last.weights(token, particles, bias).mean(1)[:, 0, 1:]

@@ -40,18 +40,18 @@ class SelfAttention(nn.Module):
         super().__init__()
         if heads < 1 or width % heads:
             raise JetloomError(f"heads = {heads} does not divide the width {width}")
-        self.heads, self.dropout, self.shared = heads, dropout, shared
+        self.heads, self.dropout = heads, dropout
         self.norm = nn.LayerNorm(width)
-        self.attn = SharedProjections(width) if shared else Projections(width)
+        self.attn: Projections | SharedProjections = SharedProjections(width) if shared else Projections(width)
         self.head_scale = nn.Parameter(torch.ones(heads)) if normformer else None
         self.out_norm = nn.LayerNorm(width) if normformer else None
 
     def attended(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
         """What the heads return, (B, N, D), from normalised packed particles (n, D)."""
         dropped = self.dropout if self.training else 0.0
-        if not self.shared:
-            query_key_value = packing.unpack(self.attn.query_key_value(x))
-            return attend(*query_key_value.chunk(3, -1), self.heads, bias, dropped)
+        if isinstance(self.attn, Projections):
+            query, key, value = packing.unpack(self.attn.query_key_value(x)).chunk(3, -1)
+            return attend(query, key, value, self.heads, bias, dropped)
         query, value = packing.unpack(self.attn.query_value(x)).chunk(2, -1)
         key = functional.normalize(query.unflatten(-1, (self.heads, -1)).float(), dim=-1).flatten(-2).to(query.dtype)
         itself = torch.eye(query.shape[1], device=query.device) * ITSELF
@@ -77,6 +77,9 @@ class HashedAttention(SelfAttention):
         buckets: b, even.
         chunk: particles per chunk.
     """
+
+    attn: SharedProjections
+    directions: Tensor
 
     def __init__(
         self, width: int, heads: int, dropout: float, normformer: bool, rounds: int, buckets: int, chunk: int

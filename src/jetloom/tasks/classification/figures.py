@@ -100,10 +100,9 @@ def rejection(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
 def _bar(axis: Axes, x: float, width: float, value: Value, look: Look) -> None:
     if value.value is None:
         # Only a lower limit: an open bar with an arrow.
-        axis.bar(x, value.low, 0.9 * width, color="none", edgecolor=look.color, linewidth=1.0, linestyle="--")
-        axis.annotate(
-            "", (x, 1.7 * value.low), (x, value.low), arrowprops={"arrowstyle": "-|>", "color": look.color, "lw": 1.2}
-        )
+        low = value.low or 0.0
+        axis.bar(x, low, 0.9 * width, color="none", edgecolor=look.color, linewidth=1.0, linestyle="--")
+        axis.annotate("", (x, 1.7 * low), (x, low), arrowprops={"arrowstyle": "-|>", "color": look.color, "lw": 1.2})
         return
     axis.bar(x, value.value, 0.9 * width, color=look.color)
     low, high = combined_interval(value)
@@ -118,12 +117,11 @@ def confusion(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
     classes = [in_figure(name) for name in dataset.classes]
     size = max(3.0, 0.37 * len(classes))
     figure, axes = panels(len(dataset.entries), size, size, sharex=True, sharey=True)
-    rows = []
-    image = None
+    rows, images = [], []
     for axis, entry in zip(axes, ranked(dataset), strict=True):
         matrix = mean_confusion(entry)
         # Square root: what goes wrong is small and is what one wants to see.
-        image = axis.imshow(np.sqrt(matrix), cmap="Blues", vmin=0, vmax=1, aspect="equal")
+        images.append(axis.imshow(np.sqrt(matrix), cmap="Blues", vmin=0, vmax=1, aspect="equal"))
         for (row, column), share in np.ndenumerate(matrix):
             rows.append((entry.model, dataset.classes[row], dataset.classes[column], share))
             if share >= 0.005:
@@ -134,9 +132,9 @@ def confusion(dataset: DataSet, looks: dict[str, Look]) -> Drawing:
         axis.set_yticks(range(len(classes)), classes, fontsize=8.5)
         axis.tick_params(which="both", length=0)
         axis.tick_params(axis="x", rotation=90)
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, pad=0.01)
+    bar = figure.colorbar(images[-1], ax=axes, shrink=0.6, aspect=30, pad=0.01)
     ticks = [0, 0.05, 0.2, 0.4, 0.7, 1]
-    bar.set_ticks(np.sqrt(ticks), labels=[f"{100 * tick:g} %" for tick in ticks])
+    bar.set_ticks(np.sqrt(ticks).tolist(), labels=[f"{100 * tick:g} %" for tick in ticks])
     bar.ax.tick_params(labelsize=9, which="both", length=0)
     # The empty line keeps it clear of the turned labels, whose size is underestimated.
     figure.supxlabel("\nClass given by the tagger", fontsize=12)
@@ -203,4 +201,5 @@ def _score_histograms(
                     counts[place, which] += np.histogram(value, edges)[0]
                     jets[place, which] += len(odds)
         shares.append(counts / jets)
-    return np.mean(shares, axis=0)
+    mean: NDArray[np.float64] = np.mean(shares, axis=0)
+    return mean

@@ -13,6 +13,8 @@ The figures are drawn one after another: each has the interval that it would hav
 two figures do not belong together. Those of :mod:`jetloom.statistics.bootstrap` do.
 """
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +59,7 @@ class Grouped:
         """Value () and samples (R,)."""
         area, influence = auc_and_influence(lambda index: self.scores[:, index], self.label)
         # The influences of a class add up to what it has in the area; all pairs have two classes.
-        return area, self._class_means(influence).sum(axis=1) - area
+        return np.asarray(area), self._class_means(influence).sum(axis=1) - area
 
     def background_efficiency(
         self, signal: int, background: int | None, efficiencies: NDArray[np.floating]
@@ -91,9 +93,7 @@ class Grouped:
         pattern = np.zeros(len(self.label), dtype=np.int64)
         values, found = [], []
         for bit, signal in enumerate(signals):
-            cuts = metrics.cuts(
-                lambda jets, own=signal: self.scores[jets, own], np.flatnonzero(self.label == signal), background
-            )
+            cuts = metrics.cuts(partial(self._score, signal), np.flatnonzero(self.label == signal), background)
             nearest = np.abs(cuts.kept / len(cuts.signal) - efficiency).argmin()
             passing = cuts.passing[nearest]
             values.append(passing / len(background))
@@ -110,14 +110,18 @@ class Grouped:
                 before, after = np.searchsorted(ranks, measured), np.searchsorted(ranks, wanted)
                 leaked[bit] += self._moved(drawn[:, patterns >> bit & 1 == 1].sum(axis=1), before, after, len(ranks))
         with np.errstate(divide="ignore"):
-            return np.mean(1 / np.array(values)), (len(background) / leaked).mean(axis=0)
+            return np.asarray(np.mean(1 / np.array(values))), (len(background) / leaked).mean(axis=0)
+
+    def _score(self, signal: int, jets: NDArray[np.intp]) -> NDArray[np.floating]:
+        score: NDArray[np.floating] = self.scores[jets, signal]
+        return score
 
     def _draw(self, sizes: NDArray[np.integer]) -> NDArray[np.int64]:
         """How often jets of groups of these sizes (G,), all of a class, are in each sample; (R, G)."""
         total = sizes.sum()
         return self._generator.multinomial(total, sizes / total, size=self.number)
 
-    def _class_means(self, values: NDArray) -> Array:
+    def _class_means(self, values: NDArray[np.bool_ | np.float64]) -> Array:
         """Mean over the jets of each class in each sample; (R, C)."""
         means = np.empty((self.number, len(self.counts)))
         for index, jets in enumerate(self.counts):

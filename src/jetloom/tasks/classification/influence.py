@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from jetloom.statistics import Array
 from jetloom.tasks.classification import metrics
-from jetloom.tasks.classification.metrics import Array
 
 
 def auc_and_influence(score: Callable[[int], NDArray[np.floating]], label: NDArray[np.integer]) -> tuple[float, Array]:

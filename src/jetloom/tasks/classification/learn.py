@@ -28,18 +28,17 @@ class Classification(Task):
 
     def loss(self, answer: Tensor, batch: Batch, sums: Sums) -> Tensor:
         """Mean cross entropy (nats)."""
-        assert batch.label is not None
-        loss = cross_entropy(answer, batch.label)
-        right = (answer.detach().argmax(dim=1) == batch.label).sum()
-        jets = len(batch.label)
+        label = batch.labels
+        loss = cross_entropy(answer, label)
+        right = (answer.detach().argmax(dim=1) == label).sum()
+        jets = len(label)
         sums["totals"] += torch.stack([loss.detach() * jets, right.float(), torch.full_like(loss.detach(), jets)])
         return loss
 
     def score(self, answer: Tensor, batch: Batch, sums: Sums) -> None:
         """Loss, right answers, and the counts behind the AUC."""
-        assert batch.label is not None
         self.loss(answer, batch, sums)
-        count_(sums["counts"], answer, batch.label)
+        count_(sums["counts"], answer, batch.labels)
 
     def row(self, sums: Sums) -> dict[str, float]:
         """``loss``, ``accuracy`` and, in validation, ``auc``."""

@@ -16,13 +16,15 @@ exact k (50 % of an even number) it is the tightest cut that keeps k signal jets
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jetloom.errors import JetloomError
 from jetloom.statistics import Array, Statistic
+
+Number = TypeVar("Number", bound=np.number)
 
 
 def check(scores: NDArray[np.floating], label: NDArray[np.integer], classes: list[str]) -> None:
@@ -51,12 +53,15 @@ def check(scores: NDArray[np.floating], label: NDArray[np.integer], classes: lis
 
 def correct(scores: NDArray[np.floating], label: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Whether the highest score of a jet is that of its class; (N,)."""
-    return scores.argmax(axis=1) == label
+    right: NDArray[np.bool_] = scores.argmax(axis=1) == label
+    return right
 
 
 def surprise(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Array:
     """-ln(score of the true class) of each jet, in nats; (N,)."""
-    return -np.log(np.maximum(scores[np.arange(len(label)), label], np.finfo(np.float32).tiny)).astype(float)
+    score = np.maximum(scores[np.arange(len(label)), label], np.finfo(np.float32).tiny)
+    nats: Array = -np.log(score).astype(float)
+    return nats
 
 
 def accuracy(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Statistic:
@@ -118,12 +123,13 @@ def macro_auc(scores: NDArray[np.floating], label: NDArray[np.integer]) -> Stati
             ordered = shares[:, order]
             others = cumulative(np.where(own, 0.0, ordered))
             total += (ordered[:, own] * (others[:, below] + others[:, upto])).sum(axis=1) / 2
-        return total / (n_classes * (n_classes - 1))
+        mean: Array = total / (n_classes * (n_classes - 1))
+        return mean
 
     return values
 
 
-def cumulative(values: NDArray) -> NDArray:
+def cumulative(values: NDArray[Number]) -> NDArray[Number]:
     """Sums of the first 0, 1, ... N of (R, N) values; (R, N + 1)."""
     sums = np.zeros((len(values), values.shape[1] + 1), dtype=values.dtype)
     np.cumsum(values, axis=1, out=sums[:, 1:])
@@ -165,7 +171,9 @@ class Cuts(NamedTuple):
     """(K,) how many of ``background`` pass: those that score as high as the last signal jet kept."""
 
 
-def cuts(value: Callable[[NDArray[np.intp]], Array], signal: NDArray[np.intp], background: NDArray[np.intp]) -> Cuts:
+def cuts(
+    value: Callable[[NDArray[np.intp]], NDArray[np.floating]], signal: NDArray[np.intp], background: NDArray[np.intp]
+) -> Cuts:
     """All cuts that keep another part of the signal.
 
     Args:

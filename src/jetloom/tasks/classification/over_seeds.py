@@ -14,7 +14,8 @@ from jetloom.tasks.classification.scores import Scores
 
 def background(dataset: DataSet) -> str | None:
     """Class against which rejections are quoted; None: all the others."""
-    return dataset.first["background"]
+    name: str | None = dataset.first["background"]
+    return name
 
 
 def ranked(dataset: DataSet) -> list[Entry]:
@@ -91,7 +92,8 @@ def accuracy_difference(first: Entry, second: Entry) -> Difference:
 def mean_confusion(entry: Entry) -> NDArray[np.float64]:
     """Share of the jets of each true class (rows) that go to each class, mean over seeds; (C, C)."""
     counts = np.mean([result.metrics["confusion"] for result in entry.results], axis=0)
-    return counts / counts.sum(axis=1, keepdims=True)
+    shares: NDArray[np.float64] = counts / counts.sum(axis=1, keepdims=True)
+    return shares
 
 
 def roc_over_seeds(entry: Entry, signal: str) -> dict[str, NDArray[np.float64]]:

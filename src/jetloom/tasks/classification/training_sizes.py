@@ -31,7 +31,8 @@ def family(dataset: DataSet, datasets: Sequence[DataSet]) -> list[DataSet]:
 
 def training_jets(dataset: DataSet) -> int:
     """Jets in the training split."""
-    return dataset.manifest["splits"]["train"]["jets"]
+    jets: int = dataset.manifest["splits"]["train"]["jets"]
+    return jets
 
 
 def samples(dataset: DataSet, looks: dict[str, Look], datasets: Sequence[DataSet]) -> Drawing | None:

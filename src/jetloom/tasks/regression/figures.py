@@ -4,6 +4,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from numpy.typing import NDArray
 
 from jetloom.drawing.names import OBSERVERS
 from jetloom.drawing.panels import context, legend
@@ -48,12 +49,13 @@ def resolution_vs_pt(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None
     return _against(dataset, looks, "resolution", 0.0, "Resolution, half-width of the central 68 %")
 
 
-def _shares(entry: Entry, predicted: str, edges: np.ndarray) -> np.ndarray:
+def _shares(entry: Entry, predicted: str, edges: NDArray[np.float64]) -> NDArray[np.float64]:
     counts = []
     for result in entry.results:
         values = np.clip(responses(result, predicted), edges[0], edges[-1])
         counts.append(np.histogram(values, edges)[0] / len(values))
-    return np.mean(counts, axis=0)
+    shares: NDArray[np.float64] = np.mean(counts, axis=0)
+    return shares
 
 
 def _against(dataset: DataSet, looks: dict[str, Look], name: str, offset: float, label: str) -> Drawing | None:
@@ -63,18 +65,18 @@ def _against(dataset: DataSet, looks: dict[str, Look], name: str, offset: float,
     figure, axis = plt.subplots(figsize=(10.5, 4.4))
     rows: list[tuple[Any, ...]] = []
     for entry in dataset.entries:
-        look, found = looks[entry.model], [item for item in bins(entry, name) if item.value]
-        centres = [(item.low + item.high) / 2 for item in found]
-        middle = [offset + item.value[0] for item in found]
-        ends = [symmetric_interval(item.value) for item in found]
+        look, found = looks[entry.model], [(item, item.value) for item in bins(entry, name) if item.value]
+        centres = [(item.low + item.high) / 2 for item, _ in found]
+        middle = [offset + value.number for _, value in found]
+        ends = [symmetric_interval(value) for _, value in found]
         axis.plot(centres, middle, color=look.color, marker=look.marker, linestyle=look.line)
         axis.fill_between(
             centres, [offset + low for low, _ in ends], [offset + high for _, high in ends], color=look.color,
             alpha=0.18, linewidth=0,
         )  # fmt: skip
         rows += [
-            (entry.model, item.low, item.high, item.jets, center, low + offset, high + offset, item.value.spread)
-            for item, center, (low, high) in zip(found, middle, ends, strict=True)
+            (entry.model, item.low, item.high, item.jets, center, low + offset, high + offset, value.spread)
+            for (item, value), center, (low, high) in zip(found, middle, ends, strict=True)
         ]
     for item in bins(dataset.entries[0], name)[1:]:
         axis.axvline(item.low, color="0.9", linewidth=0.7, zorder=0)

@@ -22,6 +22,9 @@ class Rescaled(nn.Module):
         log: whether the answer is a logarithm.
     """
 
+    middle: Tensor
+    spread: Tensor
+
     def __init__(self, head: nn.Module, log: bool) -> None:
         super().__init__()
         self.head, self.log = head, log
@@ -30,7 +33,7 @@ class Rescaled(nn.Module):
 
     def forward(self, jet: Tensor) -> Tensor:
         """(B, 1)."""
-        value = self.middle + self.spread * self.head(jet).float()
+        value: Tensor = self.middle + self.spread * self.head(jet).float()
         return value.exp() if self.log else value
 
 
@@ -107,8 +110,7 @@ class Regression(Task):
 
     def loss(self, answer: Tensor, batch: Batch, sums: Sums) -> Tensor:
         """Mean Huber loss of the jets that have a target."""
-        assert batch.observers is not None
-        predicted, truth = answer[:, 0], self.truth(batch.observers)[:, 0]
+        predicted, truth = answer[:, 0], self.truth(batch.observed)[:, 0]
         counts = self._counts(truth)
         # What does not count gets a harmless value: its gradient is zero, not NaN.
         predicted, truth = (torch.where(counts, value, torch.ones_like(value)) for value in (predicted, truth))

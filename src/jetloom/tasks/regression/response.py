@@ -30,7 +30,8 @@ def responses(result: Result, predicted: str) -> Array:
     """(n,) predicted / true of a training, of the jets that have a target."""
     columns = result.read(Predictions).columns
     truth = columns[f"true_{predicted}"].astype(float)
-    return (columns[f"predicted_{predicted}"] / truth)[np.isfinite(truth)]
+    response: Array = (columns[f"predicted_{predicted}"] / truth)[np.isfinite(truth)]
+    return response
 
 
 def bias(response: Array) -> float:

@@ -52,7 +52,8 @@ class Regression(Show):
     def subject(self, task: Task) -> str:
         """The target, and what it is relative to."""
         relative = task.settings.get("relative_to")
-        return task.settings["target"] + (f"-over-{relative}" if relative else "")
+        target: str = task.settings["target"]
+        return target + (f"-over-{relative}" if relative else "")
 
     def heading(self, dataset: DataSet) -> str:
         """The data set and the target."""
@@ -106,15 +107,15 @@ class Regression(Show):
 
     def detail(self, dataset: DataSet, best: Entry) -> str:
         """Where the best model is at its best and at its worst."""
-        known = [item for item in bins(best, "resolution") if item.value]
+        known = [(item.value.number, item) for item in bins(best, "resolution") if item.value]
         if len(known) < 2:
             return ""
-        least, most = (choose(known, key=lambda item: item.value[0]) for choose in (min, max))
+        (low, least), (high, most) = (choose(known, key=lambda pair: pair[0]) for choose in (min, max))
         observer = self.words(dataset)["observer"]
         return (
             f"Its resolution is best for {observer} from {least.low:g} to {least.high:g} "
-            f"({significant(100 * least.value[0], 2)} %) and worst from {most.low:g} to {most.high:g} "
-            f"({significant(100 * most.value[0], 2)} %)."
+            f"({significant(100 * low, 2)} %) and worst from {most.low:g} to {most.high:g} "
+            f"({significant(100 * high, 2)} %)."
         )
 
     def _binned(self, dataset: DataSet, name: str) -> Table | None:
