@@ -3,9 +3,9 @@
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
 from jetloom.batch import Batch
 from jetloom.training.checkpoint import SCHEMA_VERSION, load, save, save_model
@@ -30,11 +30,11 @@ class Checkpoints(Callback):
         self._saved = time.monotonic()
         self._terminated = False
 
-    def on_fit_start(self, trainer: Trainer, pl_module: Tagger) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take SIGTERM from the beginning."""
         signal.signal(signal.SIGTERM, self._terminate)
 
-    def on_train_start(self, trainer: Trainer, pl_module: Tagger) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Take SIGTERM from Lightning, which has set its own handler meanwhile and would end with status 0."""
         signal.signal(signal.SIGTERM, self._terminate)
 
@@ -42,7 +42,7 @@ class Checkpoints(Callback):
         self._terminated = True
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Tagger, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Save when it is time; after the last batch the end of the epoch does.
 
@@ -59,12 +59,21 @@ class Checkpoints(Callback):
             self._terminated = trainer.strategy.reduce_boolean_decision(self._terminated, all=False)
             due = trainer.strategy.reduce_boolean_decision(due, all=False)
         if due:
-            pl_module.pause()
-            self.save(trainer, pl_module)
+            tagger = cast("Tagger", pl_module)
+            tagger.pause()
+            self.save(trainer, tagger)
         if self._terminated:
             raise SystemExit(SIGTERM_STATUS)
 
-    def on_validation_batch_end(self, trainer: Trainer, pl_module: Tagger, *_: Any) -> None:
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         """Do not wait for the end of a long validation.
 
         Raises:
@@ -73,21 +82,22 @@ class Checkpoints(Callback):
         if self._terminated and trainer.world_size == 1:
             raise SystemExit(SIGTERM_STATUS)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Tagger) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the epoch: history, best model, checkpoint."""
-        progress = pl_module.progress
-        ended = progress.end_epoch(pl_module.finish_epoch())
+        tagger = cast("Tagger", pl_module)
+        progress = tagger.progress
+        ended = progress.end_epoch(tagger.finish_epoch())
         restores = progress.training.patience is not None and len(progress.phases) > 1
         if trainer.is_global_zero:
             if ended.best:
-                save_model(self.scratch / "best.ckpt", pl_module.model, self.described | {"epoch": progress.best_epoch})
+                save_model(self.scratch / "best.ckpt", tagger.model, self.described | {"epoch": progress.best_epoch})
             if ended.best_of_phase and restores:
-                save_model(self.scratch / "phase.ckpt", pl_module.model, {})
+                save_model(self.scratch / "phase.ckpt", tagger.model, {})
         if ended.phase_over and restores:
             # As Keras' EarlyStopping with restore_best_weights, which the recipe of SAL-T starts anew in each phase.
             trainer.strategy.barrier()
-            pl_module.restore(load(self.scratch / "phase.ckpt")["state_dict"])
-        self.save(trainer, pl_module)
+            tagger.restore(load(self.scratch / "phase.ckpt")["state_dict"])
+        self.save(trainer, tagger)
         terminated = self._terminated
         if trainer.world_size > 1:
             terminated = trainer.strategy.reduce_boolean_decision(terminated, all=False)
@@ -96,16 +106,16 @@ class Checkpoints(Callback):
         elif terminated:
             raise SystemExit(SIGTERM_STATUS)
 
-    def save(self, trainer: Trainer, pl_module: Tagger) -> None:
+    def save(self, trainer: Trainer, tagger: Tagger) -> None:
         """Write all that a second try needs; rank 0 does."""
         self._saved = time.monotonic()
         if trainer.is_global_zero:
             content = {
                 "schema_version": SCHEMA_VERSION,
                 "identity": self.described["identity"],
-                "progress": pl_module.progress.state_dict(),
-                "model": pl_module.model.state_dict(),
-                "optimiser": pl_module.optimizers().optimizer.state_dict(),
+                "progress": tagger.progress.state_dict(),
+                "model": tagger.model.state_dict(),
+                "optimiser": tagger.optimiser.state_dict(),
                 "precision": trainer.precision_plugin.state_dict(),
             }
             save(content, self.scratch / "last.ckpt")

@@ -12,6 +12,7 @@ from torch import nn
 
 from jetloom.config import TaskChoice
 from jetloom.errors import JetloomError
+from jetloom.models.network import Network
 from jetloom.models.registry import build
 from jetloom.system.files import appearing
 from jetloom.tasks.registry import make
@@ -61,7 +62,7 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_model(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_model(path: Path) -> tuple[Network, dict[str, Any]]:
     """Build the model of a checkpoint with its weights, in evaluation mode.
 
     Returns:

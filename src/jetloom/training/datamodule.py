@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, Trainer
 
 from jetloom.data.read.loader import Loader
 from jetloom.training.progress import Progress
@@ -20,6 +20,9 @@ class Tensors(LightningDataModule):
         progress: place in the recipe: epoch, batches of it that are done, batch size.
         seed: of the order.
     """
+
+    trainer: Trainer
+    """Lightning sets it before it asks for data."""
 
     def __init__(self, manifest: Path, progress: Progress, seed: int) -> None:
         super().__init__()

@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 
 from jetloom.config import Training
 from jetloom.errors import JetloomError
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 def started_by_srun(environment: Mapping[str, str] = os.environ) -> int:
@@ -102,9 +105,10 @@ def build_trainer(training: Training, callbacks: list[Any]) -> Trainer:
     )
 
 
-def _precision(wanted: str) -> str:
+def _precision(wanted: str) -> Precision:
     if wanted == "auto":
         if not torch.cuda.is_available():
             return "32-true"
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    return {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[wanted]
+    named: dict[str, Precision] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+    return named[wanted]

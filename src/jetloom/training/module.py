@@ -2,10 +2,11 @@
 
 import math
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from jetloom.batch import Batch
@@ -28,6 +29,9 @@ class Tagger(LightningModule):
         seed: with the step it seeds dropout and the like, so that a resumed training draws the same numbers.
         optimiser_state: of a training that goes on.
     """
+
+    device_name: str
+    """Where it was trained; known at the end."""
 
     def __init__(
         self,
@@ -52,12 +56,16 @@ class Tagger(LightningModule):
             optimiser.load_state_dict(self._optimiser_state)
         return optimiser
 
+    @property
+    def optimiser(self) -> torch.optim.Optimizer:
+        """The one that :meth:`configure_optimizers` made, without what Lightning wraps around it."""
+        return cast("LightningOptimizer", self.optimizers()).optimizer
+
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Go on from earlier weights of the model; the moments of the optimiser stay, as in Keras."""
         self.model.load_state_dict(weights)
-        optimiser = self.optimizers().optimizer
-        if isinstance(optimiser, Ranger):
-            optimiser.take_weights()
+        if isinstance(self.optimiser, Ranger):
+            self.optimiser.take_weights()
 
     def on_train_epoch_start(self) -> None:
         """Start the sums of this epoch where they stood."""
@@ -75,7 +83,7 @@ class Tagger(LightningModule):
         fraction = progress.position / self._steps
         jets = progress.step * progress.batch_size * self.trainer.world_size
         factor = rate_factor(progress.training, progress.epochs, progress.epoch, fraction, jets)
-        set_rate(self.optimizers().optimizer, factor)
+        set_rate(self.optimiser, factor)
         self._seed(self.seed * SEED_STRIDE + progress.step * self.trainer.world_size + self.global_rank)
 
     def _seed(self, number: int) -> None:
@@ -148,7 +156,7 @@ class Tagger(LightningModule):
             "step": progress.step,
             **{f"train_{name}": value for name, value in self.task.row(train).items()},
             **{f"val_{name}": value for name, value in self.task.row(val).items()},
-            "learning_rate": self.optimizers().optimizer.param_groups[0]["lr"],
+            "learning_rate": self.optimiser.param_groups[0]["lr"],
             "batch_size": progress.batch_size,
             # Trained on in this epoch, by all processes together.
             "jets": train["totals"].tolist()[-1],

@@ -136,7 +136,8 @@ def rate_factor(training: Training, epochs: int, epoch: int, fraction: float, je
         case "restarts":
             tail = epochs - HALVED
             halvings = max(0, epoch - tail + 1)
-            return _restarting_cosine(min(epoch + fraction, tail) - training.warmup_fraction * epochs) / 2**halvings
+            whole = _restarting_cosine(min(epoch + fraction, tail) - training.warmup_fraction * epochs)
+            return whole / float(2**halvings)
         case "steps":
             return max(STEP_FACTOR ** (jets // STEP_JETS), LOWEST_STEP)
 

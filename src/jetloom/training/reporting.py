@@ -2,9 +2,9 @@
 
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jetloom.batch import Batch
@@ -21,18 +21,19 @@ class ProgressLine(Callback):
         self._jets = 0
         self._began = 0.0
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: Tagger) -> None:
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the bar of an epoch."""
         self._jets, self._began = 0, time.monotonic()
         if sys.stderr.isatty() and trainer.is_global_zero:
             columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
             self._bar = Progress(TextColumn("{task.description}"), *columns, transient=True)
-            name = f"{self.title}  epoch {pl_module.progress.epoch + 1}/{pl_module.progress.epochs}"
+            progress = cast("Tagger", pl_module).progress
+            name = f"{self.title}  epoch {progress.epoch + 1}/{progress.epochs}"
             self._task = self._bar.add_task(name, total=int(trainer.num_training_batches), rate="")
             self._bar.start()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Tagger, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Move the bar."""
         self._jets += len(batch.mask)
@@ -40,22 +41,23 @@ class ProgressLine(Callback):
             rate = self._jets / max(time.monotonic() - self._began, 1e-9)
             self._bar.update(self._task, advance=1, rate=f"{rate:,.0f} jets/s")
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Tagger) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how the epoch ended."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
         if trainer.is_global_zero:
-            row = pl_module.progress.history[-1]
+            progress = cast("Tagger", pl_module).progress
+            row = progress.history[-1]
             rate = self._jets * trainer.world_size / row["seconds"] if row["seconds"] else 0.0
             print(
-                f"{self.title}  epoch {row['epoch'] + 1:.0f}/{pl_module.progress.epochs}"
+                f"{self.title}  epoch {row['epoch'] + 1:.0f}/{progress.epochs}"
                 f"  train {_figures(row, 'train_')}  val {_figures(row, 'val_')}"
                 f"  {rate:,.0f} jets/s",
                 flush=True,
             )
 
-    def on_exception(self, trainer: Trainer, pl_module: Tagger, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()
@@ -70,23 +72,23 @@ class TrackerCallback(Callback):
         self.tracker = tracker
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: Tagger, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Every ``STEPS`` steps; the value is read later, off the critical path."""
-        step = pl_module.progress.step
+        step = cast("Tagger", pl_module).progress.step
         if step % self.STEPS == 0:
             self.tracker.log({"train/step_loss": outputs["loss"].detach()}, step)
 
-    def on_train_start(self, trainer: Trainer, pl_module: Tagger) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What a killed training had not handed on: its checkpoint comes first."""
         written = self.tracker.steps("epoch")
-        for row in pl_module.progress.history:
+        for row in cast("Tagger", pl_module).progress.history:
             if int(row["step"]) not in written:
                 self._log(row)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Tagger) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """All figures of the epoch."""
-        self._log(pl_module.progress.history[-1])
+        self._log(cast("Tagger", pl_module).progress.history[-1])
 
     def _log(self, row: dict[str, float]) -> None:
         names = {name.replace("_", "/", 1): name for name in row if name.startswith(("train_", "val_"))}

@@ -234,7 +234,7 @@ def _train(order: _Order, output: Path, store: Path | None, threads: int | None)
         "parameters": sum(parameter.numel() for parameter in tagger.model.parameters()),
         "epochs_done": len(progress.history),
         "best_epoch": progress.best_epoch,
-        "best": progress.monitor.score(progress.best),
+        "best": None if progress.best is None else progress.monitor.score(progress.best),
         "monitor": progress.monitor._asdict(),
         "seconds": round(progress.seconds, 3),
         "resumed": progress.resumed,
