@@ -4,7 +4,7 @@ import ast
 import importlib.util
 from functools import cache
 from pathlib import Path
-from types import EllipsisType
+from types import EllipsisType, GenericAlias
 from typing import Any, Literal, NamedTuple
 
 from jetloom.errors import JetloomError
@@ -61,10 +61,9 @@ def signature(class_path: str) -> dict[str, Argument]:
 
 def _constructor(module: str, name: str) -> tuple[str, ast.arguments] | None:
     """The arguments of the ``__init__`` of a class, and the module that writes them."""
-    found = _definition(module, name)
-    if found is None or not isinstance(found[1], ast.ClassDef):
+    module, node = _definition(module, name) or (module, None)
+    if not isinstance(node, ast.ClassDef):
         return None
-    module, node = found
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return module, item.args
@@ -100,7 +99,8 @@ class _Expanded(ast.NodeTransformer):
         if found is None or isinstance(found[1], ast.ClassDef):
             raise ValueError(f"no alias {node.id}")
         module, value = found
-        return _Expanded(module).visit(value)
+        expanded: ast.expr = _Expanded(module).visit(value)
+        return expanded
 
 
 def _argument(module: str, class_path: str, argument: ast.arg, default: ast.expr | None) -> Argument:
@@ -130,10 +130,10 @@ def _as_type(node: ast.expr) -> Any:
         case ast.Subscript(value=ast.Name(id="Literal"), slice=values):
             return Literal[ast.literal_eval(values)]
         case ast.Subscript(value=ast.Name(id="list"), slice=item):
-            return list[_as_type(item)]
+            return GenericAlias(list, (_as_type(item),))
         case ast.Subscript(
             value=ast.Name(id="tuple"), slice=ast.Tuple(elts=[item, ast.Constant(value=EllipsisType())])
         ):
-            return tuple[_as_type(item), ...]
+            return GenericAlias(tuple, (_as_type(item), ...))
         case _:
             raise ValueError(f"no type {ast.unparse(node)}")

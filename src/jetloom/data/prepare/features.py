@@ -1,12 +1,12 @@
 """Particle features and their standardisation, as published with ParT (arXiv:2202.03772, its data configuration)."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Flat = Mapping[str, NDArray]
+Flat = Mapping[str, NDArray[Any]]
 
 
 class Standard(NamedTuple):
@@ -73,7 +73,12 @@ RAW_COLUMNS: dict[str, list[str]] = {
 """Canonical particle columns that each feature set is computed from."""
 
 
-def standardised(feature_set: str, particles: Flat, jet_pt: NDArray | None, jet_energy: NDArray | None) -> NDArray:
+def standardised(
+    feature_set: str,
+    particles: Flat,
+    jet_pt: NDArray[np.floating] | None,
+    jet_energy: NDArray[np.floating] | None,
+) -> NDArray[np.float32]:
     """Inputs of a model for a flat list of particles.
 
     Args:

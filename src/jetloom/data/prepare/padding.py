@@ -1,13 +1,13 @@
 """From canonical jagged jets to the flat inputs of a model, and from there into padded arrays."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from jetloom.data.axes import jet_mass
-from jetloom.data.prepare.features import RAW_COLUMNS, standardised
+from jetloom.data.prepare.features import RAW_COLUMNS, Flat, standardised
 
 OBSERVERS = ["jet_pt", "jet_eta", "jet_mass", "jet_sdmass", "jet_nparticles"]
 """Those that come first."""
@@ -16,19 +16,19 @@ OBSERVERS = ["jet_pt", "jet_eta", "jet_mass", "jet_sdmass", "jet_nparticles"]
 class Jets(NamedTuple):
     """n jets with P kept particles in all, jet by jet, hardest particle first."""
 
-    features: NDArray
+    features: NDArray[np.float32]
     """(P, F) float32, standardised."""
-    vectors: NDArray | None
+    vectors: NDArray[np.float32] | None
     """(P, 4) float32, px, py, pz, E in GeV; None for point clouds."""
-    coordinates: NDArray
+    coordinates: NDArray[np.float32]
     """(P, 2) float32 deta, dphi; (P, 3) x, y, z for point clouds."""
-    length: NDArray
+    length: NDArray[np.integer]
     """(n,) kept particles."""
-    count: NDArray  # type: ignore[assignment]  # a field, not the method of tuples
+    count: NDArray[np.integer]  # type: ignore[assignment]  # a field, not the method of tuples
     """(n,) particles before the cut."""
-    label: NDArray
+    label: NDArray[np.int64]
     """(n,) class index."""
-    observers: NDArray
+    observers: NDArray[np.float32]
     """(n, K) float32, in the order of ``observer_names``."""
 
 
@@ -86,14 +86,17 @@ def flatten(table: pa.Table, kind: str, feature_set: str, max_particles: int) ->
     )
 
 
-def slots(length: NDArray) -> NDArray:
+def slots(length: NDArray[np.integer]) -> NDArray[np.integer]:
     """Place of each particle in its jet, (P,)."""
-    return np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
+    place: NDArray[np.integer] = np.arange(length.sum()) - np.repeat(length.cumsum() - length, length)
+    return place
 
 
-def particle_counts(table: pa.Table, feature_set: str) -> NDArray:
+def particle_counts(table: pa.Table, feature_set: str) -> NDArray[np.integer]:
     """Particles of each row, before any cut."""
-    return np.diff(_list(table.combine_chunks(), RAW_COLUMNS[feature_set][0]).offsets.to_numpy())
+    offsets = _list(table.combine_chunks(), RAW_COLUMNS[feature_set][0]).offsets.to_numpy()
+    counts: NDArray[np.integer] = np.diff(offsets)
+    return counts
 
 
 def _list(table: pa.Table, name: str) -> pa.ListArray:
@@ -101,15 +104,16 @@ def _list(table: pa.Table, name: str) -> pa.ListArray:
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
 
-def _numbers(table: pa.Table, name: str) -> NDArray:
-    return table[name].to_numpy()
+def _numbers(table: pa.Table, name: str) -> NDArray[Any]:
+    numbers: NDArray[Any] = table[name].to_numpy()
+    return numbers
 
 
-def _stack(flat: dict[str, NDArray], *names: str) -> NDArray:
+def _stack(flat: Flat, *names: str) -> NDArray[np.float32]:
     return np.stack([flat[name] for name in names], axis=1).astype(np.float32, copy=False)
 
 
-def _observed(table: pa.Table, name: str) -> NDArray:
+def _observed(table: pa.Table, name: str) -> NDArray[np.float32]:
     if name != "jet_mass":
         return _numbers(table, name).astype(np.float32)
     pt, eta, energy = (_numbers(table, key) for key in ("jet_pt", "jet_eta", "jet_energy"))

@@ -37,7 +37,7 @@ AGAIN = "make it again with `jetloom tensors shard`"
 @contextmanager
 def create(
     output: Path, arrays: Mapping[str, tuple[type, tuple[int, ...]]], described: Mapping[str, Any]
-) -> Iterator[tuple[dict[str, NDArray], Callable[[], None]]]:
+) -> Iterator[tuple[dict[str, NDArray[Any]], Callable[[], None]]]:
     """A new shard whose arrays, zero at first, are to be filled; it appears under its name when all went well.
 
     Yields the arrays, and a function that takes what was filled out of the memory of this process (its pages go to the
@@ -90,7 +90,7 @@ def read_header(shard: Path) -> dict[str, Any]:
     """
     header, _ = _header(shard)
     try:
-        described = json.loads(header["__metadata__"]["jetloom"])
+        described: dict[str, Any] = json.loads(header["__metadata__"]["jetloom"])
     except (ValueError, KeyError, TypeError):
         raise JetloomError(f"{shard}: safetensors, but no shard; {AGAIN}") from None
     if described.get("schema_version") != SCHEMA_VERSION or not described.keys() >= DESCRIBED:
@@ -98,7 +98,7 @@ def read_header(shard: Path) -> dict[str, Any]:
     return described
 
 
-def open_arrays(shard: Path) -> dict[str, NDArray]:
+def open_arrays(shard: Path) -> dict[str, NDArray[Any]]:
     """The arrays of a shard, mapped and not read; no descriptor of the file stays open.
 
     Raises:
@@ -118,7 +118,7 @@ def open_arrays(shard: Path) -> dict[str, NDArray]:
         return {name: _array(data, **entry) for name, entry in sorted(header.items())}
 
 
-def _array(data: NDArray, dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray:
+def _array(data: NDArray[np.uint8], dtype: str, shape: list[int], data_offsets: list[int]) -> NDArray[Any]:
     first, last = data_offsets
     # numpy takes places from the end and sizes that it shall find out.
     if min(first, last, *shape, 0) < 0:

@@ -143,7 +143,7 @@ def readable(skimmed: Path) -> Iterator[None]:
         raise JetloomError(f"{skimmed}: not a readable Parquet file; make the skim again") from None
 
 
-def read_facts(skimmed: Path) -> dict:
+def read_facts(skimmed: Path) -> dict[str, Any]:
     """What a skim says about itself.
 
     Raises:

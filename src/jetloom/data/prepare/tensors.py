@@ -57,7 +57,8 @@ def write_shard(name: str, dataset: Dataset, split: str, shard: int, skims: list
     facts = [_checked(read_facts(path), dataset, path) for path in skims]
     columns = _columns(skims, dataset)
     first = [RAW_COLUMNS[dataset.feature_set][0], "label"]
-    counts, labels = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    counts: list[NDArray[np.integer]] = [np.empty(0, np.int64)]
+    labels = [np.empty(0, np.int64)]
     for piece in _pieces(skims, shard, shards, first):
         counts.append(particle_counts(piece, dataset.feature_set))
         # A copy: a view would keep the row groups alive.
@@ -218,13 +219,13 @@ class _Places(NamedTuple):
     """Padded length of each bucket."""
     jets: list[int]
     """Jets in each bucket."""
-    bucket: NDArray
+    bucket: NDArray[np.intp]
     """Bucket of each jet, in the order of reading, (n,)."""
-    row: NDArray
+    row: NDArray[np.int64]
     """Row of each jet in its bucket, (n,)."""
 
 
-def _places(dataset: Dataset, length: NDArray, order: NDArray) -> _Places:
+def _places(dataset: Dataset, length: NDArray[np.integer], order: NDArray[np.integer]) -> _Places:
     widths = dataset.buckets or [dataset.max_particles]
     bucket = np.searchsorted(widths, length)
     row = np.empty(len(length), dtype=np.int64)
@@ -255,7 +256,7 @@ def _layout(dataset: Dataset, places: _Places, observers: int) -> dict[str, tupl
     return layout
 
 
-def _fill(arrays: dict[str, NDArray], places: _Places, rows: slice, jets: Jets) -> None:
+def _fill(arrays: dict[str, NDArray[Any]], places: _Places, rows: slice, jets: Jets) -> None:
     """Put jets, which are ``rows`` in the order of reading, into their places."""
     bucket, row = places.bucket[rows], places.row[rows]
     of_particle, slot = np.repeat(bucket, jets.length), slots(jets.length)

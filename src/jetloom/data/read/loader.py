@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -40,7 +40,7 @@ class ShardFile:
     """The arrays of one shard by bucket, mapped and not read."""
 
     def __init__(self, path: Path) -> None:
-        self.buckets: dict[int, dict[str, NDArray]] = {}
+        self.buckets: dict[int, dict[str, NDArray[Any]]] = {}
         for name, array in open_arrays(path).items():
             width, _, key = name.partition("/")
             if not re.fullmatch("[0-9]{1,9}", width):
@@ -61,7 +61,7 @@ class Rows(NamedTuple):
 
     shards: tuple[int, ...]
     width: int
-    rows: NDArray
+    rows: NDArray[np.integer]
 
 
 class _Cut(NamedTuple):
@@ -215,7 +215,7 @@ class Loader:
         """Jets of a bucket that are used in a pass."""
         return self._sampling.jets(shard, width) if self._sampling else self._shards[shard].jets(width)
 
-    def _rows(self, number: int, shards: tuple[int, ...], width: int) -> NDArray:
+    def _rows(self, number: int, shards: tuple[int, ...], width: int) -> NDArray[np.integer]:
         """Places of the jets that are used in a pass, rising."""
         if not self._sampling:
             return np.arange(sum(self._shards[shard].jets(width) for shard in shards))
@@ -284,14 +284,15 @@ class Loader:
         return torch.empty_like(empty, pin_memory=True) if self.pin else empty
 
 
-def _mixed(rows: NDArray, window: int, run: int, generator: np.random.Generator) -> NDArray:
+def _mixed(rows: NDArray[np.integer], window: int, run: int, generator: np.random.Generator) -> NDArray[np.integer]:
     """Rows in windows, inside which runs of neighbours are shuffled."""
     skipped = int(generator.integers(run))
     runs = np.arange(-(-(len(rows) + skipped) // run))
     for begin in range(0, len(runs), window // run):
         generator.shuffle(runs[begin : begin + window // run])
     places = (runs[:, None] * run + np.arange(run) - skipped).ravel()
-    return rows[places[(places >= 0) & (places < len(rows))]]
+    mixed: NDArray[np.integer] = rows[places[(places >= 0) & (places < len(rows))]]
+    return mixed
 
 
 def first_observers(manifest: Path, split: str, most: int = 1_000_000) -> NDArray[np.float32]:
@@ -303,7 +304,7 @@ def first_observers(manifest: Path, split: str, most: int = 1_000_000) -> NDArra
         most: jets that are enough.
     """
     described = Manifest.read(manifest)
-    found: list[NDArray] = [np.empty((0, len(described.observers)), np.float32)]
+    found: list[NDArray[np.float32]] = [np.empty((0, len(described.observers)), np.float32)]
     for shard in described.splits[split].shards:
         arrays = ShardFile(manifest.parent / shard.file).buckets.values()
         found += [np.asarray(bucket["observers"]) for bucket in arrays if "observers" in bucket]

@@ -1,6 +1,7 @@
 """Class and bin weights as probabilities of being in a pass, so that a training sees a flat spectrum of every class."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Sampling:
         self,
         reweighting: Reweighting,
         manifest: Manifest,
-        shards: Sequence[Mapping[int, Mapping[str, NDArray]]],
+        shards: Sequence[Mapping[int, Mapping[str, NDArray[Any]]]],
         seed: int,
     ) -> None:
         self._edges = np.asarray(reweighting.edges)
@@ -59,7 +60,7 @@ class Sampling:
         """Jets of a bucket that are kept in each pass."""
         return self._jets.get((shard, width), 0)
 
-    def rows(self, number: int, shard: int, width: int) -> NDArray:
+    def rows(self, number: int, shard: int, width: int) -> NDArray[np.integer]:
         """Rows of a bucket that are kept in pass ``number``, rising."""
         kept = self.jets(shard, width)
         if not kept:
@@ -68,7 +69,7 @@ class Sampling:
         total = np.cumsum(self.probability[self._bin(shard, width)])
         return np.searchsorted(total / total[-1] * kept, np.arange(kept) + start, side="right")
 
-    def _bin(self, shard: int, width: int) -> NDArray:
+    def _bin(self, shard: int, width: int) -> NDArray[np.integer]:
         arrays = self._shards[shard][width]
         label = np.asarray(arrays["label"])
         if self._column is None:

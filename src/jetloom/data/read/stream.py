@@ -19,7 +19,7 @@ from jetloom.errors import JetloomError
 
 def batches(
     dataset: Dataset, raw: Path, *, batch_size: int = 512, chunk: int = 20_000
-) -> Iterator[tuple[Batch, dict[str, NDArray]]]:
+) -> Iterator[tuple[Batch, dict[str, NDArray[np.float32]]]]:
     """All jets of a raw file in the order of the file, made ready as the tensors are; no selection is applied.
 
     To score with a trained model, give it the model's own inputs: ``dataset.model_copy(update={"feature_set": ...,
@@ -51,13 +51,13 @@ def batches(
             yield _padded(dataset, table)
 
 
-def _padded(dataset: Dataset, table: pa.Table) -> tuple[Batch, dict[str, NDArray]]:
+def _padded(dataset: Dataset, table: pa.Table) -> tuple[Batch, dict[str, NDArray[np.float32]]]:
     jets: Jets = flatten(table, dataset.kind, dataset.feature_set, dataset.max_particles)
     widths = dataset.buckets or [dataset.max_particles]
     width = widths[int(np.searchsorted(widths, jets.length.max()))]
     row, slot = np.repeat(np.arange(len(jets.length)), jets.length), slots(jets.length)
 
-    def padded(values: NDArray) -> torch.Tensor:
+    def padded(values: NDArray[np.float32]) -> torch.Tensor:
         result = np.zeros((len(jets.length), width, values.shape[1]), dtype=np.float32)
         result[row, slot] = values
         return torch.from_numpy(result)

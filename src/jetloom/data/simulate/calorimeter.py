@@ -145,4 +145,5 @@ def _significant(calorimeter: Calorimeter, energy: np.ndarray, sigma: np.ndarray
 
 def _log_normal(mean: np.ndarray, sigma: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     width = np.log1p((sigma / mean) ** 2)
-    return np.exp(np.log(mean) - width / 2 + np.sqrt(width) * generator.standard_normal(len(mean)))
+    drawn: np.ndarray = np.exp(np.log(mean) - width / 2 + np.sqrt(width) * generator.standard_normal(len(mean)))
+    return drawn

@@ -24,7 +24,7 @@ MOST_VETOES = 1_000_000
 _PRODUCTS = QUARKS | LEPTONS | {GLUON}
 
 
-class Vetoes(pythia8mc.UserHooks):
+class Vetoes(pythia8mc.UserHooks):  # type: ignore[misc]  # Pythia has no types
     """Vetoes of one process.
 
     The Pythia object holds no reference to it: keep one, or the vetoes stop without a word.

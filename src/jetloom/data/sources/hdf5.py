@@ -63,7 +63,7 @@ def stored(path: Path, group: h5py.Group, key: str) -> h5py.Dataset | None:
     return array
 
 
-def rows(table: h5py.Dataset, first: int, last: int) -> NDArray:
+def rows(table: h5py.Dataset, first: int, last: int) -> NDArray[np.void]:
     """Rows of a table (one dimension), also where PyTables has compressed them with Blosc.
 
     Raises:
@@ -71,7 +71,8 @@ def rows(table: h5py.Dataset, first: int, last: int) -> NDArray:
     """
     filters = table.id.get_create_plist()
     if [filters.get_filter(index)[0] for index in range(filters.get_nfilters())] != [BLOSC]:
-        return table[first:last]
+        plain: NDArray[np.void] = table[first:last]
+        return plain
     (piece,) = table.chunks
     parts = [
         _unpacked(table, start)[max(first - start, 0) : last - start]
@@ -80,7 +81,7 @@ def rows(table: h5py.Dataset, first: int, last: int) -> NDArray:
     return np.concatenate(parts)
 
 
-def _unpacked(table: h5py.Dataset, start: int) -> NDArray:
+def _unpacked(table: h5py.Dataset, start: int) -> NDArray[np.void]:
     skipped, data = table.id.read_direct_chunk((start,))
     size = table.chunks[0] * table.dtype.itemsize
     if not skipped:

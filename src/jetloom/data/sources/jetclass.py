@@ -32,7 +32,7 @@ AGAIN = "fetch or make it again"
 OTHER = "name a file of JetClass's format, or another data set"
 
 
-class _File(uproot.ReadOnlyFile):
+class _File(uproot.ReadOnlyFile):  # type: ignore[misc]  # uproot has no types
     """A ROOT file without its own descriptions of classes.
 
     uproot would turn them into Python code and run it; it knows those of trees and their branches without the file.

@@ -43,7 +43,7 @@ def chunks(raw: Path, dataset: Dataset, size: int) -> Iterator[awkward.Array]:
         yield awkward.zip(columns | {"label": np.full(len(some), label)}, depth_limit=1)
 
 
-def _sampled(file: Path, dataset: Dataset) -> NDArray:
+def _sampled(file: Path, dataset: Dataset) -> NDArray[np.float32]:
     vertices, triangles = read_off(file)
     try:
         return cloud(vertices, triangles, dataset.max_particles, _seed(dataset.seed, file))
@@ -51,7 +51,7 @@ def _sampled(file: Path, dataset: Dataset) -> NDArray:
         raise JetloomError(f"{file}: {error}; leave the file out or mend it") from None
 
 
-def read_off(file: Path) -> tuple[NDArray, NDArray]:
+def read_off(file: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Vertices (V, 3) and triangles (T, 3) of an OFF file; polygons are cut into fans.
 
     The header may be glued to the counts (``OFF123 456 0``): it is in many files of ModelNet.
@@ -102,7 +102,7 @@ def read_off(file: Path) -> tuple[NDArray, NDArray]:
     return vertices, triangles
 
 
-def _triangles(faces: list[list[str]]) -> NDArray:
+def _triangles(faces: list[list[str]]) -> NDArray[np.int64]:
     if all(face[0] == "3" for face in faces):
         # Nearly always; a loop in Python would take seconds for a fine mesh.
         return np.array([face[1:4] for face in faces], dtype=np.int64).reshape(len(faces), 3)
@@ -115,7 +115,7 @@ def _triangles(faces: list[list[str]]) -> NDArray:
     return np.array(fans, dtype=np.int64).reshape(-1, 3)
 
 
-def cloud(vertices: NDArray, triangles: NDArray, points: int, seed: int) -> NDArray:
+def cloud(vertices: NDArray[np.float64], triangles: NDArray[np.int64], points: int, seed: int) -> NDArray[np.float32]:
     """Points drawn uniformly on the surface, centred and scaled to the unit sphere, (points, 3) float32.
 
     Raises:
@@ -137,7 +137,8 @@ def cloud(vertices: NDArray, triangles: NDArray, points: int, seed: int) -> NDAr
     sampled -= sampled.mean(axis=0)
     # A single point stays in the centre.
     radius = np.linalg.norm(sampled, axis=1).max() or 1.0
-    return (sampled / radius).astype(np.float32)
+    scaled: NDArray[np.float32] = (sampled / radius).astype(np.float32)
+    return scaled
 
 
 def _seed(seed: int, file: Path) -> int:

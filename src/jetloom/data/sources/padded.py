@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import awkward
 import numpy as np
@@ -28,12 +29,12 @@ def affordable(raw: Path, jet: int, size: int) -> int:
     return max(1, min(size, READ_AT_ONCE // max(jet, 1)))
 
 
-def class_index(names: Sequence[str], classes: Sequence[str]) -> NDArray:
+def class_index(names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
     """For each class of the publisher, its index in the data set, -1 if it is not in it."""
     return np.array([classes.index(name) if name in classes else -1 for name in names])
 
 
-def refuse(raw: Path, bad: NDArray, first: int, what: str) -> None:
+def refuse(raw: Path, bad: NDArray[np.bool_], first: int, what: str) -> None:
     """Name the first bad jet.
 
     Raises:
@@ -49,12 +50,12 @@ def refuse(raw: Path, bad: NDArray, first: int, what: str) -> None:
 def jagged(
     raw: Path,
     first: int,
-    momenta: NDArray,
-    real: NDArray,
-    label: NDArray,
+    momenta: NDArray[np.number],
+    real: NDArray[np.bool_],
+    label: NDArray[np.integer],
     *,
-    particle: Mapping[str, NDArray] | None = None,
-    jet: Mapping[str, NDArray] | None = None,
+    particle: Mapping[str, NDArray[Any]] | None = None,
+    jet: Mapping[str, NDArray[Any]] | None = None,
 ) -> awkward.Array:
     """Canonical jets from padded arrays, particles ordered by falling pT.
 
@@ -89,8 +90,9 @@ def jagged(
     order = np.argsort(np.where(real, -np.hypot(momenta[..., 0], momenta[..., 1]), np.inf), kind="stable")
     kept = np.arange(real.shape[1]) < count[:, None]
 
-    def flat(values: NDArray) -> NDArray:
-        return np.take_along_axis(values, order, axis=1)[kept]
+    def flat(values: NDArray[Any]) -> NDArray[Any]:
+        ordered: NDArray[Any] = np.take_along_axis(values, order, axis=1)[kept]
+        return ordered
 
     axis = {name: np.repeat(jets[name], count) for name in ("jet_eta", "jet_phi")}
     px, py, pz, energy = (flat(momenta[..., index]) for index in range(4))

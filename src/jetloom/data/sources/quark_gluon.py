@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import awkward
 import numpy as np
@@ -85,7 +85,7 @@ def _header(raw: Path, name: str, file: IO[bytes]) -> tuple[tuple[int, ...], np.
     return shape, kind
 
 
-def _exactly(file: IO[bytes], shape: tuple[int, ...], kind: np.dtype) -> NDArray:
+def _exactly(file: IO[bytes], shape: tuple[int, ...], kind: np.dtype) -> NDArray[Any]:
     size = math.prod(shape) * kind.itemsize
     data = file.read(size)
     if len(data) != size:
@@ -93,7 +93,9 @@ def _exactly(file: IO[bytes], shape: tuple[int, ...], kind: np.dtype) -> NDArray
     return np.frombuffer(data, kind).reshape(shape)
 
 
-def _canonical(raw: Path, values: NDArray, target: NDArray, dataset: Dataset, first: int) -> awkward.Array:
+def _canonical(
+    raw: Path, values: NDArray[np.floating], target: NDArray[np.floating], dataset: Dataset, first: int
+) -> awkward.Array:
     refuse(raw, ~np.isin(target, (0, 1)), first, "y is neither 0 nor 1")
     pt, rapidity, phi, identity = np.moveaxis(values, -1, 0)
     # NaN is not padding: it has to be found.
@@ -108,7 +110,7 @@ def _canonical(raw: Path, values: NDArray, target: NDArray, dataset: Dataset, fi
     return jagged(raw, first, momenta, real, label, particle=particle)
 
 
-def identities(identity: NDArray) -> dict[str, NDArray]:
+def identities(identity: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """Charge and flags of particles from their PDG ids, any shape."""
     size = np.abs(identity)
     charged = np.isin(size, CHARGED_HADRONS)

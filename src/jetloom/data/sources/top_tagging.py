@@ -8,6 +8,7 @@ and their names as a pickled list in its attribute ``values_block_<k>_kind``, wh
 import pickletools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import awkward
 import h5py
@@ -135,7 +136,7 @@ def _names(raw: Path, attribute: str, value: object) -> list[str]:
     return names
 
 
-def _canonical(raw: Path, block: NDArray, columns: Columns, dataset: Dataset, first: int) -> awkward.Array:
+def _canonical(raw: Path, block: NDArray[np.void], columns: Columns, dataset: Dataset, first: int) -> awkward.Array:
     # By number: sorted as text, PX_10 would come before PX_2.
     numbers = sorted(int(name[2:]) for name in columns if name.startswith("E_") and name[2:].isdecimal())
     names = [f"{component}_{number}" for number in numbers for component in COMPONENTS]
@@ -154,7 +155,7 @@ def _canonical(raw: Path, block: NDArray, columns: Columns, dataset: Dataset, fi
     return jagged(raw, first, momenta, real, class_index(LABELS, dataset.classes)[target.astype(int)])
 
 
-def _gathered(block: NDArray, columns: Columns, names: list[str]) -> NDArray:
+def _gathered(block: NDArray[np.void], columns: Columns, names: list[str]) -> NDArray[Any]:
     """Columns of these names, (jets, names)."""
     fields = list(dict.fromkeys(columns[name][0] for name in names))
     begin = dict(zip(fields, np.cumsum([0, *(block[field][:1].size for field in fields)]), strict=False))
