@@ -115,7 +115,7 @@ def cost(
         # A length stated in the preset or the options would win over the one of the scan.
         values = (model_card(model).presets[preset].options if preset else {}) | options
         values = {key: value for key, value in values.items() if key != "max_particles"}
-        return build(model, **sizes, max_particles=particles, **values).eval().to(device)
+        return build(model, **sizes, max_particles=particles, preset=None, **values).eval().to(device)
 
     torch.manual_seed(0)
     network = build(model, **sizes, max_particles=longest, preset=preset, **options).eval()

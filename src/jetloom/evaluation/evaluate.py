@@ -146,7 +146,8 @@ def _measure(name: str, task: Task, seen: Seen, asked: Question) -> dict[str, An
     module = task_card(name).measures
     if module is None:
         raise JetloomError(f"task {name} says nothing of a jet that could be evaluated")
-    return importlib.import_module(module).merit(task, seen, asked)
+    said: dict[str, Any] = importlib.import_module(module).merit(task, seen, asked)
+    return said
 
 
 @torch.inference_mode()
@@ -157,7 +158,7 @@ def score(model: torch.nn.Module, task: Task, manifest: Path, split: str, batch_
     for batch in Loader(manifest, split, batch_size=batch_size, shuffle=False):
         values = task.outputs(model(batch.map(lambda part: part.to(device))).float()).cpu().numpy()
         observers = np.empty((len(values), 0), np.float32) if batch.observers is None else batch.observers.numpy()
-        yield values, batch.label.numpy().astype(np.int16), observers
+        yield values, batch.labels.numpy().astype(np.int16), observers
 
 
 def write_predictions(
@@ -230,7 +231,8 @@ def write_predictions(
             waiting.append(observers)
             end = part.stop
         write_group()
-    return Seen(*(None if array is None else array[:end] for array in seen))
+    scales = None if seen.scale is None else seen.scale[:end]
+    return Seen(seen.values[:end], seen.truths[:end], seen.label[:end], scales)
 
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:
@@ -241,7 +243,8 @@ def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> N
 
 def _read_training(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        training: dict[str, Any] = json.loads(path.read_text())
+        return training
     except ValueError as error:
         raise JetloomError(f"{path}: not the training.json of `jetloom train` ({error})") from None
 

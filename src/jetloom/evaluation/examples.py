@@ -45,8 +45,7 @@ def examples(model: Network, task: Task, manifest: Path, split: str) -> dict[str
     result: dict[str, Any] = {"looks": None, "partitions": None, "jets": []}
     for row, batch in _chosen(manifest, described, split):
         batch = batch.map(lambda part: part.to(device))
-        assert batch.label is not None
-        label, given = int(batch.label), task.said(model(batch).float())
+        label, given = int(batch.labels), task.said(model(batch).float())
         looks = model.looks(batch) or Looks(batch)
         # Particle by particle in the order in which the network reads them.
         batch, real = looks.batch, looks.batch.mask[0]
@@ -65,7 +64,8 @@ def examples(model: Network, task: Task, manifest: Path, split: str) -> dict[str
 
 
 def _rounded(values: Tensor) -> list[Any]:
-    return np.round(values.double().cpu().numpy(), DIGITS).tolist()
+    rounded: list[Any] = np.round(values.double().cpu().numpy(), DIGITS).tolist()
+    return rounded
 
 
 def _chosen(manifest: Path, described: Manifest, split: str) -> Iterator[tuple[int, Batch]]:

@@ -66,7 +66,7 @@ def predict(
                 raise JetloomError(f"{checkpoint}: scores of {raw} are not finite; the training has diverged")
             columns = dict(zip(task.columns, values.T, strict=True))
             if settings.classes == task.data.classes:
-                columns["label"] = batch.label.numpy().astype(numpy.int16)
+                columns["label"] = batch.labels.numpy().astype(numpy.int16)
             table = pyarrow.table(columns | observers)
             if writer is None:
                 writer = opened.enter_context(pyarrow.parquet.ParquetWriter(partial, table.schema, compression="zstd"))
@@ -76,8 +76,11 @@ def predict(
 
 
 @torch.inference_mode()
-def _values(network: nn.Module, task: Task, batch: Batch, device: torch.device) -> NDArray:
-    return task.outputs(network(batch.map(lambda part: part.to(device))).float()).cpu().numpy()
+def _values(network: nn.Module, task: Task, batch: Batch, device: torch.device) -> NDArray[numpy.float32]:
+    values: NDArray[numpy.float32] = (
+        task.outputs(network(batch.map(lambda part: part.to(device))).float()).cpu().numpy()
+    )
+    return values
 
 
 def _open(

@@ -9,7 +9,7 @@ import logging
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -156,7 +156,7 @@ def export_onnx(
             )
     finally:
         logger.setLevel(level)
-    proto = program.model_proto
+    proto = cast("torch.onnx.ONNXProgram", program).model_proto
     described = {
         **(notes or {}),
         "kind": kind,

@@ -37,7 +37,8 @@ class Loaded:
     def predict(self, data: Mapping[str, NDArray[Any]], params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What the task says, of ``features (B, N, F)``, ``vectors (B, N, 4)``, ``coordinates`` and ``mask (B, N)``."""
         arrays = {name: torch.from_numpy(np.ascontiguousarray(data[name])) for name in Batch._fields if name in data}
-        return {self.task.output: self.task.outputs(self.model(Batch(**{"vectors": None, **arrays}))).numpy()}
+        given = (arrays["features"], arrays.get("vectors"), arrays["coordinates"], arrays["mask"])
+        return {self.task.output: self.task.outputs(self.model(Batch(*given))).numpy()}
 
 
 def _load_pyfunc(path: str) -> Loaded:
@@ -94,14 +95,17 @@ def save(checkpoint: Path, directory: Path, *, onnx: bool) -> None:
 
 def _signature(saved: Mapping[str, Any], names: list[str]) -> Any:
     from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
     widths = {"features": saved["n_features"], **WIDTHS[saved["manifest"]["kind"]]}
     single, logical = np.dtype("float32"), np.dtype("bool")
-    inputs = [TensorSpec(single, (-1, -1, widths[name]), name) for name in names if name in widths]
+    inputs: list[ColSpec | TensorSpec] = [
+        TensorSpec(single, (-1, -1, widths[name]), name) for name in names if name in widths
+    ]
     inputs += [TensorSpec(logical, (-1, -1), "mask")] if "mask" in names else []
     task = task_of(saved)
-    return ModelSignature(Schema(inputs), Schema([TensorSpec(single, (-1, len(task.columns)), task.output)]))
+    outputs: list[ColSpec | TensorSpec] = [TensorSpec(single, (-1, len(task.columns)), task.output)]
+    return ModelSignature(Schema(inputs), Schema(outputs))
 
 
 def register(

@@ -66,7 +66,8 @@ class Result:
             raise JetloomError(f"{self.training['run']}: no predictions, the training has no evaluation")
         if kind not in self._readers:
             self._readers[kind] = kind(self.predictions_file)
-        return self._readers[kind]
+        reader: P = self._readers[kind]
+        return reader
 
     @cached_property
     def _readers(self) -> dict[type, Any]:
@@ -89,14 +90,27 @@ class Entry:
     cost: dict[str, Any] | None
 
     @property
+    def costs(self) -> dict[str, Any]:
+        """``cost``, where it was measured.
+
+        Raises:
+            JetloomError: it was not.
+        """
+        if self.cost is None:
+            raise JetloomError(f"{self.title} on {self.dataset}: the cost was not measured")
+        return self.cost
+
+    @property
     def parameters(self) -> int:
         """Trainable parameters."""
-        return self.cost["parameters"] if self.cost else self.results[0].training["parameters"]
+        parameters: int = (self.cost or self.results[0].training)["parameters"]
+        return parameters
 
     @property
     def training_seconds(self) -> float:
         """Wall time of a training, mean over seeds."""
-        return sum(result.training["seconds"] for result in self.results) / len(self.results)
+        seconds: list[float] = [result.training["seconds"] for result in self.results]
+        return sum(seconds) / len(seconds)
 
     @property
     def commits(self) -> list[str]:
@@ -144,12 +158,14 @@ class DataSet:
     @property
     def classes(self) -> list[str]:
         """Class names; the position is the label."""
-        return self.manifest["classes"]
+        names: list[str] = self.manifest["classes"]
+        return names
 
     @property
     def jets(self) -> int:
         """Test jets (or meshes)."""
-        return self.first["jets"] if self.evaluated else self.manifest["splits"]["test"]["jets"]
+        jets: int = self.first["jets"] if self.evaluated else self.manifest["splits"]["test"]["jets"]
+        return jets
 
     @property
     def words(self) -> Words:
@@ -317,7 +333,8 @@ def _predictions_facts(path: Path) -> dict[str, Any]:
     metadata = pq.read_schema(path).metadata or {}
     if b"jetloom" not in metadata:
         raise JetloomError(f"{path}: not written by `jetloom evaluate` (no run in its metadata)")
-    return json.loads(metadata[b"jetloom"])
+    facts: dict[str, Any] = json.loads(metadata[b"jetloom"])
+    return facts
 
 
 def _key(content: dict[str, Any], seed: bool = True) -> tuple[Any, ...]:

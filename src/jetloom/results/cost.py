@@ -7,7 +7,7 @@ from jetloom.results.collect import Entry
 
 def milliseconds_per_jet(entry: Entry) -> dict[str, float]:
     """Latency of the largest batch, shared among its jets: median, low, high."""
-    point = largest_batch(entry.cost)
+    point = largest_batch(entry.costs)
     return {key: value / point["batch_size"] for key, value in point["milliseconds"].items()}
 
 
@@ -24,7 +24,7 @@ def longest_input(cost: dict[str, Any]) -> dict[str, Any]:
 
 def device_hours(entry: Entry) -> float:
     """Hours of one device (GPU, or machine without one) that a training takes, mean over seeds."""
-    hours = []
+    hours: list[float] = []
     for result in entry.results:
         recipe = result.training["training"]
         hours.append(result.training["seconds"] / 3600 * recipe.get("devices", 1) * recipe.get("nodes", 1))

@@ -70,7 +70,7 @@ def read(directory: Path) -> dict[str, Any]:
         JetloomError: there is none, or it is not one of ours.
     """
     path = directory / NAME
-    record = read_json(
+    record: dict[str, Any] = read_json(
         path, missing=f"`jetloom report ... --provenance {path}` writes it", damaged="make the report again"
     )
     if "jetloom" not in record.get("prefix", {}) or "activity:report" not in record.get("activity", {}):

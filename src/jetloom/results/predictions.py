@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,18 +13,19 @@ ROWS = 2**19
 """Jets whose answers are in memory at once."""
 
 
-class Columns(Mapping[str, NDArray]):
+class Columns(Mapping[str, NDArray[Any]]):
     """Columns of a Parquet file by name, (N,) each; one is read whenever it is asked for, and none is kept."""
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self._path = path
         self._names = names
 
-    def __getitem__(self, name: str) -> NDArray:
+    def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._names:
             raise KeyError(name)
         with pq.ParquetFile(self._path) as file:
-            return file.read([name]).column(0).to_numpy()
+            column: NDArray[Any] = file.read([name]).column(0).to_numpy()
+        return column
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
