@@ -8,8 +8,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.typing import LineStyleType
 
 from jetloom.drawing.style import Look
 from jetloom.results.collect import DataSet
@@ -71,7 +73,7 @@ def legend(
         if kind == "bar":
             handles.append(Patch(color=look.color))
         else:
-            line = "none" if kind == "point" else "-" if solid else look.line
+            line: LineStyleType = "none" if kind == "point" else "-" if solid else look.line
             marker = look.marker if kind in ("marker", "point") else None
             handles.append(Line2D([], [], color=look.color, linestyle=line, marker=marker))
     names = [entry.title for entry in dataset.entries] + [name for _, name in extra]
@@ -86,12 +88,14 @@ def context(figure: Figure, dataset: DataSet, in_margin: bool = False) -> None:
     left = r"$\bf{jetloom}$" + ("  Simulation" if dataset.manifest["simulated"] else "")
     right = f"{dataset.name}, {dataset.jets:,} test {dataset.words.things}"
     if in_margin:
-        figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.32 / figure.get_figheight()))
+        engine = figure.get_layout_engine()
+        assert isinstance(engine, ConstrainedLayoutEngine)  # publication_style
+        engine.set(rect=(0, 0, 1, 1 - 0.32 / figure.get_figheight()))
         height = 1 - 0.06 / figure.get_figheight()
         figure.text(0.012, height, left, ha="left", va="top", fontsize=11)
         figure.text(0.988, height, right, ha="right", va="top", fontsize=11)
         return
-    top = [axis for axis in figure.axes if axis.get_subplotspec().is_first_row()]
+    top = [axis for axis in figure.axes if (place := axis.get_subplotspec()) and place.is_first_row()]
     # Like the line of an experiment: at the upper edge of the frame, left and right.
     top[0].set_title(left, loc="left", fontsize=11)
     top[-1].set_title(right, loc="right", fontsize=11)

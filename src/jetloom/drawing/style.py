@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
+from matplotlib.typing import LineStyleType
 from PIL import Image
 
 from jetloom.system.files import appearing
@@ -26,7 +27,7 @@ PALETTE = (
     "#3f90da", "#bd1f01", "#ffa90e", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#717581", "#b9ac70", "#92dadd",
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+LINES: tuple[LineStyleType, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 # An architecture keeps its colour in every experiment; variants and new ones take what is left.
 PLACES = {
     "part": 0, "salt": 1, "linformer": 2, "parmat": 3, "transformer": 4, "pointnet": 5, "particlenet": 6, "pfn": 7,
@@ -55,7 +56,7 @@ class Look:
 
     color: str
     marker: str
-    line: Any
+    line: LineStyleType
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -72,7 +73,7 @@ def plot(title: str, skims: Sequence[Path], output: Path) -> None:
         save(_draw(title, classes, jets, quantities, edges, counts), output)
 
 
-def _groups(path: Path, most: int | None = None) -> Iterator[tuple[dict[str, NDArray], NDArray]]:
+def _groups(path: Path, most: int | None = None) -> Iterator[tuple[dict[str, NDArray[Any]], NDArray[np.int64]]]:
     """Quantities and labels of each row group, or of at most so many, spread over the file."""
     file = pq.ParquetFile(path)
     points = POINT_COLUMNS[0] in file.schema_arrow.names
@@ -84,11 +85,12 @@ def _groups(path: Path, most: int | None = None) -> Iterator[tuple[dict[str, NDA
             yield (_point_values(table) if points else _jet_values(table)), table["label"].to_numpy().astype(int)
 
 
-def _flat(table: pa.Table, column: str) -> NDArray:
-    return table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+def _flat(table: pa.Table, column: str) -> NDArray[Any]:
+    values: NDArray[Any] = table[column].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return values
 
 
-def _jet_values(table: pa.Table) -> dict[str, NDArray]:
+def _jet_values(table: pa.Table) -> dict[str, NDArray[Any]]:
     pt, eta, energy = (table[name].to_numpy() for name in ("jet_pt", "jet_eta", "jet_energy"))
     offsets = table["part_deta"].combine_chunks().offsets.to_numpy()
     return {
@@ -99,7 +101,7 @@ def _jet_values(table: pa.Table) -> dict[str, NDArray]:
     }
 
 
-def _point_values(table: pa.Table) -> dict[str, NDArray]:
+def _point_values(table: pa.Table) -> dict[str, NDArray[Any]]:
     x, y, z = (_flat(table, name) for name in POINT_COLUMNS)
     return {"radius": np.sqrt(x**2 + y**2 + z**2), "height": z}
 
@@ -116,14 +118,16 @@ def _quantiles(skims: Sequence[Path]) -> dict[str, tuple[float, float]]:
     return ranges
 
 
-def _edges(low: float, high: float, whole: bool) -> NDArray:
+def _edges(low: float, high: float, whole: bool) -> NDArray[np.float64]:
     if whole:
         step = max(1, int(np.ceil((high - low + 1) / BINS)))
         return np.arange(np.floor(low), np.ceil(high) + step + 1, step) - 0.5
     return np.linspace(low, high if high > low else low + 1, BINS + 1)
 
 
-def _histogram(values: NDArray, owner: NDArray, edges: NDArray, classes: int) -> NDArray:
+def _histogram(
+    values: NDArray[Any], owner: NDArray[np.int64], edges: NDArray[np.float64], classes: int
+) -> NDArray[np.int64]:
     """Counts (classes, bins); values beyond the edges are in the outermost bins."""
     bins = len(edges) - 1
     place = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, bins - 1)
@@ -133,10 +137,10 @@ def _histogram(values: NDArray, owner: NDArray, edges: NDArray, classes: int) ->
 def _draw(
     title: str,
     classes: list[str],
-    jets: NDArray,
+    jets: NDArray[np.int64],
     quantities: dict[str, tuple[str, bool]],
-    edges: dict[str, NDArray],
-    counts: dict[str, NDArray],
+    edges: dict[str, NDArray[np.float64]],
+    counts: dict[str, NDArray[np.float64]],
 ) -> Drawing:
     figure, axes = panels(len(quantities), 4.2, 3.2, columns=2)
     rows = []

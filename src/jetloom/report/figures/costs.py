@@ -32,29 +32,29 @@ def _against_cost(metric: Metric, dataset: DataSet, looks: dict[str, Look]) -> D
     entries = [entry for entry in dataset.entries if entry.cost]
     if not entries:
         return None
-    cost = entries[0].cost
+    cost = entries[0].costs
     point = largest_batch(cost)
     axes_of: list[tuple[str, str, Callable[[Entry], float]]] = [
         ("parameters", "Parameters", lambda entry: entry.parameters),
-        ("flops", f"FLOPs, {cost['flops_particles']} {dataset.words.particles}", lambda entry: entry.cost["flops"]),
+        ("flops", f"FLOPs, {cost['flops_particles']} {dataset.words.particles}", lambda entry: entry.costs["flops"]),
         ("milliseconds_per_jet", f"Time per {dataset.words.thing} [ms]\nbatch {point['batch_size']}, "
          f"{point['particles']} {dataset.words.particles}", lambda entry: milliseconds_per_jet(entry)["median"]),
         ("training_minutes", "Training [min]", lambda entry: entry.training_seconds / 60),
     ]  # fmt: skip
     figure, axes = plt.subplots(1, 4, figsize=(10.8, 3.7), sharey=True)
-    merit = {entry.model: metric.of(entry) for entry in entries}
+    merit = {entry.model: value for entry in entries if (value := metric.of(entry))}
     rows: list[list[Any]] = [
         [entry.model, *merit[entry.model][:4], *(of(entry) for _, _, of in axes_of)] for entry in entries
     ]
     sign = 1 if metric.better == "higher" else -1
     for axis, (_, label, of) in zip(axes, axes_of, strict=True):
-        points = [(of(entry), merit[entry.model].value) for entry in entries]
+        points = [(of(entry), merit[entry.model].number) for entry in entries]
         front = [points[index] for index in pareto([(cost, sign * gain) for cost, gain in points])]
         axis.plot(*zip(*front, strict=True), color="0.7", linewidth=1, drawstyle="steps-post", zorder=1)
-        for entry, point in zip(entries, points, strict=True):
+        for entry, place in zip(entries, points, strict=True):
             look = looks[entry.model]
             axis.errorbar(
-                *point, yerr=merit[entry.model].combined, color=look.color, marker=look.marker, markersize=7,
+                *place, yerr=merit[entry.model].combined, color=look.color, marker=look.marker, markersize=7,
                 linestyle="none", elinewidth=1.1, capsize=0,
             )  # fmt: skip
         costs = [point[0] for point in points]
@@ -99,7 +99,7 @@ def scaling(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
     figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.4))
     rows = []
     for entry in entries:
-        look, scan = looks[entry.model], entry.cost["length_scan"]
+        look, scan = looks[entry.model], entry.costs["length_scan"]
         particles = [point["particles"] for point in scan]
         times = [point["milliseconds"] for point in scan]
         style = {"color": look.color, "marker": look.marker, "linestyle": look.line}
@@ -116,12 +116,12 @@ def scaling(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
             (entry.model, n, point["batch_size"], time["median"], time["low"], time["high"], point["peak_memory_mb"])
             for n, time, point in zip(particles, times, scan, strict=True)
         ]
-    batch = entries[0].cost["length_scan"][0]["batch_size"]
+    batch = entries[0].costs["length_scan"][0]["batch_size"]
     names = (f"Latency, batch {batch} [ms]", f"Peak memory, batch {batch} [MB]")
     for axis, name in zip(axes, names, strict=True):
         axis.set_xscale("log", base=2)
         axis.set_yscale("log")
-        axis.xaxis.set_major_locator(FixedLocator([point["particles"] for point in entries[0].cost["length_scan"]]))
+        axis.xaxis.set_major_locator(FixedLocator([point["particles"] for point in entries[0].costs["length_scan"]]))
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.set_xlabel(f"Number of {dataset.words.particles}", loc="center")
@@ -156,7 +156,7 @@ def throughput(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
     figure, axes = plt.subplots(1, 2, figsize=(10.5, 4.4))
     rows = []
     for entry in entries:
-        look, points = looks[entry.model], sorted(entry.cost["latency"], key=lambda point: point["batch_size"])
+        look, points = looks[entry.model], sorted(entry.costs["latency"], key=lambda point: point["batch_size"])
         batches = [point["batch_size"] for point in points]
         times = [point["milliseconds"] for point in points]
         style = {"color": look.color, "marker": look.marker, "linestyle": look.line}
@@ -171,7 +171,7 @@ def throughput(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
              ("median", "low", "high")), point["jets_per_second"])
             for point in points
         ]  # fmt: skip
-    longest = entries[0].cost["latency"][0]["particles"]
+    longest = entries[0].costs["latency"][0]["particles"]
     for axis, name in zip(
         axes, ("Latency [ms per batch]", f"Throughput [{dataset.words.things} per second]"), strict=True
     ):

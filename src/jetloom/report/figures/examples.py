@@ -5,6 +5,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -38,10 +39,9 @@ def partitions(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
             for index in np.unique(partition):
                 chosen = partition == index
                 # In print and for every kind of colour vision: each partition has its own marker too.
-                axis.scatter(
-                    *places[chosen].T, s=area[chosen], color=PALETTE[index % len(PALETTE)],
+                _scatter(
+                    axis, jet, places[chosen], s=area[chosen], color=PALETTE[index % len(PALETTE)],
                     marker=MARKERS[index % len(MARKERS)], edgecolors="white", linewidths=0.4, alpha=0.9,
-                    **({} if jet["pt"] else {"depthshade": False}),
                 )  # fmt: skip
             rows += _rows(dataset, entry, jet, partition.tolist())
     handles = [
@@ -62,8 +62,8 @@ def attention(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
         return None
     figure, grid, jets = _grid(dataset, entries)
     rows: list[tuple[Any, ...]] = []
+    images: list[PathCollection] = []
     norm = LogNorm(1 / STRONGEST, STRONGEST)
-    image = None
     for entry, line in zip(entries, grid, strict=True):
         for axis, jet in zip(line, _shown(entry, jets), strict=True):
             share = np.array(jet["weight"]) / np.sum(jet["weight"])
@@ -71,12 +71,12 @@ def attention(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
             # What is looked at most is drawn last.
             order = np.argsort(times)
             places = np.array(jet["coordinates"])[order]
-            image = axis.scatter(
-                *places.T, s=_area(jet)[order], c=times[order], cmap="PuOr", norm=norm, edgecolors="0.3",
-                linewidths=0.4, **({} if jet["pt"] else {"depthshade": False}),
-            )  # fmt: skip
+            images.append(_scatter(
+                axis, jet, places, s=_area(jet)[order], c=times[order], cmap="PuOr", norm=norm, edgecolors="0.3",
+                linewidths=0.4,
+            ))  # fmt: skip
             rows += _rows(dataset, entry, jet, share.tolist(), _content(entry)["looks"])
-    bar = figure.colorbar(image, ax=figure.axes, shrink=0.8, aspect=18 * len(entries), pad=0.01, extend="both")
+    bar = figure.colorbar(images[-1], ax=figure.axes, shrink=0.8, aspect=18 * len(entries), pad=0.01, extend="both")
     bar.set_label("Weight over an even share", fontsize=11)
     bar.set_ticks([0.25, 0.5, 1, 2, 4], labels=["1/4", "1/2", "1", "2", "4"])
     bar.ax.tick_params(labelsize=9, which="both", length=0)
@@ -107,7 +107,7 @@ def _grid(dataset: DataSet, entries: list[Entry]) -> tuple[Figure, list[list[Axe
     known = [jet["class"] for jet in _content(entries[0])["jets"]]
     classes = [known[round(place)] for place in np.linspace(0, len(known) - 1, min(COLUMNS, len(known)))]
     shape = (len(entries), len(classes))
-    settings = {"squeeze": False, "figsize": (10.8, 1.95 * len(entries) + 1.1)}
+    settings: dict[str, Any] = {"squeeze": False, "figsize": (10.8, 1.95 * len(entries) + 1.1)}
     if flat:
         figure, grid = plt.subplots(*shape, sharex=True, sharey=True, **settings)
     else:
@@ -148,12 +148,19 @@ def _frame(axis: Any, reach: float, flat: bool) -> None:
     axis.set_axis_off()
 
 
+def _scatter(axis: Any, jet: dict[str, Any], places: np.ndarray, **look: Any) -> PathCollection:
+    """Particles on flat axes, points of a cloud in space, where depth changes no colour."""
+    drawn: PathCollection = axis.scatter(*places.T, **look, **({} if jet["pt"] else {"depthshade": False}))
+    return drawn
+
+
 def _area(jet: dict[str, Any]) -> np.ndarray:
     """Marker areas: proportional to pT, but nothing vanishes; the points of a cloud are all alike."""
     if jet["pt"] is None:
         return np.full(len(jet["coordinates"]), 9.0)
     pt = np.array(jet["pt"])
-    return np.maximum(LARGEST * pt / pt.max(), 7.0)
+    areas: np.ndarray = np.maximum(LARGEST * pt / pt.max(), 7.0)
+    return areas
 
 
 def _columns(dataset: DataSet) -> tuple[str, ...]:

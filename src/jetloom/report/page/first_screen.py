@@ -25,16 +25,16 @@ def answer(dataset: DataSet) -> list[str]:
 
 
 def _cheapest(show: Show, dataset: DataSet, best: Entry, entries: list[Entry]) -> str:
-    fewest = min(entries, key=lambda entry: entry.cost["flops"])
+    fewest = min(entries, key=lambda entry: entry.costs["flops"])
     fastest = min(entries, key=lambda entry: milliseconds_per_jet(entry)["median"])
-    particles = f"for {fewest.cost['flops_particles']} {dataset.words.particles}"
+    particles = f"for {fewest.costs['flops_particles']} {dataset.words.particles}"
     times = milliseconds_per_jet(best)["median"] / milliseconds_per_jet(fastest)["median"]
     if fewest is best:
-        text = f"{best.title} also takes the fewest FLOPs ({scaled(best.cost['flops'])} {particles})"
+        text = f"{best.title} also takes the fewest FLOPs ({scaled(best.costs['flops'])} {particles})"
     else:
-        share = significant(100 * fewest.cost["flops"] / best.cost["flops"], 2)
+        share = significant(100 * fewest.costs["flops"] / best.costs["flops"], 2)
         text = (
-            f"{fewest.title} takes the fewest FLOPs ({scaled(fewest.cost['flops'])} {particles}), "
+            f"{fewest.title} takes the fewest FLOPs ({scaled(fewest.costs['flops'])} {particles}), "
             f"{share} % of {best.title}'s, and {show.worse(best, fewest)}"
         )
     if fastest is best:

@@ -41,4 +41,5 @@ def profiler_flops(
     block = attention + 6 * d + 4 * d * hidden + hidden + d
     # A sigmoid is not counted, a softmax as 5 operations per class.
     head = 2 * d * d + d + 2 * d * outputs + outputs + (5 * outputs if outputs > 1 else 0)
-    return particles * (2 * features * d + d + block) + head
+    flops: int = particles * (2 * features * d + d + block) + head
+    return flops

@@ -104,7 +104,8 @@ def _counted(entry: Entry, dataset: DataSet, metric: str) -> float | None:
             flops = at.get(wanted, cost["flops"] if cost["flops_particles"] == wanted else None)
             return flops // 2 if flops is not None and metric == "macs" else flops
         case "peak_memory_mb" if cost:
-            return longest_input(cost)["peak_memory_mb"]
+            memory: float | None = longest_input(cost)["peak_memory_mb"]
+            return memory
     return None
 
 

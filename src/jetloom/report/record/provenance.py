@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import pyarrow.parquet as pq
@@ -58,7 +58,7 @@ def write(path: Path, given: Inputs, report: Path, tables: Mapping[str, Records]
         if records.runs:
             record.cells(report / "tables" / f"{name}.csv", records, given)
     with appearing(path) as partial:
-        partial.write_text(record.document.serialize(format="json", indent=1) + "\n")
+        partial.write_text(cast("str", record.document.serialize(format="json", indent=1)) + "\n")
 
 
 class Record:
@@ -80,7 +80,7 @@ class Record:
     def file(self, path: Path, role: str) -> ProvEntity:
         """A file with its hash."""
         if path not in self.files:
-            facts = {
+            facts: dict[str, str | int] = {
                 "jetloom:role": role,
                 "jetloom:sha256": checksum(path),
                 "jetloom:bytes": path.stat().st_size,
@@ -171,9 +171,9 @@ class Record:
             self.document.used(scoring, checkpoint)
             if content["data_digest"] in manifests:
                 self.document.used(scoring, self.files[manifests[content["data_digest"]]])
-            for made in (metrics, beside.get(metrics.parent), shown.get(run)):
-                if made:
-                    self.document.wasGeneratedBy(self.files[made], scoring)
+            for product in (metrics, beside.get(metrics.parent), shown.get(run)):
+                if product:
+                    self.document.wasGeneratedBy(self.files[product], scoring)
 
     def _checkpoint(self, path: Path, sha256: str) -> ProvEntity:
         if path.is_file() and checksum(path) == sha256:
