@@ -8,7 +8,8 @@ import torch
 
 from jetloom.errors import JetloomError
 from jetloom.models import build, load_published
-from jetloom.models.lorentznet import product, squash
+from jetloom.models.layers.minkowski import product
+from jetloom.models.lorentznet import squash
 from tests.models.jets import random_jets, tower_jets
 
 

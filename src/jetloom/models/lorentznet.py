@@ -13,18 +13,11 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
+from jetloom.models.layers.minkowski import product
 from jetloom.models.layers.norm import RealBatchNorm
 from jetloom.models.layers.packing import Packing, vectors_of
 from jetloom.models.layers.readout import mean_of_real
 from jetloom.models.network import Encoded, Network
-
-METRIC = (-1.0, -1.0, -1.0, 1.0)
-"""Signs of px, py, pz, E in the Minkowski product."""
-
-
-def product(first: Tensor, second: Tensor) -> Tensor:
-    """Minkowski product E E' - p p' of (..., 4) four-vectors."""
-    return (first * second * first.new_tensor(METRIC)).sum(-1)
 
 
 def squash(x: Tensor) -> Tensor:

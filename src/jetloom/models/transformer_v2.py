@@ -1,0 +1,93 @@
+"""The Transformer of the size study arXiv:2608.02735: LLoCa's second backbone (arXiv:2505.20280) without frames.
+
+Pre-norm blocks with RMSNorm, a gated feed-forward network, and a global item that reads the jet out. The control of
+L-GATr-slim and of the ParT of the same study at equal width, depth and heads.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jetloom.batch import Batch
+from jetloom.errors import JetloomError
+from jetloom.models.layers.attention import attend, key_bias
+from jetloom.models.layers.packing import Packing
+from jetloom.models.layers.rms_norm import RMSNorm
+from jetloom.models.layers.sizes import Size, blocks_of, heads_of
+from jetloom.models.network import Encoded, Network
+
+
+class Block(nn.Module):
+    """x + Attention(RMSNorm x), then x + W2 (GELU(g) h) with (g, h) = W1 RMSNorm x.
+
+    Args:
+        width: D.
+        heads: H.
+        ratio: hidden width of the feed-forward network over D.
+    """
+
+    def __init__(self, width: int, heads: int, ratio: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = RMSNorm(width), RMSNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.fc1 = nn.Linear(width, 2 * ratio * width)
+        self.fc2 = nn.Linear(ratio * width, width)
+
+    def forward(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
+        """Packed (n, D) to (n, D); ``bias`` closes the keys of padding."""
+        # The author code has the head as the fastest index here, and as the slowest behind the attention.
+        split = self.query_key_value(self.norm1(x)).unflatten(-1, (3, -1, self.heads)).transpose(-1, -2)
+        query, key, value = packing.unpack(split.flatten(1)).chunk(3, -1)
+        x = x + self.out(packing.pack(attend(query, key, value, self.heads, bias)))
+        gate, hidden = self.fc1(self.norm2(x)).chunk(2, -1)
+        return x + self.fc2(functional.gelu(gate) * hidden)
+
+
+class TransformerV2(Network):
+    """Transformer of the size study: 1,323,265 parameters with 7 features and one logit.
+
+    Args:
+        n_features, n_classes: F and C.
+        size: published widths, 0 being 1.3 million parameters; over the widths below.
+        width: D.
+        blocks, heads: of the attention, H.
+        ffn_ratio: hidden width of the feed-forward network over D.
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_classes: int,
+        *,
+        size: Size = None,
+        width: int = 128,
+        blocks: int = 8,
+        heads: int = 8,
+        ffn_ratio: int = 2,
+    ) -> None:
+        if size is not None:
+            width, blocks, heads, ffn_ratio = 2 ** (size + 7), blocks_of(size), heads_of(size), 2
+        if width % heads:
+            raise JetloomError(f"heads = {heads} does not divide width = {width}")
+        super().__init__(jet_width=width, particle_width=width)
+        self.embed = nn.Linear(n_features + 1, width)
+        self.blocks = nn.ModuleList(Block(width, heads, ffn_ratio) for _ in range(blocks))
+        self.head = nn.Linear(width, n_classes)
+
+    def encode(self, batch: Batch) -> Encoded:
+        """Particles after the last block, and the global item. Uses features and mask."""
+        mask = functional.pad(batch.mask, (1, 0), value=True)
+        packing, bias = Packing(mask), key_bias(mask)
+        x = self.embed(packing.pack(with_global_item(batch.features.masked_fill(~batch.mask[..., None], 0.0))))
+        for block in self.blocks:
+            x = block(x, packing, bias)
+        items = packing.unpack(x)
+        return Encoded(items[:, 1:], batch.mask, items[:, 0])
+
+
+def with_global_item(features: Tensor) -> Tensor:
+    """(B, N, F) to (B, 1 + N, F + 1): an item of zeros in front, which the last feature marks with 1."""
+    mark = functional.pad(torch.ones_like(features[:, :1, :1]), (0, 0, 0, features.shape[1]))
+    return torch.cat([functional.pad(features, (0, 0, 1, 0)), mark], -1)
