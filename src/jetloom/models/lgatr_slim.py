@@ -214,7 +214,7 @@ class LGATrSlim(Network):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
             if isinstance(module, Attention):
-                for linear in module.children():
+                for linear in (module.in_vectors, module.in_scalars, module.out_vectors, module.out_scalars):
                     with torch.no_grad():
                         linear.weight.mul_(0.1)
 

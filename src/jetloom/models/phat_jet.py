@@ -58,7 +58,8 @@ class GridMessages(nn.Module):
         place = (place.clamp(0, KERNEL - 1) * place.new_tensor([KERNEL, 1])).sum(-1).long()
         kernel = self.kernel.flatten(0, 1)[place.masked_fill(~inside, 0)] * inside[..., None].to(h.dtype)
         received = torch.einsum("bijd,bjd->bid", kernel, h) + self.bias
-        return self.norm(self.pointwise(received))
+        message: Tensor = self.norm(self.pointwise(received))
+        return message
 
 
 class Attention(nn.Module):
@@ -77,7 +78,8 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
         """(B, N, d) to (B, N, d); ``real`` (B, N): the keys that are open, None: all."""
         bias = None if real is None else key_bias(real)
-        return self.out(attend(self.query(x), self.key(x), self.value(x), self.heads, bias))
+        attended: Tensor = self.out(attend(self.query(x), self.key(x), self.value(x), self.heads, bias))
+        return attended
 
 
 class Tokens(nn.Module):
@@ -96,10 +98,11 @@ class Tokens(nn.Module):
     def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
         """(G, P, d) and which are particles (G, P), None: all, to (G, d); zero of a patch without any."""
         if self.score is not None:
-            score = self.score(x)
+            score: Tensor = self.score(x)
             score = score if real is None else score.masked_fill(~real[..., None], torch.finfo(score.dtype).min)
             weight = score.softmax(1)
-            return (weight * x if real is None else (weight * x).masked_fill(~real[..., None], 0.0)).sum(1)
+            weighted = weight * x if real is None else (weight * x).masked_fill(~real[..., None], 0.0)
+            return weighted.sum(1)
         if real is None:
             return x.amax(1) if self.kind == "max" else x.mean(1)
         if self.kind == "mean":
@@ -149,7 +152,8 @@ class Block(nn.Module):
         filled = None if open_keys is None else open_keys.any(1).unflatten(0, (-1, patches))
         message = self.projection(self.among(tokens, filled)).repeat_interleave(self.patch, 1)[:, :number]
         h = h + (message if self.gate is None else message * torch.sigmoid(self.gate(normed)))  # (3)
-        return h + self.fc2(functional.gelu(self.fc1(self.norm2(h))))  # (4)
+        inner: Tensor = self.fc2(functional.gelu(self.fc1(self.norm2(h))))  # (4)
+        return h + inner
 
     def patches(self, number: int) -> int:
         """How many hold so many particles; ONNX rounds negative quotients otherwise than Python."""

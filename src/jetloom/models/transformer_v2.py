@@ -42,7 +42,8 @@ class Block(nn.Module):
         query, key, value = packing.unpack(split.flatten(1)).chunk(3, -1)
         x = x + self.out(packing.pack(attend(query, key, value, self.heads, bias)))
         gate, hidden = self.fc1(self.norm2(x)).chunk(2, -1)
-        return x + self.fc2(functional.gelu(gate) * hidden)
+        inner: Tensor = self.fc2(functional.gelu(gate) * hidden)
+        return x + inner
 
 
 class TransformerV2(Network):

@@ -13,4 +13,4 @@ def blocks_of(size: int) -> int:
 
 def heads_of(size: int) -> int:
     """2^(3 + floor(s / 2)): 4, 4, 8, 8, 16."""
-    return 2 ** (3 + size // 2)
+    return 1 << (3 + size // 2)
