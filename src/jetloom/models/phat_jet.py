@@ -162,7 +162,8 @@ class Block(nn.Module):
     def patched(self, x: Tensor) -> Tensor:
         """(B, N, D) to (B N / P, P, D), with zero rows behind the last particles."""
         patches = self.patches(x.shape[1])
-        return lengthened(x, patches * self.patch - x.shape[1]).unflatten(1, (patches, self.patch)).flatten(0, 1)
+        whole = lengthened(x, patches * self.patch - x.shape[1])
+        return whole.reshape(-1, self.patch, x.shape[2])
 
 
 class PhatJet(Network):
