@@ -22,7 +22,7 @@ from jetloom.config.mistakes import validate
 from jetloom.config.resolve import resolve_dataset, resolve_training
 from jetloom.config.section import Strict
 from jetloom.config.task import Monitor, TaskChoice, monitor_of, resolve_tasks
-from jetloom.config.training import Reweighting, Training
+from jetloom.config.training import Reweighting, Training, as_given
 from jetloom.config.values import expand_braces, merge, parse_assignments, parse_value
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "TaskChoice",
     "Tracking",
     "Training",
+    "as_given",
     "expand_braces",
     "merge",
     "monitor_of",

@@ -233,7 +233,14 @@ class Experiment(Strict):
             )
         known(f"preset of {model}", choice.preset, card.presets)
         check_options(choice.architecture, choice.options, f"per_model.{model}.options")
-        monitor_of(self.training_of(dataset, model), self.tasks_of(model))
+        recipe = self.training_of(dataset, model)
+        monitor_of(recipe, self.tasks_of(model))
+        classes = self.dataset(dataset).classes
+        if recipe.labelled is not None and recipe.labelled < len(classes):
+            raise JetloomError(
+                f"labelled_jets: {recipe.labelled} of {model} on {dataset} are less than one of each of "
+                f"{len(classes)} classes"
+            )
 
     def _check_start(self, model: str) -> None:
         """Whether the chain of trainings that a model starts from is there and comes to an end."""

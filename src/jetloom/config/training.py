@@ -1,11 +1,12 @@
 """``training``: how a model learns, and on what it runs meanwhile."""
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from jetloom.config.effects import remakes
+from jetloom.config.effects import read_by, remakes
 from jetloom.config.section import Count, Strict
 
 
@@ -23,6 +24,16 @@ class Reweighting(Strict):
         if any(low >= high for low, high in pairwise(self.edges)):
             raise ValueError("edges must rise")
         return self
+
+
+def _labels(value: Any) -> Any:
+    if value != "all" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise ValueError(f"expected a number of jets, at least 1, or all, got {value!r}")
+    return value
+
+
+Labels = Annotated[Literal["all"] | int, BeforeValidator(_labels)]
+"""How many labelled jets."""
 
 
 class Training(Strict, json_schema_extra=remakes("training")):
@@ -60,6 +71,16 @@ class Training(Strict, json_schema_extra=remakes("training")):
     )
     initial_weights: str | None = Field(None, description="checkpoint to start from (fine-tuning)")
     reweighting: Reweighting | None = Field(None, description="flat classes and spectra by sampling; default: all jets")
+    labelled_jets: Labels = Field(
+        "all",
+        description="training jets whose label is used, equally many of each class and drawn anew for each seed; an "
+        "epoch keeps the length that it has with all",
+    )
+    validation: Literal["scaled", "full"] = Field(
+        "scaled",
+        description="beside a number of labelled_jets: a quarter as many validation jets, at least 10 of each class; "
+        "or the whole split",
+    )
     devices: int = Field(1, ge=1, description="GPUs per node; 1 also means the CPU")
     nodes: int = Field(1, ge=1, description="machines of one training")
     workers: int = Field(
@@ -77,6 +98,24 @@ class Training(Strict, json_schema_extra=remakes("training")):
         """[batch size, epochs] in turn."""
         return self.batch_phases or [(self.batch_size, self.epochs)]
 
+    @property
+    def labelled(self) -> int | None:
+        """Number of labelled jets; None: all."""
+        return None if self.labelled_jets == "all" else self.labelled_jets
+
+    def learnt(self) -> dict[str, Any]:
+        """What decides on the weights, as JSON holds it, but for those to start from: their content counts."""
+        read = read_by(Training, "training") - {"initial_weights"}
+        return as_given(self.model_dump(mode="json", include=read))
+
+    @model_validator(mode="after")
+    def _labels(self) -> "Training":
+        if self.labelled and self.reweighting:
+            raise ValueError(
+                f"labelled_jets: {self.labelled} jets are equally many of each class; leave reweighting out"
+            )
+        return self
+
     @model_validator(mode="after")
     def _restarts(self) -> "Training":
         epochs = sum(epochs for _, epochs in self.phases)
@@ -85,3 +124,13 @@ class Training(Strict, json_schema_extra=remakes("training")):
                 f"schedule restarts ends in four epochs of halving: expected more than 4 epochs, got {epochs}"
             )
         return self
+
+
+LATER = {"labelled_jets", "validation"}
+"""Settings that came when there were results already."""
+
+
+def as_given(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe without the later settings that are not given, so that they make nothing anew that does without them."""
+    defaults = {name: Training.model_fields[name].default for name in LATER}
+    return {name: value for name, value in recipe.items() if name not in LATER or value != defaults[name]}

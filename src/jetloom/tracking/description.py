@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from jetloom.config import Training, read_by
+from jetloom.config import Training, as_given, read_by
 from jetloom.system.environment import git, hardware
 
 DIGEST_LENGTH = 36
@@ -95,7 +95,7 @@ def describe(
         "data": data,
     }
     handling = read_by(Training, "nothing")
-    learning = {key: value for key, value in training.items() if key not in handling}
+    learning = as_given({key: value for key, value in training.items() if key not in handling})
     hashed = json.dumps([run["dataset"], run["model"], architecture, options, tasks, learning, data], sort_keys=True)
     config = hashlib.sha256(hashed.encode()).hexdigest()[:12]
     parent = f"{run['model']}-{data['feature_set']}"

@@ -4,10 +4,13 @@ from pathlib import Path
 
 from lightning.pytorch import LightningDataModule, Trainer
 
+from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
 from jetloom.training.progress import Progress
 
 VALIDATION_BATCH = 512
+LABELLED_PER_VALIDATION, LEAST_OF_CLASS = 4, 10
+"""``validation: scaled``: labelled training jets for each validation jet, and least validation jets of each class."""
 
 
 class Tensors(LightningDataModule):
@@ -32,7 +35,7 @@ class Tensors(LightningDataModule):
 
     def train_dataloader(self) -> Loader:
         """What is left of the current epoch; Lightning asks anew for each."""
-        size = self.progress.batch_size
+        size, training = self.progress.batch_size, self.progress.training
         if size not in self._loaders:
             self._loaders = {
                 size: Loader(
@@ -43,10 +46,11 @@ class Tensors(LightningDataModule):
                     seed=self.seed,
                     rank=self.trainer.global_rank,
                     world_size=self.trainer.world_size,
-                    samples_per_epoch=self.progress.training.samples_per_epoch,
-                    workers=self.progress.training.workers,
+                    samples_per_epoch=training.samples_per_epoch or self._as_many_steps,
+                    workers=training.workers,
                     pin=self._pin,
-                    reweighting=self.progress.training.reweighting,
+                    reweighting=training.reweighting,
+                    labelled=training.labelled,
                 )
             }
         loader = self._loaders[size]
@@ -54,12 +58,28 @@ class Tensors(LightningDataModule):
         return loader
 
     @property
+    def _as_many_steps(self) -> int | None:
+        """Jets of an epoch with few labels: as many as with all, so that the steps are as many."""
+        if self.progress.training.labelled is None:
+            return None
+        return Manifest.read(self.manifest).splits["train"].jets
+
+    @property
+    def _validated(self) -> int | None:
+        """Validation jets where their number follows that of the labelled ones: other labels are labels too."""
+        training = self.progress.training
+        if training.labelled is None or training.validation == "full" or training.validation_samples is not None:
+            return None
+        least = LEAST_OF_CLASS * len(Manifest.read(self.manifest).classes)
+        return max(training.labelled // LABELLED_PER_VALIDATION, least)
+
+    @property
     def _pin(self) -> bool:
         # From page-locked memory Lightning's copy to the GPU does not hold up the processor.
         return self.trainer.strategy.root_device.type == "cuda"
 
     def val_dataloader(self) -> Loader:
-        """The validation split, or the same random part of it each time."""
+        """The validation split, or the same part of it each time."""
         if self._validation is None:
             samples = self.progress.training.validation_samples
             self._validation = Loader(
@@ -67,11 +87,14 @@ class Tensors(LightningDataModule):
                 "val",
                 batch_size=VALIDATION_BATCH,
                 shuffle=samples is not None,
+                seed=self.seed if self._validated else 0,
                 rank=self.trainer.global_rank,
                 world_size=self.trainer.world_size,
                 samples_per_epoch=samples,
                 workers=self.progress.training.workers,
                 pin=self._pin,
+                labelled=self._validated,
+                at_most=True,
             )
         self._validation.set_epoch(0)
         return self._validation

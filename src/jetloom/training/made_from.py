@@ -6,7 +6,7 @@ from typing import Any
 
 from jetloom.catalogue.cards import model_card, task_card
 from jetloom.catalogue.options import check_options, defaults
-from jetloom.config import TaskChoice, Training, read_by
+from jetloom.config import TaskChoice, Training
 from jetloom.errors import JetloomError
 from jetloom.identity.code import fingerprint, model_fingerprint
 from jetloom.identity.digests import Identity, checksum, digest
@@ -43,13 +43,11 @@ def setting_parts(
         training: recipe.
         seed: of the training.
     """
-    # The content of the weights counts, not their place.
-    learning = read_by(Training, "training") - {"initial_weights"}
     return {
         "architecture": model,
         "options": digest(dict(options)),
         "task": digest([item.record() for item in tasks]),
-        "recipe": digest(training.model_dump(mode="json", include=learning)),
+        "recipe": digest(training.learnt()),
         "seed": str(seed),
     }
 

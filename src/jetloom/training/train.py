@@ -11,12 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import seed_everything
+from numpy.typing import NDArray
 
 from jetloom.config import TaskChoice, Training, monitor_of, resolve_tasks
 from jetloom.data.prepare.manifest import Manifest
-from jetloom.data.read.loader import first_observers
+from jetloom.data.read.loader import first_observers, labelled_observers
 from jetloom.errors import JetloomError
 from jetloom.identity.digests import Identity, checksum
 from jetloom.models import build, load_published
@@ -141,6 +143,12 @@ class _Order:
     def resolved(self) -> dict[str, Any]:
         """All options of the architecture as built, but for a length that is the data's."""
         return all_options(self.model, self.chosen)
+
+    def observers(self) -> NDArray[np.float32]:
+        """(N, M): observers of many of the jets that are trained on."""
+        if self.training.labelled is None:
+            return first_observers(self.manifest, "train")
+        return labelled_observers(self.manifest, "train", self.training.labelled, self.seed)
 
     @cached_property
     def identity(self) -> Identity:
@@ -275,8 +283,11 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     task.attach(network)
     if training.initial_weights:
         _start_from(network, Path(training.initial_weights))
-    task.fit(network, lambda: first_observers(order.manifest, "train"))
+    task.fit(network, order.observers)
     progress = Progress(training, monitor_of(training, order.tasks))
+    if training.labelled and rank() == 0:
+        each = training.labelled // len(described.classes)
+        print(f"Labels of {each * len(described.classes)} training jets, {each} of each class", flush=True)
     if state is not None:
         progress.load_state_dict(state["progress"])
         progress.resumed += 1

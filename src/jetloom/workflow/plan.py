@@ -19,7 +19,6 @@ from jetloom.config import (
     Run,
     Start,
     Training,
-    read_by,
 )
 from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.code import fingerprint, model_fingerprint
@@ -170,14 +169,13 @@ class TrainingPlan:
     @cached_property
     def key(self) -> str:
         """Digest of everything that is known of it beforehand."""
-        learning = self.recipe.model_dump(mode="json", include=read_by(Training, "training") - {"initial_weights"})
         data = self.plan.data[self.run.dataset].tensors_directory
         tasks = self.plan.experiment.tasks_of(self.run.model)
         return short(
             self.plan.model_key(self.run.dataset, self.run.model),
             [item.record() for item in tasks],
             task_fingerprint(tasks),
-            learning,
+            self.recipe.learnt(),
             fingerprint(CODE),
             Path(data).name,
             self.run.seed,

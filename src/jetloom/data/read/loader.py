@@ -14,6 +14,7 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from itertools import accumulate, count, islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from jetloom.batch import Batch
 from jetloom.config import Reweighting
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.prepare.shardfile import AGAIN, open_arrays
+from jetloom.data.read.labelled import Labelled
 from jetloom.data.read.sampling import Sampling
 from jetloom.errors import JetloomError
 
@@ -34,6 +36,7 @@ OPEN_SHARDS = 4
 WINDOW_BATCHES = 32
 LONGEST_RUN = 16
 """Jets that stay together in a window; shorter where a batch would be made of less than as many runs."""
+LABELLED_BATCH = 4096
 
 
 class ShardFile:
@@ -87,9 +90,11 @@ class Loader:
         workers: threads that gather the next batches meanwhile; 0: each is gathered when it is asked for.
         pin: gather into page-locked memory, from which a GPU copies while the processor goes on; needs a GPU.
         reweighting: keep each jet in a pass with the probability of its class and bin; a pass is shorter then.
+        labelled: only so many jets, equally many of each class (:class:`Labelled`); not with ``reweighting``.
+        at_most: fewer where a class has not so many.
 
     Raises:
-        JetloomError: unknown split, missing or damaged shard, too few jets for a single batch.
+        JetloomError: unknown split, missing or damaged shard, too few jets for a single batch or of a class.
     """
 
     def __init__(
@@ -107,6 +112,8 @@ class Loader:
         workers: int = 0,
         pin: bool = False,
         reweighting: Reweighting | None = None,
+        labelled: int | None = None,
+        at_most: bool = False,
     ) -> None:
         self.manifest = Manifest.read(manifest)
         if split not in self.manifest.splits:
@@ -118,9 +125,7 @@ class Loader:
         self.workers, self.pin = workers, pin
         # A damaged shard is an error now, not in mid-training.
         self._shards = [ShardFile(manifest.parent / shard.file) for shard in self.manifest.splits[split].shards]
-        self._sampling = reweighting and Sampling(
-            reweighting, self.manifest, [shard.buckets for shard in self._shards], seed
-        )
+        self._sampling = self._sampled(reweighting, labelled, at_most)
         self._epoch = self._position = 0
         self._ends: list[int] = []
         if not self._batches_of_pass(0):
@@ -128,6 +133,24 @@ class Loader:
                 f"{manifest}: split {split} has {self.manifest.splits[split].jets} jets, too few in every bucket for a "
                 f"batch of {batch_size} on each of {world_size} processes; lower batch_size"
             )
+
+    def _sampled(
+        self, reweighting: Reweighting | None, labelled: int | None, at_most: bool
+    ) -> Sampling | Labelled | None:
+        """Which jets are in a pass; None: all."""
+        if reweighting is not None:
+            return Sampling(reweighting, self.manifest, [shard.buckets for shard in self._shards], self.seed)
+        if labelled is None:
+            return None
+        return Labelled(labelled, self.manifest, [shard.buckets for shard in self._shards], self.seed, at_most)
+
+    @cached_property
+    def _open(self) -> int:
+        """Shards that are open together: of a hundredth of the jets a hundred times as many, so that as many mix."""
+        if not isinstance(self._sampling, Labelled):
+            return OPEN_SHARDS
+        whole = sum(shard.jets(width) for shard in self._shards for width in shard.buckets)
+        return math.ceil(OPEN_SHARDS * whole / self._sampling.number)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration yields, from its beginning."""
@@ -196,7 +219,7 @@ class Loader:
         if not self.shuffle:
             return [(shard,) for shard in shards]
         order = np.random.default_rng([self.seed, number]).permutation(len(shards)).tolist()
-        return [tuple(order[start : start + OPEN_SHARDS]) for start in range(0, len(order), OPEN_SHARDS)]
+        return [tuple(order[start : start + self._open]) for start in range(0, len(order), self._open)]
 
     def _batches_of_pass(self, number: int) -> int:
         return sum(self._batches_of_group(group) for group in self._groups(number))
@@ -311,3 +334,9 @@ def first_observers(manifest: Path, split: str, most: int = 1_000_000) -> NDArra
         if sum(map(len, found)) >= most:
             break
     return np.concatenate(found)
+
+
+def labelled_observers(manifest: Path, split: str, number: int, seed: int) -> NDArray[np.float32]:
+    """(N, M): observers of the jets that a loader has with ``labelled=number`` and this seed."""
+    loader = Loader(manifest, split, batch_size=LABELLED_BATCH, shuffle=False, seed=seed, labelled=number)
+    return np.concatenate([batch.observers.numpy() for batch in loader if batch.observers is not None])

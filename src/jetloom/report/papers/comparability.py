@@ -20,7 +20,7 @@ SAME_SIZE = 0.02
 """Parameters that differ by less count as equal: papers round them, and with two classes some have one output."""
 APART = {"devices", "nodes", "initial_weights"}
 """Settings of a training that are judged in sentences of their own."""
-UNTOLD = {"precision", "validation_samples"}
+UNTOLD = {"precision", "validation_samples", "validation"}
 """Settings that papers do not tell, and that change how a training runs, not what it aims at."""
 
 
