@@ -20,6 +20,7 @@ from jetloom.config.experiment import (
 )
 from jetloom.config.mistakes import validate
 from jetloom.config.resolve import resolve_dataset, resolve_training
+from jetloom.config.scan import arm_of
 from jetloom.config.section import Strict
 from jetloom.config.task import Monitor, TaskChoice, monitor_of, resolve_tasks
 from jetloom.config.training import Reweighting, Training, as_given
@@ -45,6 +46,7 @@ __all__ = [
     "TaskChoice",
     "Tracking",
     "Training",
+    "arm_of",
     "as_given",
     "expand_braces",
     "merge",

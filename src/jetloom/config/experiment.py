@@ -14,9 +14,10 @@ from jetloom.config.dataset import Dataset
 from jetloom.config.evaluation import Cost, Evaluation
 from jetloom.config.mistakes import known, section, validate
 from jetloom.config.resolve import resolve_dataset, resolve_recipe
+from jetloom.config.scan import expanded
 from jetloom.config.section import Different, Directory, Name, Seeds, Strict
 from jetloom.config.task import TaskChoice, monitor_of, resolve_tasks
-from jetloom.config.training import Training
+from jetloom.config.training import Labels, Training
 from jetloom.config.values import merge
 from jetloom.errors import JetloomError
 from jetloom.system.masking import without_password
@@ -51,6 +52,10 @@ class ModelChanges(Strict):
     preset: str | None = Field(None, description="default: the preset of the top level")
     options: dict[str, Any] = Field(default_factory=dict, description="of the architecture: `jetloom models NAME`")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over that of the data set")
+    labelled_jets: Annotated[Different[Labels], Field(min_length=1)] | None = Field(
+        None,
+        description="one training for each number of labelled jets, named `<name>-n<number>`; `all` keeps the name",
+    )
     task: Any = Field(None, description="default: that of the top level")
     seeds: Seeds | None = Field(None, description="default: those of the data set")
     starts_from: Start | None = Field(
@@ -125,9 +130,14 @@ class Experiment(Strict):
 
     @model_validator(mode="before")
     @classmethod
-    def _scaled(cls, values: Any) -> Any:
+    def _spelled_out(cls, values: Any) -> Any:
+        """The experiment at its scale, with a model for each number of labelled jets."""
+        return expanded(cls._scaled(values)) if isinstance(values, dict) else values
+
+    @staticmethod
+    def _scaled(values: dict[str, Any]) -> dict[str, Any]:
         """The experiment at its scale; results go to a directory of their own."""
-        if not isinstance(values, dict) or values.get("scale") is None:
+        if values.get("scale") is None:
             return values
         # Snakemake reads a name of digits as a number.
         scale, scales = str(values["scale"]), {str(key): value for key, value in section(values, "scales").items()}

@@ -19,6 +19,7 @@ from jetloom.config import (
     Run,
     Start,
     Training,
+    arm_of,
 )
 from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.code import fingerprint, model_fingerprint
@@ -94,8 +95,13 @@ class Plan:
 
     @cached_property
     def costs(self) -> list[str]:
-        """``cost.json`` of each model on each data set."""
-        return list(dict.fromkeys(f"{self.results}/{run.dataset}/{run.model}/cost.json" for run in self.trainings))
+        """``cost.json`` of each model on each data set; of several numbers of labelled jets the last one's."""
+        measured: dict[tuple[str, str], str] = {}
+        for run, training in self.trainings.items():
+            arm, _ = arm_of(run.model, "", training.recipe.labelled_jets)
+            if measured.get((run.dataset, arm)) != arm:
+                measured[run.dataset, arm] = run.model
+        return [f"{self.results}/{dataset}/{model}/cost.json" for (dataset, _), model in measured.items()]
 
     @cached_property
     def benchmarks(self) -> list[str]:
