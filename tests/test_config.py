@@ -221,6 +221,15 @@ def start(model: str, seed: int = 1) -> dict:
         (of_model(training={"labelled_jets": 9}), ["labelled_jets", "9 of salt", "10 classes"]),
         (of_model(training={"labelled_jets": 0}), ["per_model.salt.training.labelled_jets", "0"]),
         (of_model(training={"labelled_jets": 100, "reweighting": {}}), ["labelled_jets", "leave reweighting out"]),
+        (
+            of_model(training={"freeze": "encoder"}),
+            ["per_model.salt.training.freeze", "starts_from or initial_weights", "freeze_random: true"],
+        ),
+        (of_model(training={"freeze_random": True}), ["per_model.salt.training", "nothing is frozen"]),
+        (
+            of_model(training={"freeze": "encoder", "freeze_random": True}, **start("part")),
+            ["per_model.salt.training.freeze_random", "other weights"],
+        ),
         (of_dataset(files=[{"name": "../x"}]), ["files.0.name", "relative path", "../x"]),
         (of_dataset(files=[{"name": "a/../../x"}]), ["files.0.name", "relative path"]),
         (of_dataset(files=[{"name": "a", "holds": ["/etc/x"]}]), ["files.0.holds.0", "relative path", "/etc/x"]),
@@ -265,6 +274,9 @@ def test_what_makes_no_sense_is_one_line_before_any_job(changes, expected):
         {"training": {"reweighting": {"observer": "jet_pt", "edges": [600]}},
          **of_model(training={"reweighting": {"edges": [700]}})},
         {"tracking": {"uri": "postgresql://user@host/db"}},
+        of_model(training={"freeze": "encoder"}, **start("part")),
+        of_model(training={"freeze": "encoder", "initial_weights": "a.ckpt"}),
+        of_model(training={"freeze": "encoder", "freeze_random": True}),
         {"models": ["salt", "part", "pfn"], "per_model": {"salt": start("part"), "part": start("pfn")}},
     ],
 )  # fmt: skip

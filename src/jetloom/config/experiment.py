@@ -245,6 +245,8 @@ class Experiment(Strict):
         check_options(choice.architecture, choice.options, f"per_model.{model}.options")
         recipe = self.training_of(dataset, model)
         monitor_of(recipe, self.tasks_of(model))
+        starts = bool(changes.starts_from or recipe.initial_weights)
+        recipe.check_start(starts, f"per_model.{model}.training")
         classes = self.dataset(dataset).classes
         if recipe.labelled is not None and recipe.labelled < len(classes):
             raise JetloomError(

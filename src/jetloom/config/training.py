@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from jetloom.config.effects import read_by, remakes
 from jetloom.config.section import Count, Strict
+from jetloom.errors import JetloomError
 
 
 class Reweighting(Strict):
@@ -69,6 +70,18 @@ class Training(Strict, json_schema_extra=remakes("training")):
     head_learning_rate_factor: float = Field(
         1.0, gt=0, description="the last layer learns so much faster (fine-tuning)"
     )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="the rate is multiplied so for each block of the encoder between a parameter and the head, once in "
+        "the last one (fine-tuning)",
+    )
+    freeze: Literal["encoder"] | None = Field(
+        None, description="learn the head alone, on the encoder of other weights as it predicts (linear probe)"
+    )
+    unfreeze_after: int | None = Field(None, ge=1, description="epochs after which the frozen encoder learns too")
+    freeze_random: bool = Field(False, description="freeze an encoder with weights as drawn: the control of a probe")
     initial_weights: str | None = Field(None, description="checkpoint to start from (fine-tuning)")
     reweighting: Reweighting | None = Field(None, description="flat classes and spectra by sampling; default: all jets")
     labelled_jets: Labels = Field(
@@ -108,6 +121,43 @@ class Training(Strict, json_schema_extra=remakes("training")):
         read = read_by(Training, "training") - {"initial_weights"}
         return as_given(self.model_dump(mode="json", include=read))
 
+    def frozen(self, epoch: int) -> bool:
+        """Whether the encoder is frozen in an epoch, counted from 0."""
+        return self.freeze is not None and (self.unfreeze_after is None or epoch < self.unfreeze_after)
+
+    def check_start(self, starts: bool, where: str = "training") -> None:
+        """Whether a frozen encoder comes from somewhere.
+
+        Args:
+            starts: from the weights of another training or file.
+            where: key of the configuration.
+
+        Raises:
+            JetloomError: it is as it was drawn, and nothing says that it is meant to be.
+        """
+        if self.freeze and not starts and not self.freeze_random:
+            raise JetloomError(
+                f"{where}.freeze: the encoder would stay as it was drawn; give starts_from or initial_weights, or "
+                "freeze_random: true for a control"
+            )
+        if self.freeze_random and starts:
+            raise JetloomError(f"{where}.freeze_random: the encoder starts from other weights; leave one of both out")
+
+    @model_validator(mode="after")
+    def _freezes(self) -> "Training":
+        if not self.freeze and (self.unfreeze_after or self.freeze_random):
+            raise ValueError(
+                "unfreeze_after and freeze_random: nothing is frozen; expected freeze: encoder beside them"
+            )
+        epochs = sum(epochs for _, epochs in self.phases)
+        if self.unfreeze_after and self.unfreeze_after >= epochs:
+            raise ValueError(f"unfreeze_after: expected less than the {epochs} epochs, got {self.unfreeze_after}")
+        if self.unfreeze_after and self.devices * self.nodes > 1:
+            raise ValueError("unfreeze_after: only with one device; several agree on what learns when they start")
+        if self.freeze and not self.unfreeze_after and self.layer_decay != 1:
+            raise ValueError("layer_decay: the encoder is frozen throughout; leave one of both out")
+        return self
+
     @model_validator(mode="after")
     def _labels(self) -> "Training":
         if self.labelled and self.reweighting:
@@ -126,7 +176,7 @@ class Training(Strict, json_schema_extra=remakes("training")):
         return self
 
 
-LATER = {"labelled_jets", "validation"}
+LATER = {"labelled_jets", "validation", "layer_decay", "freeze", "unfreeze_after", "freeze_random"}
 """Settings that came when there were results already."""
 
 

@@ -13,6 +13,7 @@ from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.network import Network
 from jetloom.tasks.task import Sums, Task
+from jetloom.training.freezing import let_learn
 from jetloom.training.optimisers import Ranger, build_optimiser, rate_factor, set_rate
 from jetloom.training.progress import Progress
 
@@ -44,6 +45,9 @@ class Tagger(LightningModule):
         super().__init__()
         self.model, self.task, self.progress, self.seed = model, task, progress, seed
         self._optimiser_state = optimiser_state
+        if progress.training.freeze and not progress.training.unfreeze_after:
+            # Before the processes of a training agree on what learns, and before the optimiser takes it up.
+            let_learn(model, encoder=False)
         self._train_sums: Sums = {}
         self._val_sums: Sums = {}
         self._began = time.monotonic()
@@ -68,7 +72,9 @@ class Tagger(LightningModule):
             self.optimiser.take_weights()
 
     def on_train_epoch_start(self) -> None:
-        """Start the sums of this epoch where they stood."""
+        """Start the sums of this epoch where they stood; freeze the encoder, or no more."""
+        if self.progress.training.freeze:
+            let_learn(self.model, encoder=not self.progress.training.frozen(self.progress.epoch))
         self._train_sums = self.task.sums(self.device)
         # What a checkpoint holds is the sum over all ranks; one of them goes on with it.
         if self.trainer.is_global_zero:
@@ -150,13 +156,14 @@ class Tagger(LightningModule):
         self._check_finite(val)
         progress = self.progress
         seconds = time.monotonic() - self._began
+        group = self.optimiser.param_groups[0]
         progress.seconds += seconds
         return {
             "epoch": progress.epoch,
             "step": progress.step,
             **{f"train_{name}": value for name, value in self.task.row(train).items()},
             **{f"val_{name}": value for name, value in self.task.row(val).items()},
-            "learning_rate": self.optimiser.param_groups[0]["lr"],
+            "learning_rate": progress.training.learning_rate * group["lr"] / group["peak"],
             "batch_size": progress.batch_size,
             # Trained on in this epoch, by all processes together.
             "jets": train["totals"].tolist()[-1],

@@ -9,6 +9,7 @@ from torch import Tensor, optim
 
 from jetloom.config import Training
 from jetloom.models.network import Network
+from jetloom.training.freezing import depths
 
 FINAL_RATE = 0.01
 """flat_decay ends at this part of the rate."""
@@ -44,7 +45,12 @@ class Ranger(optim.RAdam):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One RAdam step; every ``every``-th one ends with slow += alpha (fast - slow), fast = slow."""
-        fast = [p for group in self.param_groups for p in group["params"]]
+        result = None
+        if closure is not None:
+            with torch.enable_grad():
+                result = closure()
+        # Now that the gradients are there: a frozen parameter has none, and no state.
+        fast = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         for p in fast:
             if "slow" not in self.state[p]:
                 # Made here and not in RAdam's own initialisation, which it skips for a state that is not empty.
@@ -55,13 +61,13 @@ class Ranger(optim.RAdam):
                     "slow": p.detach().clone(memory_format=torch.preserve_format),
                     "steps": 0,
                 }
-        result = super().step(closure)
+        super().step()
         for p in fast:
             self.state[p]["steps"] += 1
-        if fast and self.state[fast[0]]["steps"] % self.every == 0:
-            slow = [self.state[p]["slow"] for p in fast]
-            torch._foreach_lerp_(slow, fast, self.alpha)
-            torch._foreach_copy_(fast, slow)
+        if due := [p for p in fast if self.state[p]["steps"] % self.every == 0]:
+            slow = [self.state[p]["slow"] for p in due]
+            torch._foreach_lerp_(slow, due, self.alpha)
+            torch._foreach_copy_(due, slow)
         return result
 
     @torch.no_grad()
@@ -75,22 +81,26 @@ def parameter_groups(model: Network, training: Training) -> list[dict[str, Any]]
     """Parameters by weight decay and learning rate.
 
     Biases, norms, other 1-d parameters and class tokens do not decay. The last layer learns
-    ``head_learning_rate_factor`` times as fast.
+    ``head_learning_rate_factor`` times as fast, a block of the encoder ``layer_decay`` times as fast as the one behind
+    it (:func:`jetloom.training.freezing.blocks`). What is frozen throughout is in no group.
     """
     faster = training.head_learning_rate_factor != 1
     in_last = {id(p) for p in model.last.parameters()} if faster else set()
-    groups: dict[tuple[bool, bool], list[Tensor]] = {}
+    depth = depths(model) if training.layer_decay != 1 else {}
+    groups: dict[tuple[bool, bool, int], list[Tensor]] = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
             decays = p.ndim > 1 and not name.endswith(("bias", "cls_token"))
-            groups.setdefault((decays, id(p) in in_last), []).append(p)
+            groups.setdefault((decays, id(p) in in_last, depth.get(id(p), 0)), []).append(p)
     return [
         {
             "params": params,
             "weight_decay": training.weight_decay if decays else 0.0,
-            "peak": training.learning_rate * (training.head_learning_rate_factor if fast else 1.0),
+            "peak": training.learning_rate
+            * (training.head_learning_rate_factor if fast else 1.0)
+            * training.layer_decay**blocks,
         }
-        for (decays, fast), params in groups.items()
+        for (decays, fast, blocks), params in groups.items()
     ]
 
 

@@ -106,6 +106,7 @@ def train(
         scratch,
     )
     check_launch(training)
+    training.check_start(training.initial_weights is not None)
     if _is_made(order, output):
         if not rank():
             print(f"{output}: made from the same data, settings and code already; it stays as it is", flush=True)
