@@ -10,6 +10,7 @@ from jetloom.config import (
     Effect,
     Evaluation,
     Reweighting,
+    Run,
     Training,
     expand_braces,
     merge,
@@ -19,6 +20,7 @@ from jetloom.config import (
     resolve_training,
 )
 from jetloom.errors import JetloomError
+from jetloom.workflow.plan import Plan
 
 DEMO = {
     "experiment": "demo",
@@ -247,6 +249,11 @@ def start(model: str, seed: int = 1) -> dict:
             ["starts_from", "salt waits for part waits for salt"],
         ),
         (of_model(**start("part", 9)), ["per_model.salt.starts_from", "no training", "part", "seed 9"]),
+        (
+            {"per_model": {"salt": start("part", "same"), "part": {"seeds": [2, 3]}}},
+            ["per_model.salt.starts_from", "no training of part", "seed 1", "it has 2, 3"],
+        ),
+        (of_model(**start("part", "sane")), ["per_model.salt.starts_from.seed", "same", "'sane'"]),
         ({"scale": "small", "scales": ["small"]}, ["scales", "expected a section"]),
         ({"scale": "small", "scales": {"small": 3}}, ["scales.small", "expected a section", "3"]),
         ({"scale": "small", "scales": {"small": {}}, "per_model": ["salt"]}, ["per_model", "expected a section"]),
@@ -304,3 +311,15 @@ def test_another_background_takes_its_working_point_along():
 def test_fewer_classes_with_a_working_point_of_their_own():
     changes = of_dataset(classes=["QCD", "Hbb", "Hcc"], working_points={"Hbb": 0.6})
     assert parse_experiment(DEMO | changes).dataset("jetclass-sim").working_points == {"Hbb": 0.6, "Hcc": 0.5}
+
+
+def test_each_seed_starts_from_its_own():
+    values = {"per_model": {"salt": start("part", "same"), "part": {"seeds": [2, 1, 3]}}}
+    plan = Plan(parse_experiment(DEMO | values))
+    home = "results/demo/jetclass-sim/part"
+    assert [plan.trainings[Run("jetclass-sim", "salt", seed)].weights for seed in (1, 2)] == [
+        f"{home}/seed1/best.ckpt", f"{home}/seed2/best.ckpt",
+    ]  # fmt: skip
+    assert len({plan.trainings[Run("jetclass-sim", "salt", seed)].key for seed in (1, 2)}) == 2
+    one = Plan(parse_experiment(DEMO | {"per_model": {"salt": start("part", 1)}}))
+    assert one.trainings[Run("jetclass-sim", "salt", 2)].weights == f"{home}/seed1/best.ckpt"

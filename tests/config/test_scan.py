@@ -94,7 +94,7 @@ def test_a_scale_may_have_another_list() -> None:
     [
         ([100, 100], ["per_model.pfn.labelled_jets", "the same entry twice: 100"]),
         ([100, "most"], ["per_model.pfn.labelled_jets.1", "'most'", "all"]),
-        ([0], ["per_model.pfn.labelled_jets.0", "at least 1", "0"]),
+        ([0], ["per_model.pfn.labelled_jets.0", "from 1 on", "0"]),
         ([], ["per_model.pfn.labelled_jets", "at least 1"]),
         (100, ["per_model.pfn.labelled_jets", "list", "100"]),
         ([5, "all"], ["labelled_jets: 5 of pfn-n5 on jetclass-sim", "10 classes"]),

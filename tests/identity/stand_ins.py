@@ -337,7 +337,7 @@ def _reference(arguments: list[Any], driver: int | None) -> None:
         while waiting:
             run = waiting.pop(0)
             start = experiment.per_model[run.model].starts_from if run.model in experiment.per_model else None
-            weights = start and place / f"{start.dataset}-{start.model}-{start.seed}" / "best.ckpt"
+            weights = start and place / "-".join(map(str, start.run(run.seed))) / "best.ckpt"
             if weights and not weights.exists():
                 waiting.append(run)
                 continue

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from jetloom.errors import JetloomError
+from jetloom.identity.digests import checksum
 from jetloom.models import build
 from jetloom.training.checkpoint import load, save_model
 from tests.support.trainings import OPTIONS
@@ -56,3 +57,31 @@ def test_what_does_not_fit_is_one_line(run_training, tmp_path) -> None:
         run_training(initial_weights=str(tmp_path / "wide.ckpt"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "a").exists()
+
+
+def test_a_part_of_another_encoder_that_would_be_lost_is_one_line(run_training, tmp_path) -> None:
+    deep = build("transformer", n_features=7, n_classes=3, max_particles=16, **OPTIONS | {"blocks": 2})
+    save_model(tmp_path / "deep.ckpt", deep, {"model": "transformer"})
+    with pytest.raises(JetloomError, match=r"initial_weights: .*deep\.ckpt does not fit this model: layers\.1\."):
+        run_training(initial_weights=str(tmp_path / "deep.ckpt"))
+
+
+def test_a_published_file_with_other_classes_gives_its_encoder(run_training, tmp_path, capsys) -> None:
+    """As its authors write it: a plain state dict, with their prefix."""
+    torch.manual_seed(3)
+    theirs = build("transformer", n_features=7, n_classes=10, max_particles=16, **OPTIONS).state_dict()
+    torch.save({f"mod.{name}": value for name, value in theirs.items()}, tmp_path / "ten.pt")
+    output = run_training(initial_weights=str(tmp_path / "ten.pt"), freeze="encoder")
+    assert "; new: head.weight, head.bias" in capsys.readouterr().out
+    after = load(output / "best.ckpt")["state_dict"]
+    assert after["head.weight"].shape[0] == 3
+    assert all(torch.equal(after[name], theirs[name]) for name in theirs if not name.startswith("head."))
+    made_from = json.loads((output / "training.json").read_text())["identity"]["made_from"]
+    assert made_from["starting weights"] == checksum(tmp_path / "ten.pt")
+
+
+def test_a_published_file_of_another_encoder_is_one_line(run_training, tmp_path) -> None:
+    deep = build("transformer", n_features=7, n_classes=10, max_particles=16, **OPTIONS | {"blocks": 2})
+    torch.save(deep.state_dict(), tmp_path / "deep.pt")
+    with pytest.raises(JetloomError, match=r"deep\.pt does not fit Transformer: it has unknown layers\.1\."):
+        run_training(initial_weights=str(tmp_path / "deep.pt"))

@@ -15,9 +15,9 @@ from jetloom.config.evaluation import Cost, Evaluation
 from jetloom.config.mistakes import known, section, validate
 from jetloom.config.resolve import resolve_dataset, resolve_recipe
 from jetloom.config.scan import expanded
-from jetloom.config.section import Different, Directory, Name, Seeds, Strict
+from jetloom.config.section import Different, Directory, Labels, Name, SeedOrSame, Seeds, Strict
 from jetloom.config.task import TaskChoice, monitor_of, resolve_tasks
-from jetloom.config.training import Labels, Training
+from jetloom.config.training import Training
 from jetloom.config.values import merge
 from jetloom.errors import JetloomError
 from jetloom.system.masking import without_password
@@ -42,7 +42,11 @@ class Start(Strict):
 
     dataset: str = Field(description="one of `datasets`")
     model: str = Field(description="one of its models, of the same architecture and options")
-    seed: int = Field(description="one of its seeds")
+    seed: SeedOrSame = Field(description="one of its seeds, or `same`: each seed from its own")
+
+    def run(self, seed: int) -> "Run":
+        """The training from which another one with this seed starts."""
+        return Run(self.dataset, self.model, seed if self.seed == "same" else self.seed)
 
 
 class ModelChanges(Strict):
@@ -59,7 +63,8 @@ class ModelChanges(Strict):
     task: Any = Field(None, description="default: that of the top level")
     seeds: Seeds | None = Field(None, description="default: those of the data set")
     starts_from: Start | None = Field(
-        None, description="training of this experiment to start from (fine-tuning): `dataset`, `model`, `seed`"
+        None,
+        description="training of this experiment to start from (fine-tuning): `dataset`, `model`, and `seed` or `same`",
     )
     title: str | None = Field(None, description="name in tables and figures")
 
@@ -259,10 +264,13 @@ class Experiment(Strict):
         chain = [model]
         while start := self.per_model.get(chain[-1], ModelChanges()).starts_from:
             where = f"per_model.{chain[-1]}.starts_from"
-            if Run(start.dataset, start.model, start.seed) not in self.runs:
+            wanted = [start.run(run.seed) for run in self.runs if run.model == chain[-1]]
+            if missing := [run for run in wanted if run not in self.runs]:
+                seeds = [run.seed for run in self.runs if run[:2] == missing[0][:2]]
+                known_ones = f"; it has {', '.join(map(str, seeds))}" if seeds else ""
                 raise JetloomError(
-                    f"{where}: no training of {start.model} on {start.dataset} with seed {start.seed} "
-                    "in this experiment"
+                    f"{where}: no training of {start.model} on {start.dataset} with seed {missing[0].seed} "
+                    f"in this experiment{known_ones}"
                 )
             chain.append(start.model)
             if start.model in chain[:-1]:

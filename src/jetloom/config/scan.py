@@ -7,8 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from jetloom.catalogue import cards
 from jetloom.config.mistakes import section
-from jetloom.config.section import Different
-from jetloom.config.training import Labels
+from jetloom.config.section import Different, Labels
 from jetloom.config.values import merge
 
 _SCAN: TypeAdapter[list[Any]] = TypeAdapter(Different[Labels])

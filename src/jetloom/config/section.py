@@ -2,9 +2,9 @@
 
 import re
 from collections import Counter
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from jetloom.config.values import expand_braces
 
@@ -22,6 +22,15 @@ def _different(values: list[Value]) -> list[Value]:
     if twice:
         raise ValueError(f"the same entry twice: {', '.join(map(str, twice))}")
     return values
+
+
+def _number_or(word: str, least: int) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        if value != word and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise ValueError(f"expected {word} or a whole number from {least} on, got {value!r}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _directory(path: str) -> str:
@@ -44,6 +53,9 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Different = Annotated[list[Value], AfterValidator(_different)]
 """A list that has no entry twice."""
 Seeds = Annotated[Different[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+Labels = Annotated[Literal["all"] | int, _number_or("all", 1)]
+"""How many labelled jets."""
+SeedOrSame = Annotated[Literal["same"] | int, _number_or("same", 0)]
 Directory = Annotated[str, AfterValidator(_directory)]
 """A path, which may hold blanks and what means something to a shell, but no end of line."""
 Below = Annotated[str, AfterValidator(_below)]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from jetloom.config.effects import read_by, remakes
-from jetloom.config.section import Count, Strict
+from jetloom.config.section import Count, Labels, Strict
 from jetloom.errors import JetloomError
 
 
@@ -25,16 +25,6 @@ class Reweighting(Strict):
         if any(low >= high for low, high in pairwise(self.edges)):
             raise ValueError("edges must rise")
         return self
-
-
-def _labels(value: Any) -> Any:
-    if value != "all" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise ValueError(f"expected a number of jets, at least 1, or all, got {value!r}")
-    return value
-
-
-Labels = Annotated[Literal["all"] | int, BeforeValidator(_labels)]
-"""How many labelled jets."""
 
 
 class Training(Strict, json_schema_extra=remakes("training")):

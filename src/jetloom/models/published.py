@@ -13,7 +13,7 @@ PREFIXES = ("mod.", "module.")
 """Wrapper prefixes of the parameter names in checkpoints of the authors of ParT and of LorentzNet."""
 
 
-def load_published(model: "nn.Module", path: str | Path) -> str:
+def load_published(model: "nn.Module", path: str | Path, new_head: bool = False) -> str:
     """Load a checkpoint of weaver-core or of LorentzNet's authors, or a plain state dict, into such a model.
 
     Names may carry the prefix ``mod.`` or ``module.`` and may follow weaver-core 0.5 (``attn.in_proj.weight``), 0.4
@@ -24,15 +24,23 @@ def load_published(model: "nn.Module", path: str | Path) -> str:
     Args:
         model: built with the features and classes of the checkpoint.
         path: file of ``torch.save``; read without unpickling code.
+        new_head: what of the head does not fit stays as it is, for another number of classes (fine-tuning).
 
     Returns:
-        One line that says what was loaded.
+        One line that says what was loaded, and what is new.
 
     Raises:
         JetloomError: not a state dict, or any name or shape differs. The model is then unchanged.
     """
     state = own_names(model, _read(Path(path)))
-    expected = model.state_dict()
+    expected, new = model.state_dict(), list[str]()
+    if new_head:
+        own, theirs = (
+            {name: item.shape for name, item in part.items() if _of_head(name)} for part in (expected, state)
+        )
+        new = [name for name in own if own[name] != theirs.get(name)]
+        state = {name: value for name, value in state.items() if name not in theirs.keys() - own.keys()}
+        state |= {name: expected[name] for name in new}
     missing = [name for name in expected if name not in state]
     foreign = [name for name in state if name not in expected]
     if missing or foreign:
@@ -46,7 +54,12 @@ def load_published(model: "nn.Module", path: str | Path) -> str:
             )
     model.load_state_dict(state)
     number = sum(parameter.numel() for parameter in model.parameters())
-    return f"{type(model).__name__}: {len(state)} entries, {number:,} parameters from {path}"
+    told = f"; new: {', '.join(new)}" if new else ""
+    return f"{type(model).__name__}: {len(state) - len(new)} entries, {number:,} parameters from {path}{told}"
+
+
+def _of_head(name: str) -> bool:
+    return name.startswith("head.")
 
 
 def own_names(model: "nn.Module", state: "dict[str, Tensor]") -> "dict[str, Tensor]":

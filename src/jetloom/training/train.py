@@ -332,13 +332,14 @@ def _start_from(network: Network, path: Path) -> None:
         JetloomError: the encoders differ.
     """
     if path.suffix == ".pt":
-        loaded = load_published(network, path)
+        loaded = load_published(network, path, new_head=True)
         if rank() == 0:
             print(loaded)
         return
     weights, own = load(path)["state_dict"], network.state_dict()
     new = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
-    if wrong := [name for name in new if not name.startswith("head.")]:
+    foreign = [name for name in weights if name not in own]
+    if wrong := [name for name in [*new, *foreign] if not name.startswith("head.")]:
         raise JetloomError(f"initial_weights: {path} does not fit this model: {', '.join(wrong[:5])}")
     network.load_state_dict({name: weights[name] for name in own if name not in new}, strict=False)
     if rank() == 0:

@@ -17,7 +17,6 @@ from jetloom.config import (
     Experiment,
     ModelChanges,
     Run,
-    Start,
     Training,
     arm_of,
 )
@@ -161,15 +160,16 @@ class TrainingPlan:
         return self.plan.experiment.training_of(self.run.dataset, self.run.model)
 
     @property
-    def start(self) -> Start | None:
+    def start(self) -> Run | None:
         """The training of this experiment from whose weights it starts."""
-        return self.plan.experiment.per_model.get(self.run.model, ModelChanges()).starts_from
+        start = self.plan.experiment.per_model.get(self.run.model, ModelChanges()).starts_from
+        return start.run(self.run.seed) if start else None
 
     @property
     def weights(self) -> str | None:
         """Checkpoint from which it starts."""
         if self.start:
-            return f"{self.plan.directory(Run(self.start.dataset, self.start.model, self.start.seed))}/best.ckpt"
+            return f"{self.plan.directory(self.start)}/best.ckpt"
         return self.recipe.initial_weights
 
     @cached_property
@@ -190,7 +190,7 @@ class TrainingPlan:
 
     def _start_key(self) -> Any:
         if self.start:
-            return self.plan.trainings[Run(self.start.dataset, self.start.model, self.start.seed)].key
+            return self.plan.trainings[self.start].key
         if self.weights is None:
             return None
         path = Path(self.weights)
