@@ -6,7 +6,7 @@ import yaml
 
 from jetloom.config import parse_experiment
 from jetloom.drawing.cells import Records, Table
-from jetloom.drawing.style import looks, publication_style, save, write_csv
+from jetloom.drawing.style import Look, looks, publication_style, save, write_csv
 from jetloom.errors import JetloomError
 from jetloom.report import tables
 from jetloom.report.belonging import check
@@ -37,7 +37,7 @@ def report(given: Inputs, output: Path) -> dict[str, Records]:
         JetloomError: results that do not belong together, or files that are not results.
     """
     collection = _collect(given)
-    colors = looks(collection.models)
+    colors = _looks(collection)
     shown = tables.Tables(
         {dataset.name: tables.of_dataset(collection, dataset) for dataset in collection.datasets},
         tables.of_papers(collection),
@@ -105,9 +105,16 @@ def _efficiency(collection: Collection, resources: Path) -> Table | None:
     return table_of_efficiency(rows) if rows else None
 
 
+def _looks(collection: Collection) -> dict[str, Look]:
+    """A look for each model, the same with few labelled jets and with many."""
+    arms = {entry.model: entry.arm[0] for dataset in collection.datasets for entry in dataset.entries}
+    of = looks(list(dict.fromkeys(arms.values())))
+    return {model: of[arm] for model, arm in arms.items()}
+
+
 def _draw(collection: Collection, output: Path, only: str | None = None) -> int:
     """Draw figures of all data sets; return how many there are."""
-    colors = looks(collection.models)
+    colors = _looks(collection)
     drawn = 0
     with publication_style():
         for dataset in collection.datasets:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from jetloom.catalogue import cards
 from jetloom.catalogue.cards import model_card
+from jetloom.config import arm_of
 from jetloom.errors import JetloomError
 from jetloom.results.inputs import Inputs
 from jetloom.results.predictions import Predictions
@@ -107,6 +109,17 @@ class Entry:
         return parameters
 
     @property
+    def labels(self) -> int | None:
+        """Labelled jets that it was trained on; None: all."""
+        given = self.results[0].training["training"].get("labelled_jets", "all")
+        return None if given == "all" else given
+
+    @property
+    def arm(self) -> tuple[str, str]:
+        """Name and title of the model that it is with some number of labelled jets, or itself."""
+        return arm_of(self.model, self.title, self.labels or "all")
+
+    @property
     def training_seconds(self) -> float:
         """Wall time of a training, mean over seeds."""
         seconds: list[float] = [result.training["seconds"] for result in self.results]
@@ -171,6 +184,17 @@ class DataSet:
     def words(self) -> Words:
         """What its objects and their parts are called."""
         return words(self.manifest)
+
+    @cached_property
+    def with_most_labels(self) -> "DataSet":
+        """The section without models that are there with more labelled jets too; itself, if there are none."""
+        most: dict[str, Entry] = {}
+        for entry in sorted(self.entries, key=lambda entry: entry.labels or math.inf):
+            most[entry.arm[0]] = entry
+        kept = {entry.model for entry in most.values()}
+        if len(kept) == len(self.entries):
+            return self
+        return replace(self, entries=[entry for entry in self.entries if entry.model in kept])
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,13 @@ class Kind(NamedTuple):
     """It needs all data sets of the report as a third argument."""
     leads: bool = False
     """The first screen links to it."""
+    of_labels: bool = False
+    """It shows models with few labelled jets too, not only with the most."""
 
     def of(self, dataset: DataSet, looks: dict[str, Look], datasets: Sequence[DataSet]) -> Drawing | None:
         """Draw it for a data set of a report."""
+        if not self.of_labels:
+            dataset, datasets = dataset.with_most_labels, [item.with_most_labels for item in datasets]
         return self.draw(dataset, looks, datasets) if self.compares else self.draw(dataset, looks)
 
 

@@ -83,7 +83,7 @@ def _section(dataset: DataSet, figures: Path, of_dataset: dict[str, Table]) -> d
         "name": dataset.name,
         "title": show_of(dataset.task.name).heading(dataset),
         "model": show_of(dataset.task.name).model,
-        "answer": answer(dataset),
+        "answer": answer(dataset.with_most_labels),
         "statement": _statement(dataset),
         "facts": _facts(dataset),
         "tables": of_dataset,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from jetloom.results.collect import DataSet, Entry
 from jetloom.results.over_seeds import over_seeds
-from jetloom.statistics.values import Difference, Value, spread
+from jetloom.statistics.values import Difference, Value, apart, spread
 from jetloom.tasks.classification.scores import Scores
 
 
@@ -87,6 +87,39 @@ def accuracy_difference(first: Entry, second: Entry) -> Difference:
         deviation = over_seeds(entry, "accuracy").spread
         variance += deviation**2 / len(entry.results) if deviation is not None else 0.0
     return Difference(float(difference.mean()), math.sqrt(variance))
+
+
+def paired_difference(first: Entry, second: Entry) -> Difference | None:
+    """Accuracy of ``first`` less that of ``second`` on the same jets, over the seeds that both have; None: no seed.
+
+    A pair of trainings with the same seed has the same labelled jets: the uncertainty is the standard error of the
+    difference jet by jet, and in quadrature that of its mean over the seeds.
+    """
+    others = {result.seed: result for result in second.results}
+    pairs = [(result, others[result.seed]) for result in first.results if result.seed in others]
+    if not pairs:
+        return None
+    by_jet, by_seed = np.zeros(0), []
+    for one, other in pairs:
+        change = one.read(Scores).correct.astype(float) - other.read(Scores).correct
+        by_jet = by_jet + change / len(pairs) if len(by_jet) else change / len(pairs)
+        by_seed.append(float(change.mean()))
+    variance = by_jet.var() / len(by_jet) + (spread(by_seed) or 0.0) ** 2 / len(pairs)
+    return Difference(float(by_jet.mean()), math.sqrt(variance))
+
+
+def rejection_difference(first: Value | None, second: Value | None) -> Difference | None:
+    """First less second; None where one of them is a limit or has no upper end."""
+    if first is None or second is None or first.value is None or second.value is None:
+        return None
+    (low, high), (other_low, other_high) = combined_interval(first), combined_interval(second)
+    if high is None or other_high is None:
+        return None
+    sigma = apart((first.value, low, high), (second.value, other_low, other_high))
+    difference = first.value - second.value
+    return Difference(
+        difference, abs(difference / sigma) if sigma else math.hypot(first.value - low, other_high - second.value)
+    )
 
 
 def mean_confusion(entry: Entry) -> NDArray[np.float64]:

@@ -10,15 +10,16 @@ from jetloom.drawing.names import in_text
 from jetloom.drawing.numbers import significant, with_uncertainties
 from jetloom.results.collect import DataSet, Entry, Task
 from jetloom.results.over_seeds import over_seeds
-from jetloom.statistics.values import Difference, Value, apart
+from jetloom.statistics.values import Difference
 from jetloom.tasks.classification import figures
 from jetloom.tasks.classification.dependence import dependence
+from jetloom.tasks.classification.labels import labels, table_of_labels
 from jetloom.tasks.classification.over_seeds import (
     accuracy_difference,
     background,
-    combined_interval,
     mean_confusion,
     rejection_at,
+    rejection_difference,
 )
 from jetloom.tasks.classification.paired import auc_difference, median_result
 from jetloom.tasks.classification.tables import multiplicity, pairs, rejection_cell, rejections, working_point
@@ -72,6 +73,17 @@ FIGURES_OF_SIZE: dict[str, Kind] = {
         "classes for which it is measured everywhere, higher is better. Error bars: {thing} and seeds in quadrature.",
         compares=True,
     ),
+    "labels": Kind(
+        labels,
+        "What pre-training buys, by the number of labelled {thing}",
+        "Only so many training {thing} have a label, equally many of each class and drawn anew for each seed; every "
+        "training takes the same number of steps. Above: the share of wrong answers, lower is better, and background "
+        "rejections, higher is better. Below: difference to the same network from scratch with the same labels; of "
+        "wrong answers paired by seed and by single {thing}, of rejections not. Bands: {thing} and seeds in "
+        "quadrature; where all seeds start from one pre-training, its own spread is not in them.",
+        leads=True,
+        of_labels=True,
+    ),
 }
 
 
@@ -111,8 +123,9 @@ class Classification(Show):
         ]  # fmt: skip
 
     def tables(self, dataset: DataSet) -> dict[str, Table | None]:
-        """Rejections, paired differences, accuracy by multiplicity."""
-        return {"rejections": rejections(dataset), "pairs": pairs(dataset), "multiplicity": multiplicity(dataset)}
+        """Rejections, paired differences, accuracy by multiplicity and by labelled jets."""
+        return {"rejections": rejections(dataset), "pairs": pairs(dataset), "multiplicity": multiplicity(dataset),
+                "labels": table_of_labels(dataset)}  # fmt: skip
 
     def words(self, dataset: DataSet) -> dict[str, str]:
         """The background class and its jets."""
@@ -181,20 +194,6 @@ def _auc_difference(first: Entry, second: Entry) -> Difference:
     values = [over_seeds(entry, "auc") for entry in (second, first)]
     error = math.hypot(paired.uncertainty, *((value.spread or 0.0) / math.sqrt(value.seeds) for value in values))
     return Difference((values[1].value or 0.0) - (values[0].value or 0.0), error)
-
-
-def rejection_difference(first: Value | None, second: Value | None) -> Difference | None:
-    """First less second; None where one of them is a limit or has no upper end."""
-    if first is None or second is None or first.value is None or second.value is None:
-        return None
-    (low, high), (other_low, other_high) = combined_interval(first), combined_interval(second)
-    if high is None or other_high is None:
-        return None
-    sigma = apart((first.value, low, high), (second.value, other_low, other_high))
-    difference = first.value - second.value
-    return Difference(
-        difference, abs(difference / sigma) if sigma else math.hypot(first.value - low, other_high - second.value)
-    )
 
 
 SHOW = Classification()
