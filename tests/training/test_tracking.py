@@ -125,8 +125,21 @@ def test_a_configuration_is_what_is_learnt() -> None:
         return describe(run, architecture="pfn", preset=None, options={}, tasks=[], training=recipe, data=data, jets={},
                         manifest="manifest.json").config  # fmt: skip
 
-    assert config() == config(workers=4, checkpoint_minutes=1)
-    assert len({config(), config(devices=2), config(nodes=2), config(epochs=3)}) == 4
+    assert config() == config(workers=4, checkpoint_minutes=1) == config(labelled_jets="all")
+    changes = ({"devices": 2}, {"nodes": 2}, {"epochs": 3}, {"labelled_jets": 100}, {"layer_decay": 0.8})
+    assert len({config(), *(config(**change) for change in changes)}) == 6
+
+
+def test_labelled_jets_are_a_parameter() -> None:
+    def parameter(**training) -> str:
+        run = {"experiment": "x", "dataset": "toy", "model": "pfn-n100", "seed": 1, "title": "PFN, 100 labels"}
+        data = {"digest": "0" * 12, "feature_set": "kin"}
+        recipe = Training(**training).model_dump(mode="json")
+        described = describe(run, architecture="pfn", preset=None, options={}, tasks=[], training=recipe, data=data,
+                             jets={}, manifest="manifest.json")  # fmt: skip
+        return described.parameters["labelled_jets"]
+
+    assert (parameter(), parameter(labelled_jets=100)) == ("all", "100")
 
 
 def test_a_resumed_training_is_one_run(run_training, results, tmp_path, monkeypatch) -> None:
