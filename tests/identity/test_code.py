@@ -40,3 +40,33 @@ def test_only_what_computes_counts(tmp_path):
     kinematics = tmp_path / "jetloom/kinematics.py"
     kinematics.write_text(kinematics.read_text() + "\n\nUNIT = 'GeV'\n")
     assert fingerprints(tmp_path)[2] != before[2]
+
+
+TASKS = {"contrastive": "views.py"}
+
+
+def test_an_edited_pre_training_is_no_other_classifier(tmp_path):
+    """Nor does it change what trainings and evaluations in general are made from."""
+    shutil.copytree(PACKAGE, tmp_path / "jetloom", ignore=shutil.ignore_patterns("__pycache__"))
+    of_tasks = (
+        "from jetloom.catalogue.cards import names; from jetloom.training.made_from import task_fingerprint;"
+        "from jetloom.config import resolve_tasks; from jetloom.evaluation.made_from import evaluation_fingerprint;"
+        "options = {'regression': {'target': 'jet_mass'}};"
+        "print(*(f'{name}={task_fingerprint(resolve_tasks({name: options.get(name)}, str()))}' for name in names('tasks')),"
+        "f'evaluation={evaluation_fingerprint([str(\"classification\")])}')"
+    )
+
+    def found() -> dict[str, str]:
+        environment = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}
+        line = [sys.executable, "-c", of_tasks]
+        said = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout.split()
+        return dict(item.split("=") for item in said) | {"all": str(fingerprints(tmp_path))}
+
+    before = found()
+    assert {"classification", "regression", *TASKS} <= before.keys()
+    for task, file in TASKS.items():
+        path = tmp_path / "jetloom/tasks" / task / file
+        path.write_text(path.read_text() + "\n\nEDITED = 1\n")
+        after = found()
+        assert {name for name in before if after[name] != before[name]} == {task}
+        before = after

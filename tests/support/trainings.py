@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from jetloom.config import Training
+from jetloom.config import Training, resolve_tasks
 from jetloom.tracking.store import prepare
 from jetloom.training.train import train
 from tests.support.tensors import write_tensors
@@ -47,6 +47,7 @@ def run_training(manifest: Path, tmp_path: Path) -> Callable[..., Path]:
         store: Path | None = None,
         data: Path = manifest,
         options: dict[str, Any] = OPTIONS,
+        task: Any = None,
         **recipe: Any,
     ) -> Path:
         recipe = {"epochs": 3, "batch_size": 64, "optimizer": "ranger"} | recipe
@@ -56,6 +57,7 @@ def run_training(manifest: Path, tmp_path: Path) -> Callable[..., Path]:
             model="transformer",
             preset=None,
             options=options,
+            tasks=resolve_tasks(task, "task"),
             training=Training(**recipe),
             seed=seed,
             run=RUN | {"seed": seed},

@@ -54,6 +54,9 @@ class TaskCard(BaseModel):
     monitors: dict[str, Literal["higher", "lower"]] = Field(
         min_length=1, description="validation figures that can choose the best epoch, and which way is better"
     )
+    pretrains: bool = Field(
+        False, description="an encoder is what it is for: it trains alone, and is not exported or registered"
+    )
     measures: str | None = Field(None, description="module of the figures of merit; none: nothing is evaluated")
     shows: str | None = Field(None, description="module of its tables, pictures and words on the page")
 

@@ -58,6 +58,8 @@ def resolve_tasks(value: Any, where: str) -> list[TaskChoice]:
     titles = [item.title for item in chosen]
     if not chosen or len(set(titles)) < len(titles):
         raise JetloomError(f"{where}: expected different tasks, at least one, got {', '.join(titles) or 'none'}")
+    if len(chosen) > 1 and (alone := [item.name for item in chosen if task_card(item.name).pretrains]):
+        raise JetloomError(f"{where}: {alone[0]} trains alone; let the other training start from it (`starts_from`)")
     if chosen[0].weight != 1:
         raise JetloomError(f"{where}.{chosen[0].name}.weight: the first task has the weight 1; weigh the others")
     return chosen

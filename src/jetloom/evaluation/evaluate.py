@@ -156,7 +156,7 @@ def score(model: torch.nn.Module, task: Task, manifest: Path, split: str, batch_
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(device).eval()
     for batch in Loader(manifest, split, batch_size=batch_size, shuffle=False):
-        values = task.outputs(model(batch.map(lambda part: part.to(device))).float()).cpu().numpy()
+        values = task.outputs(task.answer(model, batch.map(lambda part: part.to(device)))).cpu().numpy()
         observers = np.empty((len(values), 0), np.float32) if batch.observers is None else batch.observers.numpy()
         yield values, batch.labels.numpy().astype(np.int16), observers
 

@@ -45,7 +45,7 @@ def examples(model: Network, task: Task, manifest: Path, split: str) -> dict[str
     result: dict[str, Any] = {"looks": None, "partitions": None, "jets": []}
     for row, batch in _chosen(manifest, described, split):
         batch = batch.map(lambda part: part.to(device))
-        label, given = int(batch.labels), task.said(model(batch).float())
+        label, given = int(batch.labels), task.said(task.answer(model, batch))
         looks = model.looks(batch) or Looks(batch)
         # Particle by particle in the order in which the network reads them.
         batch, real = looks.batch, looks.batch.mask[0]

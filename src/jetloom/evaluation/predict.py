@@ -77,9 +77,8 @@ def predict(
 
 @torch.inference_mode()
 def _values(network: nn.Module, task: Task, batch: Batch, device: torch.device) -> NDArray[numpy.float32]:
-    values: NDArray[numpy.float32] = (
-        task.outputs(network(batch.map(lambda part: part.to(device))).float()).cpu().numpy()
-    )
+    answer = task.answer(network, batch.map(lambda part: part.to(device)))
+    values: NDArray[numpy.float32] = task.outputs(answer).cpu().numpy()
     return values
 
 

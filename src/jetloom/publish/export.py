@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from jetloom.batch import Batch
-from jetloom.catalogue.cards import model_card
+from jetloom.catalogue.cards import model_card, task_card
 from jetloom.errors import JetloomError
 from jetloom.evaluation.cost import made_up_pool
 from jetloom.system.files import appearing
@@ -83,6 +83,8 @@ def export(checkpoint: Path, output: Path, *, values: Output = "scores", threads
         kind = trained["kind"]
     except KeyError as error:
         raise JetloomError(f"{checkpoint}: says no {error} of its training; give best.ckpt of a training") from None
+    if pre := [item["name"] for item in saved.get("tasks", CLASSIFIES) if task_card(item["name"]).pretrains]:
+        raise JetloomError(f"{checkpoint}: a pre-training ({pre[0]}) says nothing of a jet; export what starts from it")
     task = task_of(saved)
     export_onnx(
         model,

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jetloom.catalogue.cards import task_card
 from jetloom.config import Monitor, TaskChoice
+from jetloom.config.task import DEFAULT
 from jetloom.errors import JetloomError
 from jetloom.system.files import appearing
 
@@ -162,6 +164,8 @@ def _register(name: str, seeds: Sequence[Tracked], onnx: bool) -> dict[str, Any]
         training, checkpoint = item.path.with_name("training.json"), item.path.with_name("best.ckpt")
         if training.is_file() and checkpoint.is_file():
             facts = json.loads(training.read_text())
+            if task_card(facts.get("task", {}).get("name", DEFAULT)).pretrains:
+                continue
             known.append((Monitor(**facts["monitor"]).score(facts["best"]), item, facts, checkpoint))
     if not known:
         return {}

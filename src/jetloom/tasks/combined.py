@@ -84,11 +84,13 @@ class Combined(Task):
             member.task.attach(place)
         network.head = Heads([place.head for place in places])
 
-    def fit(self, network: Headed, observers: Callable[[], NDArray[np.float32]]) -> None:
+    def fit(
+        self, network: Headed, observers: Callable[[], NDArray[np.float32]], jets: Callable[[], Iterable[Batch]]
+    ) -> None:
         """Each task its own head."""
         assert isinstance(network.head, Heads)
         for member, head in zip(self.members, network.head.heads, strict=True):
-            member.task.fit(Place(network.jet_width, network.particle_width, head), observers)
+            member.task.fit(Place(network.jet_width, network.particle_width, head), observers, jets)
 
     def sums(self, device: torch.device) -> Sums:
         """The whole loss, and the sums of each task."""

@@ -1,7 +1,7 @@
 """What a network can be trained to do: heads, loss, the sums and figures of an epoch, what is said of a jet."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -15,6 +15,9 @@ from jetloom.config import Evaluation
 Sums = dict[str, Tensor]
 """What is summed over the jets of a pass, on the device; ranks just add up."""
 
+Input = tuple[str, float | None, float | None, float | None, float | None]
+"""An input of a particle and its standardisation, as manifests hold them."""
+
 
 class Data(NamedTuple):
     """What a task has to know of the data."""
@@ -22,6 +25,12 @@ class Data(NamedTuple):
     classes: list[str]
     observers: list[str]
     """Columns of ``Batch.observers``."""
+    kind: str = "jets"
+    """``jets`` or ``points``."""
+    inputs: Sequence[Input] = ()
+    """Columns of ``Batch.features``: name, subtract, multiply, low and high."""
+    max_particles: int = 128
+    """Slots of the longest jet."""
 
 
 class Seen(NamedTuple):
@@ -93,12 +102,15 @@ class Task(ABC):
     def attach(self, network: Headed) -> None:  # noqa: B027 (a network's own head serves most tasks)
         """Give a network the heads of this task in place of its own; here: its own serve."""
 
-    def fit(self, network: Headed, observers: Callable[[], NDArray[np.float32]]) -> None:  # noqa: B027 (likewise)
+    def fit(  # noqa: B027 (likewise)
+        self, network: Headed, observers: Callable[[], NDArray[np.float32]], jets: Callable[[], Iterable[Batch]]
+    ) -> None:
         """Set what is known before the training from the training split.
 
         Args:
             network: with the heads of this task.
             observers: reads those of many jets of it, (N, M) in the order of ``data.observers``.
+            jets: reads all of it, batch by batch in a random order that the seed of the training decides.
         """
 
     def sums(self, device: torch.device) -> Sums:
@@ -118,6 +130,10 @@ class Task(ABC):
     def validate(self, model: nn.Module, batch: Batch, sums: Sums) -> None:
         """Add a batch of the validation to the sums."""
         self.score(model(batch).float(), batch, sums)
+
+    def answer(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What is said of a batch that is evaluated, for :meth:`outputs`; the same each time."""
+        return model(batch).float()
 
     @abstractmethod
     def loss(self, answer: Tensor, batch: Batch, sums: Sums) -> Tensor:

@@ -103,7 +103,18 @@ def task_of(content: Mapping[str, Any], observers: list[str] | None = None) -> T
     Raises:
         JetloomError: these data do not hold what the task needs.
     """
-    described = content.get("manifest") or {}
-    known = described.get("observers") or [] if observers is None else observers
+    data = data_of(content.get("manifest") or {})
     chosen = [TaskChoice.read(record) for record in content.get("tasks", CLASSIFIES)]
-    return make(chosen, Data(described.get("classes") or [], known))
+    return make(chosen, data if observers is None else data._replace(observers=observers))
+
+
+def data_of(manifest: Mapping[str, Any]) -> Data:
+    """What a task has to know of the data, from what a checkpoint keeps of their manifest."""
+    known = {
+        "classes": manifest.get("classes"),
+        "observers": manifest.get("observers"),
+        "kind": manifest.get("kind"),
+        "inputs": manifest.get("standardisation"),
+        "max_particles": manifest.get("max_particles"),
+    }
+    return Data(**{"classes": [], "observers": []} | {name: value for name, value in known.items() if value})

@@ -115,7 +115,8 @@ class Tagger(LightningModule):
         self._val_sums = self.task.validation_sums(self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch to the sums."""
+        """Add a batch to the sums; what is drawn at random is the same in every epoch."""
+        self._seed(self.seed * SEED_STRIDE + batch_idx * self.trainer.world_size + self.global_rank)
         if len(batch.mask):
             self.task.validate(self.model, batch, self._val_sums)
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from jetloom.config import TaskChoice, Training, monitor_of, resolve_tasks
 from jetloom.data.prepare.manifest import Manifest
-from jetloom.data.read.loader import first_observers, labelled_observers
+from jetloom.data.read.loader import Loader, first_observers, labelled_observers
 from jetloom.errors import JetloomError
 from jetloom.identity.digests import Identity, checksum
 from jetloom.models import build, load_published
@@ -28,13 +28,12 @@ from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use
 from jetloom.system.lock import locked
 from jetloom.tasks.registry import make
-from jetloom.tasks.task import Data
 from jetloom.tracking.description import describe
 from jetloom.tracking.spool import UNSENT
 from jetloom.tracking.store import open_store
 from jetloom.tracking.tracker import Tracker
 from jetloom.training.callbacks import SIGTERM_STATUS, Checkpoints
-from jetloom.training.checkpoint import load
+from jetloom.training.checkpoint import data_of, load
 from jetloom.training.datamodule import Tensors
 from jetloom.training.launch import build_trainer, check_launch, rank
 from jetloom.training.made_from import all_options, chosen_options, training_identity
@@ -47,6 +46,8 @@ DESCRIBED = {
     *("dataset", "kind", "source", "selection", "classes", "feature_set", "features", "standardisation"),
     *("observers", "max_particles", "buckets", "seed", "digest"),
 }
+FITTED = 512
+"""Jets per batch where a task looks at the training split beforehand."""
 
 # Lightning's notes on the accelerator, its tips and its advice on loader workers do not concern a user of the workflow.
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -274,7 +275,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     described, training, seed, scratch = order.described, order.training, order.seed, order.scratch
     seed_everything(seed, verbose=False)
     state = _state(order)
-    task = make(order.tasks, Data(described.classes, described.observers))
+    task = make(order.tasks, data_of(described.model_dump(include=DESCRIBED)))
     sizes = {
         "n_features": len(described.features),
         "n_classes": task.width,
@@ -284,7 +285,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     task.attach(network)
     if training.initial_weights:
         _start_from(network, Path(training.initial_weights))
-    task.fit(network, order.observers)
+    task.fit(network, order.observers, lambda: _jets(order))
     progress = Progress(training, monitor_of(training, order.tasks))
     if training.labelled and rank() == 0:
         each = training.labelled // len(described.classes)
@@ -323,6 +324,11 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
         raise JetloomError(f"the training stopped in epoch {progress.epoch + 1} of {progress.epochs}; give it again")
     tagger.device_name = str(trainer.strategy.root_device)
     return tagger
+
+
+def _jets(order: _Order) -> Loader:
+    labelled = order.training.labelled
+    return Loader(order.manifest, "train", batch_size=FITTED, shuffle=True, seed=order.seed, labelled=labelled)
 
 
 def _start_from(network: Network, path: Path) -> None:

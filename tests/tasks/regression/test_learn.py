@@ -25,7 +25,7 @@ def jets(*rows: tuple[float, float]) -> Batch:
 def attached(task: Regression, observers: np.ndarray) -> nn.Module:
     network = SimpleNamespace(jet_width=3, particle_width=None, head=nn.Linear(3, 1))
     task.attach(network)
-    task.fit(network, lambda: observers.astype(np.float32))
+    task.fit(network, lambda: observers.astype(np.float32), list)
     return network.head
 
 

@@ -1,6 +1,6 @@
 """An observable of the jet, alone or relative to another one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -88,7 +88,9 @@ class Regression(Task):
         """The network's own head, in the units of the target."""
         network.head = Rescaled(network.head, self.log)
 
-    def fit(self, network: Headed, observers: Callable[[], NDArray[np.float32]]) -> None:
+    def fit(
+        self, network: Headed, observers: Callable[[], NDArray[np.float32]], jets: Callable[[], Iterable[Batch]]
+    ) -> None:
         """Median of the target, and half the width of its central 68 %.
 
         Raises:
