@@ -48,13 +48,17 @@ TASKS = {"contrastive": "views.py"}
 def test_an_edited_pre_training_is_no_other_classifier(tmp_path):
     """Nor does it change what trainings and evaluations in general are made from."""
     shutil.copytree(PACKAGE, tmp_path / "jetloom", ignore=shutil.ignore_patterns("__pycache__"))
-    of_tasks = (
-        "from jetloom.catalogue.cards import names; from jetloom.training.made_from import task_fingerprint;"
-        "from jetloom.config import resolve_tasks; from jetloom.evaluation.made_from import evaluation_fingerprint;"
-        "options = {'regression': {'target': 'jet_mass'}};"
-        "print(*(f'{name}={task_fingerprint(resolve_tasks({name: options.get(name)}, str()))}' for name in names('tasks')),"
-        "f'evaluation={evaluation_fingerprint([str(\"classification\")])}')"
-    )
+    of_tasks = """
+from jetloom.catalogue.cards import names
+from jetloom.config import resolve_tasks
+from jetloom.evaluation.made_from import evaluation_fingerprint
+from jetloom.training.made_from import task_fingerprint
+
+options = {"regression": {"target": "jet_mass"}}
+for name in names("tasks"):
+    print(f"{name}={task_fingerprint(resolve_tasks({name: options.get(name)}, ''))}")
+print(f"evaluation={evaluation_fingerprint(['classification'])}")
+"""
 
     def found() -> dict[str, str]:
         environment = {"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin:/bin"}

@@ -85,8 +85,8 @@ class Dataset(Strict):
         description="closed range [low, high] of a jet column; null is open",
         json_schema_extra=remakes("skims"),
     )
-    feature_set: Literal["kin", "kinpid", "full", "salt_hls4ml", "salt_top", "salt_qg", "xyz"] = Field(
-        description="7, 13 or 17 inputs per particle, or 3 as SAL-T has them on a data set; 3 per point",
+    feature_set: Literal["kin", "kinpid", "full", "salt_hls4ml", "salt_top", "salt_qg", "jetclr", "xyz"] = Field(
+        description="7, 13 or 17 inputs per particle, or 3 as SAL-T or JetCLR have them; 3 per point",
         json_schema_extra=remakes("tensors"),
     )
     max_particles: int = Field(

@@ -54,14 +54,16 @@ FEATURE_SETS: dict[str, list[Standard]] = {
     ],
     "salt_top": [*DIRECTION, Standard("part_ptrel")],
     "salt_qg": [Standard("part_pt", 7.0, 1 / 5.56, -1e3, 1e3), *DIRECTION],
+    "jetclr": [Standard("part_pt", 0, 1 / 600, -1e3, 1e3), *DIRECTION],
     "xyz": [Standard("points_x"), Standard("points_y"), Standard("points_z")],
 }
 """7, 13 and 17 inputs per particle, in the order and with the constants of the published checkpoints of ParT; three
-inputs as the author code of SAL-T (arXiv:2510.23641) makes them of each data set; three per point."""
+inputs as the author code of SAL-T (arXiv:2510.23641) makes them of each data set, and as that of JetCLR
+(arXiv:2108.04253) does; three per point."""
 
 KINEMATIC_COLUMNS = ["part_px", "part_py", "part_pz", "part_energy", "part_deta", "part_dphi"]
 RAW_COLUMNS: dict[str, list[str]] = {
-    **dict.fromkeys(("kin", "salt_hls4ml", "salt_top", "salt_qg"), KINEMATIC_COLUMNS),
+    **dict.fromkeys(("kin", "salt_hls4ml", "salt_top", "salt_qg", "jetclr"), KINEMATIC_COLUMNS),
     "kinpid": [*KINEMATIC_COLUMNS, *(item.name for item in IDENTITY)],
     "full": [
         *KINEMATIC_COLUMNS,
