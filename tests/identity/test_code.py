@@ -42,7 +42,7 @@ def test_only_what_computes_counts(tmp_path):
     assert fingerprints(tmp_path)[2] != before[2]
 
 
-TASKS = {"contrastive": "views.py"}
+TASKS = {"contrastive": "views.py", "masked_token": "head.py"}
 
 
 def test_an_edited_pre_training_is_no_other_classifier(tmp_path):

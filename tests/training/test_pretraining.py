@@ -12,8 +12,14 @@ from jetloom.training.checkpoint import load_model
 from tests.support.kills import OFTEN, Killed, die_after
 from tests.support.outcome import assert_same, history
 
-TASKS = {"contrastive": {"contrastive": {"projection": [8, 8]}}}
-FIGURES = {"contrastive": {"loss", "accuracy", "alignment", "uniformity"}}
+TASKS = {
+    "contrastive": {"contrastive": {"projection": [8, 8]}},
+    "masked_token": {"masked_token": {"codes": 16, "head_width": 8, "head_blocks": 1}},
+}
+FIGURES = {
+    "contrastive": {"loss", "accuracy", "alignment", "uniformity"},
+    "masked_token": {"loss", "accuracy", "masked", "unigram"},
+}
 
 task = pytest.mark.parametrize("name", TASKS)
 

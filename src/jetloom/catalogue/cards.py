@@ -38,6 +38,7 @@ class ModelCard(BaseModel):
     title: str = Field(description="name in tables and figures")
     paper: str = Field(description="reference, arXiv number where there is one")
     inputs: list[Literal["jets", "points"]] = ["jets"]
+    particles: bool = Field(True, description="whether the encoder says something of each particle")
     fixed: dict[str, Any] = Field(default_factory=dict, description="options that make the class this row")
     choices: dict[str, list[Any]] = Field(default_factory=dict, description="values allowed; the first: default")
     defaults: dict[str, Any] = Field(default_factory=dict, description="where they are not those of the class")
@@ -54,6 +55,8 @@ class TaskCard(BaseModel):
     monitors: dict[str, Literal["higher", "lower"]] = Field(
         min_length=1, description="validation figures that can choose the best epoch, and which way is better"
     )
+    inputs: list[Literal["jets", "points"]] = Field(["jets", "points"], description="what it is defined on")
+    particles: bool = Field(False, description="whether it reads what an encoder says of each particle")
     pretrains: bool = Field(
         False, description="an encoder is what it is for: it trains alone, and is not exported or registered"
     )

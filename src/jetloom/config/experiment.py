@@ -258,6 +258,16 @@ class Experiment(Strict):
                 f"labelled_jets: {recipe.labelled} of {model} on {dataset} are less than one of each of "
                 f"{len(classes)} classes"
             )
+        for task in self.tasks_of(model):
+            needs = cards.task_card(task.name)
+            if kind not in needs.inputs:
+                raise JetloomError(
+                    f"task {task.name} of {model}: learns from {' or '.join(needs.inputs)}, {dataset} holds {kind}"
+                )
+            if needs.particles and not card.particles:
+                raise JetloomError(
+                    f"task {task.name} of {model}: {choice.architecture} keeps no particles; base it on another model"
+                )
 
     def _check_start(self, model: str) -> None:
         """Whether the chain of trainings that a model starts from is there and comes to an end."""
