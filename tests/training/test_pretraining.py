@@ -1,10 +1,14 @@
 """Self-supervised trainings: killed ones go on exactly, and classifiers start from their encoder."""
 
+import json
+
 import pytest
 import torch
 
-from jetloom.config import resolve_tasks
+from jetloom.config import Evaluation, resolve_tasks
 from jetloom.errors import JetloomError
+from jetloom.evaluation.encoded import untrained
+from jetloom.evaluation.evaluate import evaluate
 from jetloom.publish.export import export
 from jetloom.tasks.registry import make
 from jetloom.tasks.task import Data
@@ -86,3 +90,25 @@ def test_it_is_not_exported(run_training, tmp_path, name) -> None:
         export(made / "best.ckpt", tmp_path / "model.onnx")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "model.onnx").exists()
+
+
+@task
+def test_it_is_evaluated_beside_a_random_encoder(run_training, manifest, tmp_path, name) -> None:
+    made = run_training("pre", task=TASKS[name], epochs=1)
+    order = {"split": "val", "settings": Evaluation(bootstrap=10), "background": None, "working_points": {}}
+    for place in ("one", "two"):
+        evaluate(made / "best.ckpt", manifest, tmp_path / place, **order)
+        # Whatever was drawn meanwhile.
+        torch.rand(7)
+    one, two = (json.loads((tmp_path / place / "metrics.json").read_text()) for place in ("one", "two"))
+    assert one["values"] == two["values"]
+    assert (one["jets"], one["probe"]["training_jets"], one["probe"]["test_jets"]) == (150, 600, 150)
+    assert {"probe_accuracy", "knn_accuracy", "random_probe_accuracy", "random_knn_accuracy"} <= one["values"].keys()
+    assert json.loads((tmp_path / "one/examples.json").read_text())["jets"]
+    # The control has the weights that the training began with.
+    still = run_training("still", task=TASKS[name], epochs=1, learning_rate=1e-30, optimizer="adamw")
+    network, saved = load_model(still / "best.ckpt")
+    weights = untrained(saved).state_dict()
+    for key, value in network.state_dict().items():
+        if not key.startswith("head.") and "running" not in key and "tracked" not in key:
+            torch.testing.assert_close(weights[key], value, rtol=0, atol=1e-20)

@@ -17,6 +17,7 @@ from jetloom.config import Evaluation
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
+from jetloom.evaluation.encoded import encoder
 from jetloom.evaluation.examples import examples
 from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.digests import Identity, checksum
@@ -99,7 +100,7 @@ def evaluate(
             batches = score(model, task, manifest, split, settings.batch_size)
             seen = write_predictions(partial, batches, task, described, run, split, identity)
         asked = Question(settings, background, working_points, described.seed)
-        content = merits(chosen, task, seen, asked)
+        content = merits(chosen, task, seen._replace(encode=encoder(model, saved, manifest, split)), asked)
     tracked = facts.get("mlflow") or {}
     content = {
         "schema_version": SCHEMA_VERSION,

@@ -33,6 +33,12 @@ class Data(NamedTuple):
     """Slots of the longest jet."""
 
 
+Encode = Callable[[str, int, bool], tuple[NDArray[np.float32], NDArray[np.int64]]]
+"""From a split (``train`` or ``evaluated``), a number of jets, and whether trained or with the random weights of the
+same seed, to what the encoder makes of at most so many jets in a random order, (n, K) ``Encoded.jet``, and their
+labels."""
+
+
 class Seen(NamedTuple):
     """What a task says of N jets of a split, and what is true of them."""
 
@@ -44,6 +50,8 @@ class Seen(NamedTuple):
     """(N,) class index."""
     scale: NDArray[np.float32] | None
     """(N,) ``Task.scale`` of the jets; None: not known."""
+    encode: Encode | None = None
+    """For figures of merit of the encoder; None: cannot be asked."""
 
 
 class Question(NamedTuple):
