@@ -25,7 +25,7 @@ PAPERS = {
     "salt_top": ["salt_top"],
 }
 EXPERIMENTS = sorted(PAPERS)
-OTHERS = ["observables", "transfer"]
+OTHERS = ["observables", "selfsupervised", "transfer"]
 """Those that rebuild no paper."""
 
 
