@@ -37,7 +37,9 @@ class Layer(nn.Module):
         query, key, value = packing.unpack(self.attn.query_key_value(x)).chunk(3, -1)
         attended = attend(query, key, value, self.heads, bias, self.dropout if self.training else 0.0)
         x = self.norm1(x + self._dropped(self.attn.out_proj(packing.pack(attended))))
-        return self.norm2(x + self._dropped(self.fc2(self._dropped(functional.relu(self.fc1(x))))))
+        hidden = self._dropped(functional.relu(self.fc1(x)))
+        answer: Tensor = self.norm2(x + self._dropped(self.fc2(hidden)))
+        return answer
 
     def _dropped(self, x: Tensor) -> Tensor:
         return dropout(x, self.dropout, self.training)

@@ -85,7 +85,8 @@ def linear_probe(known: Floats, label: Labels, asked: Floats) -> NDArray[np.int6
     start = np.zeros((columns + 1) * len(classes))
     flat = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000}).x
     weights = flat.reshape(columns + 1, -1)
-    return classes[(asked @ weights[:-1] + weights[-1]).argmax(1)]
+    found: NDArray[np.int64] = classes[(asked @ weights[:-1] + weights[-1]).argmax(1)]
+    return found
 
 
 def nearest_neighbours(known: Floats, label: Labels, asked: Floats) -> NDArray[np.int64]:

@@ -141,7 +141,8 @@ class Task(ABC):
 
     def answer(self, model: nn.Module, batch: Batch) -> Tensor:
         """What is said of a batch that is evaluated, for :meth:`outputs`; the same each time."""
-        return model(batch).float()
+        answer: Tensor = model(batch).float()
+        return answer
 
     @abstractmethod
     def loss(self, answer: Tensor, batch: Batch, sums: Sums) -> Tensor:

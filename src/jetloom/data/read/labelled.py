@@ -1,6 +1,7 @@
 """A few labelled jets of a split, as a study of how many labels a training needs draws them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Labelled:
         self,
         number: int,
         manifest: Manifest,
-        shards: Sequence[Mapping[int, Mapping[str, NDArray]]],
+        shards: Sequence[Mapping[int, Mapping[str, NDArray[Any]]]],
         seed: int,
         at_most: bool = False,
     ) -> None:
@@ -64,7 +65,7 @@ class Labelled:
         """Jets of a bucket."""
         return len(self.rows(0, shard, width))
 
-    def rows(self, number: int, shard: int, width: int) -> NDArray:
+    def rows(self, number: int, shard: int, width: int) -> NDArray[np.int64]:
         """Rows of a bucket, rising; the same in every pass ``number``."""
         del number
         return self._rows.get((shard, width), np.empty(0, np.int64))

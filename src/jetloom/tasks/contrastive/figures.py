@@ -29,14 +29,16 @@ def pictures(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
     jet = jets[-1]
     made = _views(jet, float(dataset.task.settings.get("translation_width", 1.0)))
     figure, axes = panels(len(made), 3.4, 3.2, sharex=True, sharey=True)
-    reach = 1.1 * max(np.quantile(np.abs(view.place[0][view.mask[0]]).amax(1), 0.97) for view in made)
+    reach = 1.1 * max(np.quantile(view.place[0][view.mask[0]].abs().amax(1), 0.97) for view in made)
     rows: list[tuple[Any, ...]] = []
     for axis, name, view in zip(axes, PANELS, made, strict=True):
         pt, place, real = view.pt[0].numpy(), view.place[0].numpy(), view.mask[0].numpy()
         new = real & (np.arange(len(real)) >= len(jet["pt"]))
         for chosen, color, marker in ((real & ~new, PALETTE[0], "o"), (new, PALETTE[1], "D")):
             area = np.maximum(LARGEST * pt[chosen] / max(jet["pt"]), 5.0)
-            axis.scatter(*place[chosen].T, s=area, color=color, marker=marker, alpha=0.75, linewidths=0)
+            axis.scatter(
+                place[chosen, 0], place[chosen, 1], s=area, color=color, marker=marker, alpha=0.75, linewidths=0
+            )
         axis.set_title(name, fontsize=11, pad=4)
         axis.set_xlim(-reach, reach)
         axis.set_ylim(-reach, reach)

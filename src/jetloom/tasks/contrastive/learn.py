@@ -131,9 +131,11 @@ class Contrastive(Task):
 
     def _projected(self, model: nn.Module, batch: Batch) -> Tensor:
         with torch.no_grad():
-            pair = [None if parts[0] is None else torch.cat(parts) for parts in zip(*self.views(batch), strict=True)]
+            one, two = self.views(batch)
+            pair = [None if a is None or b is None else torch.cat([a, b]) for a, b in zip(one, two, strict=True)]
         # Both at once: normalisation over the batch sees them alike.
-        return model(Batch._make(pair)).float()
+        projected: Tensor = model(Batch._make(pair)).float()
+        return projected
 
 
 def nt_xent(answer: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -153,8 +153,7 @@ class _Columns:
     def of(self, item: Input, old: Tensor) -> Tensor:
         """One of them, standardised; ``old`` is that of the parent."""
         name, subtract, multiply, low, high = item
-        scaled = subtract is not None and multiply is not None
-        raw = old / multiply + subtract if scaled else old
+        raw = old if subtract is None or multiply is None else old / multiply + subtract
         if name in self.values:
             raw = self.values[name]
         elif name == "part_ptrel":
@@ -163,7 +162,7 @@ class _Columns:
             raw = raw + self.ratio["pt" if name == "part_logptrel" else "e"].log()
         else:
             return old
-        value = ((raw - subtract) * multiply).clamp(low, high) if scaled else raw
+        value = raw if subtract is None or multiply is None else ((raw - subtract) * multiply).clamp(low, high)
         return value.nan_to_num(0.0, 0.0, 0.0)
 
 

@@ -59,10 +59,10 @@ class TokenHead(nn.Module):
 
     def logits(self, encoded: Encoded, chosen: Tensor) -> Tensor:
         """(n, codes) of chosen particles (B, N), which stand in the slots of their batch, hardest first."""
-        assert encoded.particles is not None
         packing, bias = Packing(encoded.mask), key_bias(encoded.mask)
-        known = self.of_particle(encoded.particles) + self.of_jet(encoded.jet)[:, None]
+        known = self.of_particle(encoded.kept) + self.of_jet(encoded.jet)[:, None]
         x = packing.pack(known + self.rank[: chosen.shape[1]])
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
             x = feed_forward(attention(x, packing, bias))
-        return self.code(self.norm(packing.unpack(x)[chosen]))
+        logits: Tensor = self.code(self.norm(packing.unpack(x)[chosen]))
+        return logits

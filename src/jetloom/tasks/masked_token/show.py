@@ -1,7 +1,7 @@
 """What the report shows of a masked prediction."""
 
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ class MaskedToken(Probed):
 
     def metrics(self, dataset: DataSet) -> list[Metric]:
         """Probes first, then hidden particles."""
-        own = {
+        own: dict[str, tuple[str, Literal["higher", "lower"], str]] = {
             "token_accuracy": ("Codes found", "higher", "hidden particles whose code is the likeliest one"),
             "nats": ("Nats", "lower", "cross entropy of a hidden particle"),
             "nats_gained": ("Nats gained", "higher", "over who knows only how often each code occurs"),
@@ -34,7 +34,8 @@ class MaskedToken(Probed):
     def guessing(self, dataset: DataSet) -> dict[str, float]:
         """Who knows how often each code occurs."""
         known = [result.history.get("val_unigram") for entry in dataset.entries for result in entry.results]
-        return {"loss": float(np.mean([np.mean(item) for item in known]))} if all(x is not None for x in known) else {}
+        told = [item for item in known if item is not None]
+        return {"loss": float(np.mean([np.mean(item) for item in told]))} if len(told) == len(known) else {}
 
 
 SHOW = MaskedToken()
