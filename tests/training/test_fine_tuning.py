@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 
+from jetloom.catalogue import cards
 from jetloom.errors import JetloomError
 from jetloom.identity.digests import checksum
 from jetloom.models import build
 from jetloom.training.checkpoint import load, save_model
+from jetloom.training.train import start_from
 from tests.support.trainings import OPTIONS
 
 STILL = {"learning_rate": 1e-12, "schedule": "constant", "epochs": 1, "weight_decay": 0.0}
@@ -57,6 +59,21 @@ def test_what_does_not_fit_is_one_line(run_training, tmp_path) -> None:
         run_training(initial_weights=str(tmp_path / "wide.ckpt"))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("name", cards.names("models"))
+def test_every_encoder_goes_from_eight_classes_to_two(name: str, tmp_path, capsys) -> None:
+    sizes = {"n_features": 7, "max_particles": 32, "preset": "tiny"}
+    eight, two = (build(name, n_classes=number, **sizes) for number in (8, 2))
+    save_model(tmp_path / "eight.ckpt", eight, {"model": name})
+    start_from(two, tmp_path / "eight.ckpt")
+    of = eight.state_dict()
+    encoder = [key for key in two.state_dict() if not key.startswith("head.")]
+    assert encoder
+    assert all(torch.equal(two.state_dict()[key], of[key]) for key in encoder)
+    new = capsys.readouterr().out.rpartition("; new: ")[2].strip().split(", ")
+    assert new
+    assert {two.state_dict()[key].shape[0] for key in new} == {2}
 
 
 def test_a_part_of_another_encoder_that_would_be_lost_is_one_line(run_training, tmp_path) -> None:

@@ -1,5 +1,6 @@
 """Frozen encoders, and rates that fall from the head to the particles."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.models.jets import random_jets
 from tests.support.kills import OFTEN, Killed, die_after
 from tests.support.outcome import assert_same, history
 from tests.support.trainings import OPTIONS
+from tests.training.test_resume import command
 
 
 @pytest.fixture
@@ -108,7 +110,19 @@ def test_a_killed_one_goes_on_exactly(run_training, start: Path, monkeypatch, op
     assert_same(whole, run_training("killed", **recipe))
 
 
-def test_frozen_parameters_are_in_no_group(run_training) -> None:
+@pytest.mark.slow
+def test_two_processes_agree_on_what_learns(run_training, manifest: Path, tmp_path: Path) -> None:
+    control = ("--set=freeze=encoder", "--set=freeze_random=true")
+    line = command(manifest, tmp_path, "two", 2, *control, "--set=devices=2", "--set=batch_size=32")
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    one = run_training("one", freeze="encoder", freeze_random=True, epochs=1)
+    assert changed(state(one), state(tmp_path / "two")) == {"head"}
+    rows = [float(row["val_loss"]) for row in history(tmp_path / "two")]
+    assert rows[1] < rows[0]
+
+
+def test_frozen_parameters_are_in_no_group() -> None:
     model = build("transformer", n_features=7, n_classes=3, max_particles=16, **OPTIONS)
     let_learn(model, encoder=False)
     in_groups = {id(p) for group in build_optimiser(model, Training()).param_groups for p in group["params"]}

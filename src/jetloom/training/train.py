@@ -284,7 +284,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     network = build(order.model, preset=order.preset, **sizes, **order.options)
     task.attach(network)
     if training.initial_weights:
-        _start_from(network, Path(training.initial_weights))
+        start_from(network, Path(training.initial_weights))
     task.fit(network, order.observers, lambda: _jets(order))
     progress = Progress(training, monitor_of(training, order.tasks))
     if training.labelled and rank() == 0:
@@ -331,7 +331,7 @@ def _jets(order: _Order) -> Loader:
     return Loader(order.manifest, "train", batch_size=FITTED, shuffle=True, seed=order.seed, labelled=labelled)
 
 
-def _start_from(network: Network, path: Path) -> None:
+def start_from(network: Network, path: Path) -> None:
     """Weights of another training of the same encoder, and what fits of its head (fine-tuning).
 
     Raises:
