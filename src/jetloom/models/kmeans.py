@@ -5,7 +5,7 @@ from torch import Tensor
 
 from jetloom.models.fast import full_precision
 
-ROWS = 1 << 14
+ROWS = 1 << 11
 """Points whose distances to all centres are in memory at once."""
 
 

@@ -126,6 +126,8 @@ def test_a_network_without_an_opinion_is_at_ln_k():
     task = MaskedToken(DATA, codes=32)
     network = trained(task)
     torch.nn.init.zeros_(network.head.code.weight)
+    row = losses(task, network, jets())[1]
+    assert row["loss"] == pytest.approx(row["unigram"], rel=1e-5), "at first, how often each code occurs"
     torch.nn.init.zeros_(network.head.code.bias)
     assert losses(task, network, jets())[1]["loss"] == pytest.approx(math.log(32), rel=1e-6)
 

@@ -29,7 +29,7 @@ def pictures(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
     jet = jets[-1]
     made = _views(jet, float(dataset.task.settings.get("translation_width", 1.0)))
     figure, axes = panels(len(made), 3.4, 3.2, sharex=True, sharey=True)
-    reach = 1.1 * max(np.quantile(view.place[0][view.mask[0]].abs().amax(1), 0.97) for view in made)
+    reach = 1.1 * max(float(view.place[view.mask].abs().amax(1).quantile(0.97)) for view in made)
     rows: list[tuple[Any, ...]] = []
     for axis, name, view in zip(axes, PANELS, made, strict=True):
         pt, place, real = view.pt[0].numpy(), view.place[0].numpy(), view.mask[0].numpy()

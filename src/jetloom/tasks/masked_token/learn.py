@@ -103,6 +103,9 @@ class MaskedToken(Task):
         count = torch.bincount(nearest(points, centres), minlength=self.codes)
         network.head.centres.copy_(centres)
         network.head.frequency.copy_((count + 1) / (count + 1).sum())
+        # Before it knows anything, it says how often each code occurs.
+        with torch.no_grad():
+            network.head.code.bias.copy_(network.head.frequency.log())
         self._expected = masked
 
     def step(self, model: nn.Module, batch: Batch, sums: Sums) -> Tensor:
