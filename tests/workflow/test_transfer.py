@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import yaml
 from jetloom.config import Run, parse_experiment
 from jetloom.training.checkpoint import load
 from jetloom.workflow.plan import Plan
-from tests.support.project import ROOT, Project, clone
+from tests.support.project import ROOT, clone
+from tests.support.warm_project import WarmProject
 
 FILE = "workflow/experiments/transfer.yaml"
 ARMS = ("scratch", "fine_tuned", "frozen", "random_frozen")
@@ -47,10 +49,11 @@ def test_another_pre_training_retrains_what_starts_from_it_alone() -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    made = clone(tmp_path_factory.mktemp("transfer") / "clone")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmProject]:
+    made = WarmProject(clone(tmp_path_factory.mktemp("transfer") / "clone").path)
     made.run(*TINY)
-    return made
+    yield made
+    made.close()
 
 
 def training(home: Path, model: str) -> dict:
@@ -58,7 +61,7 @@ def training(home: Path, model: str) -> dict:
 
 
 @pytest.mark.slow
-def test_the_tiny_form_runs_to_the_figure_and_the_table(project: Project) -> None:
+def test_the_tiny_form_runs_to_the_figure_and_the_table(project: WarmProject) -> None:
     home = project.path / "results/transfer-tiny"
     with (home / "report/figures/two/labels.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["quantity"] == "wrong_percent"]
@@ -78,7 +81,7 @@ def test_the_tiny_form_runs_to_the_figure_and_the_table(project: Project) -> Non
 
 
 @pytest.mark.slow
-def test_arms_start_from_where_they_say(project: Project) -> None:
+def test_arms_start_from_where_they_say(project: WarmProject) -> None:
     home = project.path / "results/transfer-tiny"
     start = load(home / "eight/pretrained/seed1/best.ckpt")["state_dict"]
 
@@ -97,7 +100,7 @@ def test_arms_start_from_where_they_say(project: Project) -> None:
 
 
 @pytest.mark.slow
-def test_another_number_of_labels_trains_that_alone(project: Project) -> None:
+def test_another_number_of_labels_trains_that_alone(project: WarmProject) -> None:
     text = (project.path / FILE).read_text()
     (project.path / "own.yaml").write_text(text.replace("&few [8, all]", "&few [8, 12, all]"))
     jobs = project.plan("--configfile", "own.yaml", "--config", "scale=tiny")

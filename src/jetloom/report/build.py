@@ -37,7 +37,7 @@ def report(given: Inputs, output: Path) -> dict[str, Records]:
         JetloomError: results that do not belong together, or files that are not results.
     """
     collection = _collect(given)
-    colors = _looks(collection)
+    colors = looks_of(collection)
     shown = tables.Tables(
         {dataset.name: tables.of_dataset(collection, dataset) for dataset in collection.datasets},
         tables.of_papers(collection),
@@ -105,7 +105,7 @@ def _efficiency(collection: Collection, resources: Path) -> Table | None:
     return table_of_efficiency(rows) if rows else None
 
 
-def _looks(collection: Collection) -> dict[str, Look]:
+def looks_of(collection: Collection) -> dict[str, Look]:
     """A look for each model, the same with few labelled jets and with many."""
     arms = {entry.model: entry.arm[0] for dataset in collection.datasets for entry in dataset.entries}
     of = looks(list(dict.fromkeys(arms.values())))
@@ -114,7 +114,7 @@ def _looks(collection: Collection) -> dict[str, Look]:
 
 def _draw(collection: Collection, output: Path, only: str | None = None) -> int:
     """Draw figures of all data sets; return how many there are."""
-    colors = _looks(collection)
+    colors = looks_of(collection)
     drawn = 0
     with publication_style():
         for dataset in collection.datasets:

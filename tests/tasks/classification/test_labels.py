@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 from jetloom.drawing.style import looks, publication_style, save
-from jetloom.results.collect import DataSet, collect
+from jetloom.report.build import looks_of
+from jetloom.report.page.first_screen import answer
+from jetloom.report.tables import of_dataset
+from jetloom.results.collect import Collection, DataSet, collect
 from jetloom.statistics.values import Value
 from jetloom.tasks.classification.labels import arms, label_ratio, labels, scratch_of, table_of_labels
 from jetloom.tasks.classification.over_seeds import paired_difference
@@ -67,6 +70,15 @@ def test_other_figures_show_the_most_labels_alone(dataset: DataSet) -> None:
         of_labels = SHOW.figures_of_size["labels"].of(dataset, colors, [dataset])
     assert {row[2] for row in drawn.rows} == {"part", "tuned", "salt"}
     assert {row[2] for row in of_labels.rows} == {100, 1000, 8000}
+
+
+def test_the_page_has_the_figure_and_a_look_for_each_arm(dataset: DataSet, tmp_path: Path) -> None:
+    """Colours tell arms apart, not numbers of labels."""
+    colors = looks_of(Collection([dataset]))
+    assert colors["part-n100"] == colors["part-n1000"] == colors["part"] == looks(["part"])["part"]
+    assert len({colors[name].color for name in ("part", "tuned", "salt")}) == 3
+    assert {"labels", "pairs", "rejections", "overview"} <= of_dataset(Collection([dataset]), dataset).keys()
+    assert answer(dataset.with_most_labels)[0].startswith("tuned is the most accurate")
 
 
 def test_differences_are_paired_by_seed_and_by_jet(dataset: DataSet) -> None:
