@@ -3,19 +3,22 @@
 import csv
 import json
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support.project import Project, clone
+from tests.support.warm_project import WarmProject
 
 EXPERIMENT = ("--configfile", "workflow/experiments/selfsupervised.yaml", "--config", "scale=tiny")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Project:
-    made = clone(tmp_path_factory.mktemp("selfsupervised") / "clone")
+def project(tmp_path_factory) -> Iterator[Project]:
+    made = WarmProject(clone(tmp_path_factory.mktemp("selfsupervised") / "clone").path)
     made.run(*EXPERIMENT)
-    return made
+    yield made
+    made.close()
 
 
 @pytest.mark.slow
