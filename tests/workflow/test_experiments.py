@@ -23,6 +23,7 @@ PAPERS = {
     "salt_modelnet10": ["salt_modelnet10"],
     "salt_qg": ["salt_qg"],
     "salt_top": ["salt_top"],
+    "size_scan_jetclass": ["size_scan_jetclass"],
 }
 EXPERIMENTS = sorted(PAPERS)
 OTHERS = ["observables", "selfsupervised", "transfer"]
