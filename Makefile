@@ -48,7 +48,7 @@ torch: OTHER := .venv/torch-$(TORCH)
 torch: install
 	@test -n "$(TORCH)" || { echo "make torch needs a version: make torch TORCH=2.11.0"; exit 2; }
 	@test -d $(OTHER) || { rm -rf $(OTHER).partial && \
-		$(BIN)/pip install --quiet --disable-pip-version-check --target $(OTHER).partial torch==$(TORCH) && mv $(OTHER).partial $(OTHER); }
+		$(BIN)/pip install --quiet --disable-pip-version-check --no-cache-dir --target $(OTHER).partial torch==$(TORCH) && mv $(OTHER).partial $(OTHER); }
 	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=$(CURDIR)/$(OTHER) pytest $(PARALLEL) -m "not slow" tests/models tests/training
 
 survive: install
