@@ -89,7 +89,7 @@ def test_an_epoch_ends_on_a_device_without_float64() -> None:
         task = Classification(Data(["a", "b", "c"], []))
         tagger = Tagger(nn.Linear(2, 3), task, Progress(Training(), Monitor("loss", False), epoch=4), seed=1)
         tagger.trainer = SimpleNamespace(world_size=1)
-        tagger.optimizers = lambda: SimpleNamespace(optimizer=SimpleNamespace(param_groups=[{"lr": 0.1}]))
+        tagger.optimizers = lambda: SimpleNamespace(optimizer=SimpleNamespace(param_groups=[{"lr": 0.1, "peak": 0.1}]))
         tagger._train_sums = {"totals": place(torch.tensor([50.0, 60.0, 100.0]))}
         tagger._val_sums = {"totals": place(torch.tensor([5.0, 8.0, 10.0])), "counts": place(counts)}
         rows.append(tagger.finish_epoch() | {"seconds": 0})
