@@ -115,11 +115,15 @@ def test_label_ratio(accuracy: float, labels: int, expected: tuple[float, float,
 
 def test_an_accuracy_that_falls_again_does_not_count() -> None:
     value = Value(0.55, 0.55, 0.55, None, 1)
-    assert label_ratio(value, 1000, [(100, 0.5), (1000, 0.55), (3000, 0.52), (10_000, 0.6)]).value >= 1
+    assert label_ratio(value, 1000, [(100, 0.5), (1000, 0.55), (3000, 0.52), (10_000, 0.6)]).value == pytest.approx(1)
+    flat = [(100, 0.55), (1000, 0.55)]
+    assert [label_ratio(value, number, flat).value for number in (100, 1000)] == pytest.approx([1, 0.1])
 
 
 def test_the_table(dataset: DataSet) -> None:
     table = table_of_labels(dataset)
+    # The record of what each number was made from asks for it.
+    assert table.records.columns[0] == "model"
     rows = [dict(zip(table.records.columns, row, strict=True)) for row in table.records.values]
     assert [(row["arm"], row["labelled_jets"]) for row in rows] == [
         (arm, number) for arm in ("part", "tuned") for number in (100, 1000, 8000)

@@ -10,7 +10,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
-from jetloom.drawing.cells import Cell, Records, Table, changed_footnote, difference_cell, made, model_cell, value_cell
+from jetloom.drawing.cells import (
+    PARTS,
+    Cell,
+    Records,
+    Table,
+    changed_footnote,
+    difference_cell,
+    made,
+    model_cell,
+    value_cell,
+)
 from jetloom.drawing.names import in_figure
 from jetloom.drawing.numbers import significant
 from jetloom.drawing.panels import context, legend
@@ -92,7 +102,9 @@ def label_ratio(accuracy: Value, labels: int, scratch: Sequence[tuple[int, float
             log N, and one that falls again does not count.
     """
     assert accuracy.value is not None
-    numbers, reached = np.array([n for n, _ in scratch]), np.maximum.accumulate([value for _, value in scratch])
+    # The fewest labels that reach each accuracy.
+    reached, first = np.unique(np.maximum.accumulate([value for _, value in scratch]), return_index=True)
+    numbers = np.array([number for number, _ in scratch])[first]
     error = accuracy.combined or 0.0
 
     def needed(value: float) -> float:
@@ -123,7 +135,8 @@ def table_of_labels(dataset: DataSet) -> Table | None:
                 _ratio_cell(ratio),
             ]))  # fmt: skip
             numbers = [number, *accuracy[:4], *(difference or (None, None)), *(ratio or (None,) * 4)]
-            records.append((arm.name, scratch.name if scratch else "", *made(numbers, "metrics", "predictions")))
+            named = (entry.model, arm.name, scratch.name if scratch else "")
+            records.append((*named, *made(numbers, "metrics", "predictions")))
             runs.append([*entry.results, *(own.results if own else [])])
     thing, things = dataset.words.thing, dataset.words.things
     note = (
@@ -139,8 +152,9 @@ def table_of_labels(dataset: DataSet) -> Table | None:
         Cell("Over scratch [points]"),
         Cell("Label ratio", hint="68 % interval from that of the accuracy"),
     ]
-    names = ("arm", "scratch", "labelled_jets", "accuracy", "accuracy_low", "accuracy_high", "accuracy_seed_spread",
-             "difference", "uncertainty", "label_ratio", "label_ratio_low", "label_ratio_high", "limit")  # fmt: skip
+    of_accuracy = [f"accuracy{part}" for part in PARTS]
+    of_ratio = ("label_ratio", "label_ratio_low", "label_ratio_high", "limit")
+    names = ("model", "arm", "scratch", "labelled_jets", *of_accuracy, "difference", "uncertainty", *of_ratio)
     entries = [entry for arm in shown for entry in arm.points.values()]
     return Table(f"Accuracy by labelled {things}", note, columns, rows, changed_footnote(entries),
                  Records(names, records, runs))  # fmt: skip
