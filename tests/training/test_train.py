@@ -77,7 +77,7 @@ BIGGER = {"embedding": [64], "blocks": 2, "heads": 4, "dropout": 0.0}
 
 def test_learns_a_small_set_by_heart(run_training, tmp_path) -> None:
     data = write_tensors(tmp_path / "small", train=30, val=30, separation=0.0)
-    output = run_training(data=data, epochs=80, batch_size=30, optimizer="adamw", learning_rate=5e-3, options=BIGGER)
+    output = run_training(data=data, epochs=80, batch_size=30, optimizer="adamw", learning_rate=2e-3, options=BIGGER)
     rows = history(output)
     assert float(rows[0]["train_accuracy"]) < 0.7
     assert max(float(row["train_accuracy"]) for row in rows) > 0.95
@@ -157,8 +157,9 @@ def test_fine_tuning_starts_from_a_checkpoint(run_training) -> None:
     still = {"learning_rate": 1e-12, "schedule": "constant", "epochs": 1}
     rows = history(run_training("second", initial_weights=str(first / "best.ckpt"), options=options, **still))
     best = max(history(first), key=lambda row: float(row["val_accuracy"]))
-    for name in ("val_accuracy", "val_loss"):
-        assert float(rows[0][name]) == pytest.approx(float(best[name]), rel=1e-4)
+    assert float(rows[0]["val_loss"]) == pytest.approx(float(best["val_loss"]), rel=1e-4)
+    # One of the 150 jets may lie on the border to the last bit.
+    assert float(rows[0]["val_accuracy"]) == pytest.approx(float(best["val_accuracy"]), abs=1.01 / 150)
 
 
 def test_initial_weights_of_another_model(run_training, tmp_path) -> None:
