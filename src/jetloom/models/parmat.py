@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.kinematics import pt
+from jetloom.models.fast import larger
 from jetloom.models.fast import packing as kernel
 from jetloom.models.layers.attention import CLOSED, attend, key_bias
 from jetloom.models.layers.dropout import dropout
@@ -62,7 +63,7 @@ def group(rank: Tensor, packing: Packing, size: int, fewest_grid_groups: int | N
         number = mask.long().sum(1, keepdim=True)
         stride = ((number + size - 1) // size).clamp(min=fewest_grid_groups)
         index, slot = rank % stride, rank // stride
-        groups = torch.sym_max(groups, fewest_grid_groups)
+        groups = larger(groups, fewest_grid_groups)
     jet = torch.arange(jets, device=mask.device)[:, None]
     place = (jet * groups + index) * size + slot
     # Padding, which has no rank of its own, is sent to one place behind all groups.

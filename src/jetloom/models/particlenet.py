@@ -13,6 +13,7 @@ from torch.nn import functional
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.fast import edges as kernel
+from jetloom.models.fast import larger
 from jetloom.models.layers.neighbours import Rule, nearest_neighbours
 from jetloom.models.layers.norm import RealBatchNorm
 from jetloom.models.layers.packing import Packing
@@ -122,7 +123,7 @@ class ParticleNet(Network):
 
     def encode(self, batch: Batch) -> Encoded:
         """EdgeConv blocks, and the mean over the particles. Uses features, coordinates and mask."""
-        length = torch.sym_max(batch.mask.shape[1], self.max_particles)
+        length = larger(batch.mask.shape[1], self.max_particles)
         packing = Packing(batch.mask)
         x = self.bn_fts(packing.pack(batch.features), packing.real)
         points = packing.unpack(packing.pack(batch.coordinates))

@@ -51,6 +51,17 @@ def exporting() -> bool:
     return torch.compiler.is_exporting()
 
 
+def larger(first: int, second: int) -> int:
+    """The larger of two lengths, either of which may be a symbol of a graph that is recorded.
+
+    Of two numbers torch 2.11 records no ``sym_max``.
+    """
+    if isinstance(first, int) and isinstance(second, int):
+        return max(first, second)
+    largest: int = torch.sym_max(first, second)
+    return largest
+
+
 def private_operators() -> bool:
     """Whether the kernels were tested with the private operators of this version of torch."""
     major, minor = torch.__version__.split(".")[:2]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jetloom.models.fast import full_precision
+from jetloom.models.fast import full_precision, larger
 from jetloom.models.fast import neighbours as kernel
 from jetloom.models.layers.packing import Packing
 
@@ -45,7 +45,7 @@ def smallest(distance: Tensor, number: int, length: int | None) -> tuple[Tensor,
             this length, filled up with inf: which these are depends on it.
     """
     width = distance.shape[-1]
-    filled = torch.sym_max(length or 0, torch.sym_max(width, number))
+    filled = larger(length or 0, larger(width, number))
     if kernel.serves() and (length is None or filled > width):
         return kernel.smallest(distance, number, filled, length is None)
     distance = functional.pad(distance, (0, filled - width), value=torch.inf)
