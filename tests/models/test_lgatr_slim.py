@@ -10,7 +10,7 @@ from jetloom.models.layers.packing import Packing
 from jetloom.models.lgatr_slim import LGATrSlim, Streams, with_mass
 from tests.models.check_values import batch, fill, jet, scalars
 from tests.models.jets import random_jets
-from tests.models.test_lorentznet import about_z, boost, rotation
+from tests.models.lorentz import about_z, boost, rotation
 
 # lgatr 2.0.0 and 1.4.4: 1 vector and 3 scalars to 2 scalars of each item, 8 vectors, 16 scalars, 2 blocks, 2 heads.
 SECOND = [[-0.128472337, -1.09161483], [-0.184760128, -1.07265475], [-0.123939703, -1.13934815],

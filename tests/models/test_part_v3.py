@@ -7,7 +7,7 @@ from jetloom.models import build
 from jetloom.models.part_v3 import ParTV3
 from jetloom.models.published import own_names
 from tests.models.jets import random_jets
-from tests.models.test_part import ask_part
+from tests.models.part_peer import ask_part
 
 VERSIONS = {"v2": 2, "v3": 3, "v3.5": 3.5}
 COUNTS = {"v2": (2_787_454, 2_788_246, 2_789_806), "v3": (2_767_926, 2_768_718, 2_770_278),

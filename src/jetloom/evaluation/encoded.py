@@ -40,7 +40,6 @@ def untrained(saved: Mapping[str, Any]) -> Network:
     sizes = {name: saved[name] for name in ("n_features", "n_classes", "max_particles")}
     with drawing(torch.device("cpu"), saved["seed"]):
         network = build(saved["model"], **sizes, **saved["options"])
-    assert isinstance(network, Network)
     return network.eval()
 
 
@@ -51,9 +50,8 @@ def _encoded(network: Network, loader: Loader, most: int) -> tuple[NDArray[np.fl
     jets: list[NDArray[np.float32]] = []
     labels: list[NDArray[np.int64]] = []
     for batch in loader:
-        assert batch.label is not None
         jets.append(network.run(network.encode, batch.map(lambda part: part.to(device))).jet.float().cpu().numpy())
-        labels.append(batch.label.numpy())
+        labels.append(batch.labels.numpy())
         if sum(map(len, labels)) >= most:
             break
     return np.concatenate(jets)[:most], np.concatenate(labels)[:most]

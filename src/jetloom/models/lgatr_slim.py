@@ -14,6 +14,7 @@ from torch.nn import functional
 from jetloom.batch import Batch
 from jetloom.models.fast import full_precision
 from jetloom.models.layers.attention import attend, key_bias
+from jetloom.models.layers.items import with_items_in_front
 from jetloom.models.layers.minkowski import METRIC, channel_products
 from jetloom.models.layers.packing import Packing, vectors_of
 from jetloom.models.layers.sizes import Size, blocks_of, heads_of
@@ -238,9 +239,7 @@ class LGATrSlim(Network):
         front = momenta.new_tensor([(0.0, 0.0, 0.0, 0.0), *(REFERENCES if self.references else ())])
         vectors = torch.cat([front.expand(momenta.shape[0], -1, -1), momenta], 1)
         features = batch.features.masked_fill(padded, 0.0).to(momenta.dtype)
-        scalars = functional.pad(features, (0, 0, len(front), 0))
-        mark = functional.pad(torch.ones_like(scalars[:, :1, :1]), (0, 0, 0, scalars.shape[1] - 1))
-        scalars = torch.cat([scalars, mark], -1)
+        scalars = with_items_in_front(features, len(front))
         return vectors, scalars, functional.pad(batch.mask, (len(front), 0), value=True)
 
 

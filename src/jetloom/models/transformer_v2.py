@@ -4,13 +4,13 @@ Pre-norm blocks with RMSNorm, a gated feed-forward network, and a global item th
 L-GATr-slim and of the ParT of the same study at equal width, depth and heads.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.layers.attention import attend, key_bias
+from jetloom.models.layers.items import with_items_in_front
 from jetloom.models.layers.packing import Packing
 from jetloom.models.layers.rms_norm import RMSNorm
 from jetloom.models.layers.sizes import Size, blocks_of, heads_of
@@ -81,14 +81,8 @@ class TransformerV2(Network):
         """Particles after the last block, and the global item. Uses features and mask."""
         mask = functional.pad(batch.mask, (1, 0), value=True)
         packing, bias = Packing(mask), key_bias(mask)
-        x = self.embed(packing.pack(with_global_item(batch.features.masked_fill(~batch.mask[..., None], 0.0))))
+        x = self.embed(packing.pack(with_items_in_front(batch.features.masked_fill(~batch.mask[..., None], 0.0), 1)))
         for block in self.blocks:
             x = block(x, packing, bias)
         items = packing.unpack(x)
         return Encoded(items[:, 1:], batch.mask, items[:, 0])
-
-
-def with_global_item(features: Tensor) -> Tensor:
-    """(B, N, F) to (B, 1 + N, F + 1): an item of zeros in front, which the last feature marks with 1."""
-    mark = functional.pad(torch.ones_like(features[:, :1, :1]), (0, 0, 0, features.shape[1]))
-    return torch.cat([functional.pad(features, (0, 0, 1, 0)), mark], -1)

@@ -34,6 +34,7 @@ from jetloom.tasks.classification.over_seeds import (
     rejection_difference,
     rejection_over_seeds,
 )
+from jetloom.tasks.classification.training_sizes import training_jets
 
 COLUMNS = ("quantity", "arm", "labelled_jets", "value", "low", "high", "seed_spread", "scratch", "difference",
            "uncertainty")  # fmt: skip
@@ -78,7 +79,7 @@ def scratch_of(arm: Arm, others: Sequence[Arm]) -> Arm | None:
 
 def _labelled(dataset: DataSet, entry: Entry) -> int:
     if entry.labels is None:
-        return int(dataset.manifest["splits"]["train"]["jets"])
+        return training_jets(dataset)
     return entry.labels // len(dataset.classes) * len(dataset.classes)
 
 
