@@ -153,13 +153,13 @@ def test_clipped_gradients(run_training, optimizer: str) -> None:
 def test_fine_tuning_starts_from_a_checkpoint(run_training) -> None:
     # Without the batch norm of the inputs, whose running statistics change at any learning rate.
     options = OPTIONS | {"first_norm": False}
-    first = run_training("first", epochs=3, options=options)
+    # Long enough that no jet is left on the border between two classes, where the last bit decides.
+    first = run_training("first", epochs=8, options=options)
     still = {"learning_rate": 1e-12, "schedule": "constant", "epochs": 1}
     rows = history(run_training("second", initial_weights=str(first / "best.ckpt"), options=options, **still))
     best = max(history(first), key=lambda row: float(row["val_accuracy"]))
-    assert float(rows[0]["val_loss"]) == pytest.approx(float(best["val_loss"]), rel=1e-4)
-    # One of the 150 jets may lie on the border to the last bit.
-    assert float(rows[0]["val_accuracy"]) == pytest.approx(float(best["val_accuracy"]), abs=1.01 / 150)
+    for name in ("val_accuracy", "val_loss"):
+        assert float(rows[0][name]) == pytest.approx(float(best[name]), rel=1e-4)
 
 
 def test_initial_weights_of_another_model(run_training, tmp_path) -> None:
