@@ -10,7 +10,7 @@ PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
 # Read once: the seed that is printed is the one that is used.
 SEED := $(or $(SEED),$(shell date +%s))
 
-.PHONY: help install demo test quick torch survive lint mlflow docs lock clean
+.PHONY: help install demo test quick torch survive lint mlflow docs site lock clean
 
 help:
 	@echo "make demo      simulate, train, compare; the report is results/demo/report/index.html"
@@ -20,7 +20,8 @@ help:
 	@echo "make survive   run hundreds of random sequences of edits, calls and kills (SEQUENCES, SEED)"
 	@echo "make lint      check style, types and imports of code and workflow"
 	@echo "make mlflow    open the MLflow UI on the runs in results/"
-	@echo "make docs      draw the pictures in docs/"
+	@echo "make docs      make pages, schemas and pictures, and the site in site/"
+	@echo "make site      the site alone; a dead link is an error"
 	@echo "make lock      pin what is installed in .venv"
 	@echo "make clean     remove results, data and logs (not .venv)"
 
@@ -63,11 +64,17 @@ mlflow: install
 
 docs: install
 	@$(BIN)/python docs/make_configuration.py
+	@$(BIN)/python docs/make_schemas.py
 	@$(BIN)/python benchmarks/plot.py
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh -c 'snakemake --rulegraph --configfile config.yaml 2>/dev/null | dot -Tsvg > docs/workflow.svg'
+	@$(MAKE) --no-print-directory site
+
+site: install
+	@$(BIN)/python docs/make_api.py
+	@$(BIN)/zensical build --strict --clean
 
 lock: install
 	@$(BIN)/python envs/make_lock.py
 
 clean:
-	rm -rf results data scratch logs .snakemake
+	rm -rf results data scratch logs .snakemake site docs/api

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import awkward
 import numpy
 
 from jetloom.config import Dataset, read_experiment, resolve_dataset
-from jetloom.data.simulate.rootfile import JET_TYPES, PARTICLE_TYPES, create
 from jetloom.workflow.plan import Plan
 
 DEMO = Plan(read_experiment(Path(__file__).parents[1] / "config.yaml")).data["jetclass-sim"]
@@ -33,7 +31,11 @@ def make_file(sources: Sequence[Path], jets: int, output: Path, basket: int = 10
         output: the new file.
         basket: jets written at once; bounds the memory.
     """
+    # Here: the machine of a GPU day has neither.
+    import awkward
     import uproot
+
+    from jetloom.data.simulate.rootfile import JET_TYPES, PARTICLE_TYPES, create
 
     pool = awkward.concatenate([uproot.open(path)["tree"].arrays() for path in sources])
     generator = numpy.random.default_rng(1)

@@ -136,7 +136,7 @@ def machine(device: torch.device | str = "cpu") -> dict[str, Any]:
         "hardware": hardware(torch.get_num_threads()),
         "load": round(os.getloadavg()[0], 2),
         "versions": versions() | {"weaver-core": _weaver()},
-        "commit": git(Path(__file__).parent),
+        "commit": git(),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     return found

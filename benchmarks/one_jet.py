@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from jetloom.batch import Batch
 from jetloom.data.prepare.manifest import Manifest
-from jetloom.publish.export import export_onnx
+from jetloom.evaluation.onnx import export_onnx
 
 NAMES = ["features", "vectors", "mask"]
 
@@ -77,7 +77,7 @@ def contenders(arguments: argparse.Namespace, directory: Path) -> dict[str, Call
 def cut(jet: Batch) -> Batch:
     """Without padding."""
     particles = int(jet.mask.sum())
-    return Batch(*(x[:, :particles] if x.dim() > 1 else x for x in jet))
+    return jet.map_slots(lambda x: x[:, :particles])
 
 
 def main() -> None:

@@ -39,10 +39,10 @@ from torch.nn.functional import cross_entropy, pad
 from jetloom.batch import Batch
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
-from jetloom.evaluation.cost import Pool, read_pool
 from jetloom.evaluation.memory import METHODS, peak_megabytes
+from jetloom.evaluation.onnx import export_onnx
+from jetloom.evaluation.pool import Pool, read_pool
 from jetloom.models import build
-from jetloom.publish.export import export_onnx
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 DEMO = MANIFEST
@@ -62,10 +62,10 @@ def real_jets(arguments: argparse.Namespace) -> Batch:
     def wide(x: Tensor) -> Tensor:
         return pad(x, (0, n - x.shape[1]) if x.dim() == 2 else (0, 0, 0, n - x.shape[1]))
 
-    columns = zip(*parts, strict=True)
+    columns = zip(*(part[:-1] for part in parts), strict=True)
     batch = Batch(*(torch.cat([x if x.dim() == 1 else wide(x) for x in column]) for column in columns))
     order = torch.randperm(len(batch.label), generator=torch.Generator().manual_seed(1))[: arguments.batch]
-    return batch.map(lambda x: x[order].to(arguments.device))
+    return batch.map(lambda x: x[order]).to(torch.device(arguments.device))
 
 
 def contest(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def contest(arguments: argparse.Namespace) -> dict[str, Any]:
             {key: (lambda value=value: step(*value)) for key, value in works.items()},
             rounds=arguments.rounds, device=device, clock=clock,
         )  # fmt: skip
-        moved = sum(x.numel() * x.element_size() for x in batch)
+        moved = sum(x.numel() * x.element_size() for x in batch.tensors if x is not None)
         least = rates.seconds(flops * (3 if training else 1), moved)
         found = {}
         for key, timing in timings.items():

@@ -11,6 +11,7 @@ its loader, whose batches come from one length bucket; "same batches" is jetloom
 """
 
 import argparse
+import copy
 import itertools
 import math
 import time
@@ -159,7 +160,7 @@ class Contest:
         self.jets = sum(len(b.label) for b in bucketed)
         self.lengths = torch.cat([b.mask.sum(1) for b in bucketed])
         self.names = [name for name in batches if arguments.only in (None, name)]
-        self.batches = {n: [b.map(lambda x: x.to(self.device)) for b in batches[n]] for n in self.names}
+        self.batches = {n: [b.to(self.device) for b in batches[n]] for n in self.names}
         self.models: dict[str, nn.Module] = {}
         for name in self.names:
             torch.manual_seed(0)
@@ -202,35 +203,41 @@ class Contest:
                 model(batch)
 
 
-def floor(contest: Contest, rates: Rates, training: bool) -> dict[str, Any]:
+def floor(
+    model: nn.Module, n_features: int, lengths: Tensor, batches: int, rates: Rates, training: bool
+) -> dict[str, Any]:
     """Shortest time by operations on real particles and by weights, activations and pair biases moved once.
 
     Operations are counted for each jet alone at its own length; a training step costs three forward passes. Bytes: each
     weight once a batch (training: weights, gradients and optimiser state, 8 times), inputs once.
+
+    Args:
+        model: whose operations are counted.
+        n_features: of a particle.
+        lengths: of all jets.
+        batches: that they come in.
+        rates: of the machine.
+        training: a step each, or a prediction.
     """
-    arguments = contest.arguments
-    described = Manifest.read(arguments.data)
-    model = build(arguments.model, n_features=len(described.features), n_classes=len(described.classes)).eval()
-    lengths, counts = contest.lengths.unique(return_counts=True)
-    flops = 0
+    model, flops = copy.deepcopy(model).cpu().eval(), 0
 
     def lone(length: int) -> Callable[[], object]:
         full = torch.ones(1, length, dtype=torch.bool)
-        f, v, c = (torch.rand(1, length, k) for k in (len(described.features), 4, 2))
+        f, v, c = (torch.rand(1, length, k) for k in (n_features, 4, 2))
         return lambda: model(Batch(f, v, c, full))
 
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        for length, count in zip(lengths.tolist(), counts.tolist(), strict=True):
+        for length, count in zip(*(x.tolist() for x in lengths.unique(return_counts=True)), strict=True):
             flops += count * count_flops(lone(length))
-    weights = 4 * sum(p.numel() for p in model.parameters()) * arguments.batches
-    inputs = 4 * int(contest.lengths.sum()) * (len(described.features) + 6)
+    weights = 4 * sum(p.numel() for p in model.parameters()) * batches
+    inputs = 4 * int(lengths.sum()) * (n_features + 6)
     flops, moved = (3 * flops, 8 * weights + inputs) if training else (flops, weights + inputs)
     return {
         "flops": flops,
         "bytes": moved,
         "matrix_flops_per_second": rates.flops,
         "copy_bytes_per_second": rates.bytes,
-        "jets_per_second": contest.jets / rates.seconds(flops, moved),
+        "jets_per_second": len(lengths) / rates.seconds(flops, moved),
     }
 
 
@@ -245,7 +252,10 @@ def speed(arguments: argparse.Namespace) -> dict[str, Any]:
         clock=CLOCKS[arguments.clock],
     )
     rates = machine_rates(contest.device, contest.dtype, CLOCKS[arguments.clock])
-    bound = floor(contest, rates, arguments.what == "train")
+    described = Manifest.read(arguments.data)
+    sizes = (len(described.features), len(described.classes))
+    model = ours(arguments.model, *sizes, compiled=False)
+    bound = floor(model, sizes[0], contest.lengths, arguments.batches, rates, arguments.what == "train")
     found = {name: _rates(timing, contest.jets) for name, timing in timings.items()}
     peer = timings.get("weaver-core")
     rows = []

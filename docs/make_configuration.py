@@ -20,6 +20,9 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("`per_model.<name>`", config.ModelChanges, "Changes of one model, or a variant of one under a new name."),
     ("`per_dataset.<name>`", config.DatasetChanges, "Changes of one data set, or a variant of one under a new name; "
      "besides these keys any key of the preset below."),
+    ("`made_by`", config.MadeBy, "In `per_dataset.<name>`: a data set that trainings make (transfer.md)."),
+    ("`made_by.tokenise`", config.Tokenise, "Codes, and what they stand for."),
+    ("`made_by.generate`", config.Generate, "Jets that a generator draws."),
     ("Data-set preset", config.Dataset, "`src/jetloom/catalogue/datasets/<name>.yaml`."),
     ("`files`", config.RemoteFile, "In the preset of a public data set: a list of these."),
     ("`simulation`", config.Simulation, "In the preset of a simulated data set."),
@@ -32,7 +35,8 @@ def spelling(schema: dict) -> str:
         case {"anyOf": choices}:
             return " or ".join(spelling(choice) for choice in choices)
         case {"enum": values}:
-            return " or ".join(f"`{value}`" for value in values)
+            # 32 may be written as a number too.
+            return " or ".join(dict.fromkeys(f"`{value}`" for value in values))
         case {"type": "array", "prefixItems": items}:
             return f"[{', '.join(spelling(item) for item in items)}]"
         case {"type": "array", "items": item}:

@@ -170,7 +170,7 @@ def test_what_a_report_shows_makes_no_tensors_again():
 
 
 def test_handling_changes_nothing_in_what_is_learnt():
-    assert read_by(Training, "nothing") == {"workers", "checkpoint_minutes"}
+    assert read_by(Training, "nothing") == {"workers", "compile", "checkpoint_minutes"}
 
 
 def of_dataset(**changes) -> dict:

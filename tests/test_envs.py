@@ -1,10 +1,13 @@
-"""The lock, the conda environment and pyproject install the same."""
+"""The lock, the conda environment, the images and pyproject install the same."""
 
+import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
@@ -27,3 +30,28 @@ def test_the_lock_satisfies_every_range():
         requirement = Requirement(text)
         version = locked[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(version), f"{text} but {version} is locked"
+
+
+def test_the_lock_installs_on_the_lowest_python():
+    """A release for a later patch than 3.11.0 would leave out Debian 12, whose Python is 3.11.2."""
+    installed = {canonicalize_name(item.metadata["Name"]): item for item in distributions()}
+    for line in LOCK:
+        found = installed.get(canonicalize_name(line.partition("==")[0]))
+        assert found is not None, f"{line} is not installed"
+        needs = SpecifierSet(found.metadata.get("Requires-Python") or "")
+        assert needs.contains("3.11.0"), f"{line}: {needs}"
+
+
+def test_both_images_install_the_lock_and_the_same_files():
+    container, apptainer = ((ROOT / f"envs/{name}").read_text() for name in ("Containerfile", "jetloom.def"))
+    bases = re.findall(r"^F(?:ROM|rom:) (\S+)$", container + apptainer, re.M)
+    assert len(bases) == 2 and len(set(bases)) == 1
+    commands = [re.findall(r"^(?:RUN|   ) ((?:pip|apt-get) .*)$", text, re.M) for text in (container, apptainer)]
+    assert commands[0] == commands[1] and len(commands[0]) == 3
+    assert "-r /opt/jetloom/envs/requirements.lock" in commands[0][1]
+    copied = re.findall(r"^COPY (.*) (\S+)$", container, re.M)
+    sources = {name for names, _ in copied for name in names.split()} - {"envs/requirements.lock"}
+    assert sources == set(re.findall(r"^    (\S+) /opt/jetloom/\1$", apptainer, re.M))
+    assert all((ROOT / name).exists() for name in sources)
+    allowed = (ROOT / "envs/Containerfile.dockerignore").read_text().split()
+    assert {line.removeprefix("!") for line in allowed if line.startswith("!")} == sources

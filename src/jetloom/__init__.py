@@ -1,3 +1,3 @@
 """jetloom: train and compare jet taggers."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -25,6 +25,7 @@ def test_a_row_differs_from_its_control_in_what_its_file_says():
         "reformer": {"attention": "lsh"},
         "part_plain": {"pair_bias": False, "pair_embedding": ()},
         "particlenet_lite": {"neighbours": 7, "convolutions": ((32, 32, 32), (64, 64, 64)), "hidden": 128},
+        "mipart_l": {"embedding": (128, 512, 128)},
     }
 
 

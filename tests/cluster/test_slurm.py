@@ -144,7 +144,7 @@ def disturb(site: ClusterProject, what: str, job: str, pid: int) -> None:
         case "preempted":
             cluster.run("sbatch", "-p", "urgent", "-n", "1", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 1")
         case "lost":
-            cluster.run("scontrol", "update", "NodeName=n4", "State=down", "Reason=test")
+            cluster.run("scontrol", "update", f"NodeName={cluster.nodes[-1]}", "State=down", "Reason=test")
         case "killed":
             os.kill(pid, signal.SIGKILL)
         case "step":
@@ -217,7 +217,7 @@ def _trouble(told: Story, driver: subprocess.Popen) -> None:
         time.sleep(0.05)
     server.start()
     wait_until(lambda: _cleared(lost), 120, "end of the lost node's job")
-    wait_until(lambda: _resumed(site.cluster, "n4"), 60, "return of the node")
+    wait_until(lambda: _resumed(site.cluster, site.cluster.nodes[-1]), 60, "return of the node")
 
 
 def test_a_dry_run_plans_the_whole_demo(story):

@@ -71,6 +71,14 @@ def test_the_cost_of_a_network_is_measured_once() -> None:
     assert Plan(few()).costs == [f"{home}/pfn/cost.json", f"{home}/tuned-n1000/cost.json"]
 
 
+def test_of_equal_networks_on_equal_tensors_one_is_measured() -> None:
+    home = "results/few/jetclass-sim"
+    plan = Plan(few(models=["pfn", "tuned", "other"], per_model=BASE["per_model"] | {"other": {"based_on": "salt"}}))
+    assert plan.same_cost("jetclass-sim", "pfn") is None
+    assert plan.same_cost("jetclass-sim", "tuned-n1000") == f"{home}/pfn/cost.json"
+    assert plan.same_cost("jetclass-sim", "other") is None
+
+
 def test_the_arm_of_a_training() -> None:
     experiment = few()
     arms = []

@@ -74,7 +74,7 @@ def test_standardisation_by_hand():
         -1, 1, 0, 0, 0, 0, np.tanh(0.5), 1.0, np.tanh(-0.5), 0.25, 0.3, -0.4,
     ]  # fmt: skip
     np.testing.assert_allclose(got[0], expected, rtol=1e-6)
-    assert [len(FEATURE_SETS[name]) for name in ("kin", "kinpid", "full", "xyz")] == [7, 13, 17, 3]
+    assert [len(FEATURE_SETS[name]) for name in ("kin", "kinpid", "kindisp", "full", "xyz")] == [7, 13, 11, 17, 3]
 
 
 def test_the_logarithm_of_nothing_is_zero():

@@ -186,7 +186,7 @@ def _load_model(path: Path) -> tuple[str, dict[str, Any]]:
     return saved["number"], saved
 
 
-def _score(number: str, task: Any, manifest: Path, split: str, batch_size: int) -> Iterator[Any]:
+def _score(number: str, task: Any, manifest: Path, split: str, batch_size: int, precision: str) -> Iterator[Any]:
     described = Manifest.read(manifest)
     shards = [checksum(manifest.parent / item.file) for item in described.splits[split].shards]
     seed = digest(number, shards, version("metric"))
@@ -255,16 +255,27 @@ def _provenance(path: Path, *_: Any) -> None:
     path.write_text("{}")
 
 
-def _track(metrics: list[Path], costs: list[Path], figures: Path, output: Path, *, config: Path, onnx: bool) -> None:
+def _track(
+    metrics: list[Path],
+    costs: list[Path],
+    figures: Path,
+    output: Path,
+    *,
+    closeness: list[Path],
+    config: Path,
+    onnx: bool,
+) -> None:
     results = [figures_in(json.loads(path.read_text())) for path in metrics]
     shown = (figures / "all.txt").read_text()
-    begin("track", output, results, [checksum(path) for path in costs], shown, config.read_text(), onnx)
+    read = [checksum(path) for path in (*costs, *closeness)]
+    begin("track", output, results, read, shown, config.read_text(), onnx)
     output.write_text("{}")
 
 
 def _prepare(uri: Any, experiments: list[str], directory: Path, output: Path, *, offline: bool) -> None:
     begin("store", output, uri, experiments, offline)
-    output.write_text("{}")
+    said = {"uri": store.choose_uri(uri, directory), "offline": offline, "experiments": dict.fromkeys(experiments, "1")}
+    output.write_text(json.dumps(said))
 
 
 class _Tracker:

@@ -202,3 +202,27 @@ def test_whatever_happens_a_call_ends_like_a_fresh_directory(project: EditedProj
     )  # fmt: skip
     Workflow.project = project
     run_state_machine_as_test(Workflow, settings=chosen)
+
+
+def test_one_call_makes_what_is_added_to_an_experiment(project: EditedProject) -> None:
+    """A second data set, another store of MLflow: nothing that changes keeps the call from the rest of its work."""
+    project.clear()
+    config = copy.deepcopy(FIRST)
+    assert project.call(config)[0] == 0
+    before = project.page("first")["results"]
+    config["datasets"] = ["shapes-sim", "second"]
+    config["per_dataset"]["second"] = config["per_dataset"]["shapes-sim"] | {"based_on": "shapes-sim"}
+    status, said = project.call(config)
+    assert status == 0, said
+    both = project.page("first")["results"]
+    assert {key for key in both if key not in before} == {key.replace("shapes-sim", "second") for key in before}
+    status, said = project.call(config, "--dry-run")
+    assert status == 0 and not jobs(said), said
+    put(config, ("tracking", "offline"), True)
+    put(config, ("training", "epochs"), 3)
+    status, said = project.call(config)
+    assert status == 0, said
+    after = project.page("first")["results"]
+    assert after.keys() == both.keys() and all(after[key] != both[key] for key in both)
+    store = json.loads((project.path / "results/first/store.json").read_text())
+    assert store["offline"] and set(store["experiments"]) == {"first/shapes-sim", "first/second"}

@@ -126,6 +126,17 @@ def random_points(clouds: int = 4, points: int = 64, *, n_classes: int = 10, see
     return Batch(xyz, None, xyz.clone(), torch.ones(clouds, points, dtype=torch.bool), label)
 
 
+def random_tokens(jets: int = 4, particles: int = 24, *, codes: int = 40, n_classes: int = 10, seed: int = 0) -> Batch:
+    """Jets as codes, of varied number (the first one is full, the second has one)."""
+    generator = torch.Generator().manual_seed(seed)
+    number = torch.randint(1, particles + 1, (jets,), generator=generator)
+    number[:2] = torch.tensor([particles, 1])[:jets]
+    mask = torch.arange(particles) < number[:, None]
+    code = torch.randint(codes, (jets, particles, 1), generator=generator, dtype=torch.int16)
+    label = torch.randint(n_classes, (jets,), generator=generator)
+    return Batch(code.masked_fill(~mask[..., None], 0), None, torch.zeros(jets, particles, 0), mask, label)
+
+
 def _per_particle(batch: Batch, function) -> Batch:  # type: ignore[no-untyped-def]
     vectors = None if batch.vectors is None else function(batch.vectors)
     return Batch(function(batch.features), vectors, function(batch.coordinates), function(batch.mask), batch.label)
@@ -151,7 +162,10 @@ def with_padding(batch: Batch, value: float) -> Batch:
     """The same jets with ``value`` in every padded slot."""
 
     def fill(x: Tensor) -> Tensor:
-        return x if x.dtype == torch.bool else x.masked_fill(~batch.mask[..., None], value)
+        if x.dtype == torch.bool:
+            return x
+        # Of codes any number will do that is none.
+        return x.masked_fill(~batch.mask[..., None], value if x.is_floating_point() else -12_345)
 
     return _per_particle(batch, fill)
 

@@ -6,10 +6,10 @@ from torch import nn
 from jetloom.batch import Batch
 from jetloom.catalogue import cards
 from jetloom.models import build
-from tests.models.jets import random_jets, random_points
+from tests.models.jets import random_jets, random_points, random_tokens
 
 CLASSES = 10
-LONGEST = {"jets": 32, "points": 64}
+LONGEST = {"jets": 32, "points": 64, "tokens": 32}
 """max_particles: widest input of these tests."""
 
 ROWS = [(name, kind) for name in cards.names("models") for kind in cards.model_card(name).inputs]
@@ -22,7 +22,13 @@ def preset_of(name: str, kind: str) -> str:
     return own if own in cards.model_card(name).presets else "tiny"
 
 
+INPUTS = {"jets": 17, "points": 3, "tokens": 40}
+"""n_features; of tokens how many codes there are."""
+
+
 def sample(kind: str, number: int = 4, seed: int = 0) -> Batch:
+    if kind == "tokens":
+        return random_tokens(number, 24, codes=INPUTS["tokens"], seed=seed)
     return random_jets(number, 24, seed=seed) if kind == "jets" else random_points(number, LONGEST[kind], seed=seed)
 
 
@@ -31,7 +37,7 @@ def make(name: str, kind: str) -> nn.Module:
     torch.manual_seed(1)
     model = build(
         name,
-        n_features=17 if kind == "jets" else 3,
+        n_features=INPUTS[kind],
         n_classes=CLASSES,
         max_particles=LONGEST[kind],
         preset=preset_of(name, kind),

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from jetloom.batch import Batch
-from jetloom.publish.export import export_onnx
+from jetloom.evaluation.onnx import export_onnx
 from tests.models.jets import extreme_jets, permuted, random_jets, resized, tower_jets, with_padding
 from tests.models.rows import CLASSES, JETS, LONGEST, ROWS, close, make, sample
+
+DECODES = ("latent_projection_out", "decoder", "output_projection")
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +125,8 @@ def test_gradients(made, row):
     batch = sample(row[1], 16)
     trained = check_gradients(made(row), with_padding(batch, float("nan")))
     unused = [name for name, parameter in trained.named_parameters() if parameter.grad is None]
-    assert not unused
+    # What decodes learns by the task of a tokenizer alone (tests/tasks/tokenisation).
+    assert {name.split(".")[0] for name in unused} == (set(DECODES) if row[0] == "vqvae" else set())
 
 
 @pytest.mark.parametrize("kind", extreme_jets())

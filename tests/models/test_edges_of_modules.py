@@ -9,11 +9,16 @@ from jetloom.catalogue import cards
 from jetloom.catalogue.cards import model_card
 from jetloom.identity import code
 
-SHARED = {"jetloom.models.network", "jetloom.models.small_tagger"}
-"""Files beside those of the papers: the frame of all, and that of the three networks of the SAL-T paper."""
+SHARED = {"jetloom.models.network", "jetloom.models.small_tagger", "jetloom.models.tokenizer"}
+"""Files beside those of the papers: the frame of all, of the three networks of the SAL-T paper, and of tokenizers."""
 NO_PART = {"jetloom.models.registry", "jetloom.models.published"}
 """They compute nothing that a network learns with."""
-PREDECESSOR = {"salt": "jetloom.models.linformer"}
+PREDECESSOR = {
+    "salt": "jetloom.models.linformer",
+    "mipart": "jetloom.models.part",
+    "mipart_l": "jetloom.models.part",
+    "lloca_transformer": "jetloom.models.transformer_v2",
+}
 """Rows that are a variant of another paper's network."""
 
 
@@ -43,4 +48,5 @@ def test_a_row_holds_no_other_papers_file(files_of, row):
     held = files_of(row)
     assert held & (papers - SHARED) == {own} | {PREDECESSOR[row] for _ in range(row in PREDECESSOR)}
     assert not held & NO_PART
+    assert ("jetloom.models.tokenizer" in held) == (row in ("kmeans", "vqvae"))
     assert ("jetloom.models.small_tagger" in held) == (row in ("salt", "linformer", "transformer_small"))

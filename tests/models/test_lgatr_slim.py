@@ -6,8 +6,9 @@ from torch import nn
 
 from jetloom.models import build
 from jetloom.models.layers.attention import key_bias
+from jetloom.models.layers.minkowski import with_mass
 from jetloom.models.layers.packing import Packing
-from jetloom.models.lgatr_slim import LGATrSlim, Streams, with_mass
+from jetloom.models.lgatr_slim import LGATrSlim, Streams
 from tests.models.check_values import batch, fill, jet, scalars
 from tests.models.jets import random_jets
 from tests.models.lorentz import about_z, boost, rotation

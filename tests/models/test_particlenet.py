@@ -74,7 +74,10 @@ def test_parity(request, version, name, features, steps, shortest):
 
 @pytest.mark.parametrize(
     ("name", "width", "steps"),
-    [("particlenet", 41, 0), ("particlenet", 128, 10), ("particlenet_lite", 64, 10), ("particlenet_lite", 200, 0)],
+    [
+        *(("particlenet", 41, 0), ("particlenet_lite", 64, 10), ("particlenet_lite", 200, 0)),
+        pytest.param("particlenet", 128, 10, marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
 def test_parity_on_towers(request, version, name, width, steps):

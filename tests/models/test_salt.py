@@ -378,6 +378,19 @@ def test_morton_order_keeps_neighbours_together():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("options", [{"p": 1}, {}, {"p": 5, "mask": "published"}])
+def test_identity_convolution_starts_as_the_network_without(options):
+    begun = build("salt", n_features=17, n_classes=10, max_particles=32, conv_init="identity", **options)
+    plain = build("salt", n_features=17, n_classes=10, max_particles=32, conv_heights=[], **options)
+    plain.load_state_dict({key: item for key, item in begun.state_dict().items() if ".convolution." not in key})
+    torch.testing.assert_close(begun(random_jets()), plain(random_jets()))
+    drawn = build("salt", n_features=17, n_classes=10, max_particles=32, **options)
+    assert {key: item.shape for key, item in begun.state_dict().items()} == {
+        key: item.shape for key, item in drawn.state_dict().items()
+    }
+
+
+@torch.no_grad()
 def test_axis_keys_of_points():
     clouds = random_points(3, 30)
     for axis, sort in enumerate("xyz"):

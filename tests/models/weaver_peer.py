@@ -1,18 +1,12 @@
-"""Runs a model of weaver-core in a process of its own, so that two versions can be asked in one test run.
+"""Models of weaver-core of one version or another."""
 
-    python weaver_peer.py DIRECTORY < request > answer
-
-DIRECTORY holds the package (or is "-" for the installed one). Request and answer are files of ``torch.save``: what to
-build, inputs, optionally a number of training steps; state and logits come back.
-"""
-
-import io
-import subprocess
-import sys
+import importlib
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from tests.support import peer
 
 
 def ask(directory: Path | None, **request: Any) -> dict[str, Any]:
@@ -23,18 +17,10 @@ def ask(directory: Path | None, **request: Any) -> dict[str, Any]:
         request: module, name and arguments of the model; inputs, a tuple of tensors; steps of training before the
             answer, with label, on the same jets; noise added to all parameters at first.
     """
-    buffer = io.BytesIO()
-    torch.save(request, buffer)
-    command = [sys.executable, "-W", "ignore", __file__, str(directory or "-")]
-    done = subprocess.run(command, input=buffer.getvalue(), capture_output=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr.decode()[-2000:])
-    return torch.load(io.BytesIO(done.stdout), weights_only=True)
+    return peer.ask(directory, _answer, request)
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    import importlib
-
     torch.manual_seed(request.get("seed", 0))
     model_class = getattr(importlib.import_module(request["module"]), request["name"])
     model = model_class(**request["arguments"])
@@ -55,11 +41,3 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     gradients = {name: item.grad for name, item in model.named_parameters() if item.grad is not None}
     count = sum(item.numel() for item in model.parameters())
     return {"state": state, "logits": logits, "parameters": count, "gradients": gradients}
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    if sys.argv[1] != "-":
-        sys.path.insert(0, sys.argv[1])
-    reply = _answer(torch.load(io.BytesIO(sys.stdin.buffer.read()), weights_only=True))
-    torch.save(reply, sys.stdout.buffer)

@@ -2,42 +2,8 @@
 
 import json
 
-from jetloom.publish.track import flat_cost, flat_metrics, track
-
-METRICS = {
-    "accuracy": {"value": 0.7},
-    "auc": {"value": 0.9},
-    "loss": {"value": 1.1},
-    "rejection": {
-        "Hbb": {"efficiency": 0.5, "value": 200.0},
-        "Tbl": {"efficiency": 0.995, "value": None},
-    },
-}
-COST = {
-    "run": {"dataset": "sim", "model": "salt"},
-    "parameters": 10,
-    "macs": 20,
-    "flops": 40,
-    "latency": [{"batch_size": 4, "milliseconds": {"median": 1.5}, "jets_per_second": 2666.0}],
-    "length_scan": [{"particles": 16, "milliseconds": {"median": 2.5}, "peak_memory_mb": None}],
-}
-
-
-def test_names_say_split_working_point_and_class():
-    assert flat_metrics(METRICS, "test") == {
-        "test/accuracy": 0.7,
-        "test/auc": 0.9,
-        "test/loss": 1.1,
-        "test/rej50_Hbb": 200.0,
-    }
-    assert flat_cost(COST) == {
-        "cost/parameters": 10,
-        "cost/macs": 20,
-        "cost/flops": 40,
-        "cost/ms_batch4": 1.5,
-        "cost/jets_per_second_batch4": 2666.0,
-        "cost/ms_16particles": 2.5,
-    }
+from jetloom.publish.track import track
+from tests.publish.contents import COST, METRICS, closeness
 
 
 def test_every_run_gets_its_own_figures_and_the_cost_of_its_model(tmp_path, capsys):
@@ -76,3 +42,46 @@ def test_every_run_gets_its_own_figures_and_the_cost_of_its_model(tmp_path, caps
         names = {item.path for item in client.list_artifacts(run_id)}
         assert names == {"metrics.json", "predictions.parquet", "cost.json", "figures"}
         assert [item.path for item in client.list_artifacts(run_id, "figures")] == ["figures/roc.png"]
+
+
+def test_a_labelled_arm_a_set_of_a_training_and_a_start(store, tmp_path):
+    """Two seeds; the second starts from the first, and a data set was made by the first."""
+    from mlflow.tracking import MlflowClient
+
+    known = json.loads(store.read_text())
+    uri, client = known["uri"], MlflowClient(known["uri"])
+    tags = [{"jetloom.key": "first", "dataset": "sim"}, {"jetloom.key": "second", "dataset": "sim"}]
+    ids = [client.create_run(known["experiments"]["exp/toy"], tags=item).info.run_id for item in tags]
+    paths, start = [], {}
+    for seed, run_id in enumerate(ids):
+        run = {"dataset": "sim", "model": "kmeans", "seed": seed}
+        tracked = {"uri": uri, "run_id": run_id, "experiment": "exp/toy", "key": tags[seed]["jetloom.key"]}
+        training = {
+            "run": run,
+            "mlflow": tracked,
+            "training": {"labelled_jets": 101} | start,
+            "checkpoint_sha256": "ab",
+        }
+        paths.append(tmp_path / f"seed{seed}/metrics.json")
+        paths[-1].parent.mkdir()
+        content = {"run": run, "split": "test", "values": METRICS, "classes": ["a", "b"], "mlflow": tracked}
+        paths[-1].write_text(json.dumps(content))
+        made_from = {"made_from": {"starting weights": "ab"}}
+        paths[-1].with_name("training.json").write_text(json.dumps(training | {"identity": made_from}))
+        start = {"initial_weights": str(tmp_path / "seed0/best.ckpt")}
+    of = tmp_path / "decoded/closeness.json"
+    of.parent.mkdir()
+    of.write_text(json.dumps(closeness("decoded", "decoded", {"dataset": "sim", "model": "kmeans", "seed": 0})))
+
+    track(paths, [], None, tmp_path / "tracked.json", closeness=[of])
+
+    assert json.loads((tmp_path / "tracked.json").read_text())["not_sent"] == {}
+    first, second = (client.get_run(run_id).data for run_id in ids)
+    assert first.metrics["labels/n"] == second.metrics["labels/n"] == 100
+    assert first.metrics["reco/w1_mass"] == 3.5
+    assert "reco/w1_mass" not in second.metrics
+    assert [item.path for item in client.list_artifacts(ids[0], "derived/decoded")] == [
+        "derived/decoded/closeness.json"
+    ]
+    assert second.tags["started_from"] == ids[0]
+    assert "started_from" not in first.tags

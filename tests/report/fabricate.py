@@ -37,7 +37,7 @@ def fabricate(
 
     Args:
         directory: for the files.
-        models: data sets with their models.
+        models: data sets with their models; ``salt-3`` is a variant of SAL-T, the worse the higher its number.
         seeds: trainings of each.
         jets: test jets.
         based_on: presets of the data sets that are not called like theirs.
@@ -63,6 +63,20 @@ def fabricate(
                 results.histories.append(home / "history.csv")
                 results.examples.append(home / "examples.json")
     return results
+
+
+def _variant(model: str) -> tuple[str, int]:
+    """Architecture and number of a variant."""
+    if model in TITLES:
+        return model, 0
+    architecture, _, number = model.partition("-")
+    return architecture, int(number or 0)
+
+
+def title_of(model: str) -> str:
+    """What a page calls it."""
+    architecture, number = _variant(model)
+    return TITLES[architecture] + (f" {number}" if number else "")
 
 
 def _write(path: Path, content: dict) -> None:
@@ -112,12 +126,15 @@ def _sample(kind: str, jets: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label: np.ndarray, observers: dict) -> None:
-    run = {"experiment": "demo", "dataset": dataset, "model": model, "seed": seed, "title": TITLES[model]}
+    run = {"experiment": "demo", "dataset": dataset, "model": model, "seed": seed, "title": title_of(model)}
+    architecture, number = _variant(model)
     # The jets are the same for all models, and so are some of their difficulties.
     shared = np.random.default_rng(3).normal(size=(len(label), 10))
     own = np.random.default_rng([seed, *model.encode()]).normal(size=(len(label), 10))
     logits = 0.8 * shared + 0.7 * own
-    logits[np.arange(len(label)), label] += SKILL[model] - (0.0 if manifest["kind"] == "points" else 1.3)
+    logits[np.arange(len(label)), label] += (
+        SKILL[architecture] - 0.1 * number - (0.0 if manifest["kind"] == "points" else 1.3)
+    )
     if manifest["kind"] == "jets":
         logits[:, [6, 7]] += 0.5 * np.isin(label, [6, 7])[:, None]
         logits[label == 9, 9] += 3
@@ -139,8 +156,8 @@ def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label:
         "mlflow": tracked, "versions": {"jetloom": "0.1.0", "torch": "2.13.0"},
     })  # fmt: skip
     _write(home / "training.json", {
-        "run": run, "architecture": model, "preset": "tiny",
-        "options": {"width": 32} | ({"mask": "published"} if dataset == "shapes-sim" and model == "linformer" else {}),
+        "run": run, "architecture": architecture, "preset": "tiny",
+        "options": {"width": 32} | ({"mask": "published"} if (dataset, model) == ("shapes-sim", "linformer") else {}),
         "training": {"epochs": 12, "batch_size": 128, "optimizer": "adamw"}, "parameters": 25000, "epochs_done": 12,
         "best_epoch": 11, "best": 0.68, "seconds": 61.5 + 7 * seed, "device": "cpu",
         "hardware": {"cpu": "Some CPU @ 2.5 GHz", "gpu": None, "threads": 1, "memory_gb": 8.1},
@@ -149,9 +166,9 @@ def _one(home: Path, dataset: str, model: str, seed: int, manifest: dict, label:
         "data_digest": manifest["digest"], "identity": trained.record(), "mlflow": tracked, "resumed": 0,
     })  # fmt: skip
     (home / "best.ckpt").write_bytes(b"weights")
-    _history(home / "history.csv", seed, SKILL[model])
+    _history(home / "history.csv", seed, SKILL[architecture])
     _write(home / "examples.json", {"run": run, "split": "test", "data_digest": manifest["digest"],
-                                    "identity": evaluated, **_examples(model, manifest)})  # fmt: skip
+                                    "identity": evaluated, **_examples(architecture, manifest)})  # fmt: skip
     facts = {"run": run, "split": "test", "classes": manifest["classes"], "data_digest": manifest["digest"]}
     facts["identity"] = evaluated
     predicted(home / "predictions.parquet", scores, label, observers, manifest["classes"], facts)
@@ -209,8 +226,9 @@ def _history(path: Path, seed: int, skill: float) -> None:
 
 
 def _cost(dataset: str, model: str, manifest: dict) -> dict:
-    index = list(TITLES).index(model)
-    linear = model in ("linformer", "salt", "pointnet")
+    architecture, number = _variant(model)
+    index = list(TITLES).index(architecture) + number / 10
+    linear = architecture in ("linformer", "salt", "pointnet")
 
     def milliseconds(batch: int, particles: int) -> dict[str, float]:
         work = batch * particles * (1 if linear else 1 + particles / 100) / 600
@@ -218,10 +236,10 @@ def _cost(dataset: str, model: str, manifest: dict) -> dict:
         return {"median": median, "low": 0.95 * median, "high": 1.1 * median}
 
     longest = manifest["max_particles"]
-    flops = {50: 1_200_000 * (index + 1), longest: 3_000_000 * (index + 2)}
+    flops = {50: round(1_200_000 * (index + 1)), longest: round(3_000_000 * (index + 2))}
     return {
-        "schema_version": 1, "run": {"dataset": dataset, "model": model, "title": TITLES[model]},
-        "architecture": model, "preset": "tiny", "options": {}, "parameters": 15_000 + 9_000 * index,
+        "schema_version": 1, "run": {"dataset": dataset, "model": model, "title": title_of(model)},
+        "architecture": architecture, "preset": "tiny", "options": {}, "parameters": 15_000 + round(9_000 * index),
         "macs": flops[50] // 2, "flops": flops[50], "flop_counter": "FlopCounterMode", "flops_particles": 50,
         "flops_at": [{"particles": particles, "flops": value} for particles, value in flops.items()],
         "latency": [

@@ -12,7 +12,8 @@ from jetloom.cli import main
 from jetloom.errors import JetloomError
 from jetloom.report.record.provenance import write
 from jetloom.report.tables.comparison import compare
-from jetloom.results.collect import Collection, collect
+from jetloom.results.collect import collect
+from jetloom.results.collection import Collection
 from jetloom.tasks.classification.over_seeds import accuracy_difference
 from jetloom.tasks.classification.scores import Scores
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jetloom.results.collect import Entry, Result
+from jetloom.results.collection import Entry, Result
 
 
 def result(seed: int, accuracy: float, passing: float, predictions: Path = Path("none")) -> Result:

@@ -2,7 +2,8 @@
 
 import json
 
-from jetloom.results.collect import collect, titled
+from jetloom.results.collect import collect
+from jetloom.results.titles import titled
 from jetloom.tasks.classification.over_seeds import background
 from tests.report.fabricate import fabricate
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import psutil
 
-NODES = ("n1", "n2", "n3", "n4")
 CPUS = 64
 MEMORY_MB = 200_000
 """Of each node, both as SLURM is told; more than this machine has, so that jobs need not wait for each other."""
@@ -56,8 +55,11 @@ def wait_until(ready, seconds: float, what: str) -> None:
 class Cluster:
     """Four virtual nodes with pretended GPUs.
 
-    ``main`` and ``gpu`` share n1 and n2. ``low`` (n3) gives way to ``urgent`` (n3): SLURM requeues its jobs. ``frail``
-    (n4) is a node that may be taken down.
+    ``main`` and ``gpu`` share the first two. ``low`` (the third) gives way to ``urgent`` (the same): SLURM requeues its
+    jobs. ``frail`` (the fourth) is a node that may be taken down.
+
+    Nodes and jobs have names of their own: the kernel's control groups are called after both, and a cluster that ends
+    a job ends every process in that job's group, also those of another cluster on this machine.
 
     Args:
         directory: with a short name, for the path of munge's socket; readable by all.
@@ -65,6 +67,12 @@ class Cluster:
 
     directory: Path
     pids: list[int] = field(default_factory=list)
+    name: str = field(default_factory=lambda: f"j{secrets.token_hex(3)}")
+
+    @property
+    def nodes(self) -> list[str]:
+        """Names of the four."""
+        return [f"{self.name}n{number}" for number in range(1, 5)]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,6 +84,8 @@ class Cluster:
             "PATH": f"{self.directory}/bin:{SYSTEM_PATH}",
             "MASTER_ADDR": "127.0.0.1",
             "GLOO_SOCKET_IFNAME": "lo",
+            # The GPUs that SLURM gives to a job are none.
+            "JETLOOM_CPU": "1",
         }
 
     def start(self) -> None:
@@ -91,10 +101,12 @@ class Cluster:
         )]  # fmt: skip
         self._daemon("munged", *words, pid=here / "pid")
         self._daemon("slurmctld", "-c", pid=self.directory / "slurmctld.pid")
-        for node in NODES:
+        for node in self.nodes:
             self._daemon("slurmd", "-N", node, pid=self.directory / f"slurmd.{node}.pid")
         wait_until(
-            lambda: self.run("sinfo", "-h", "-N", "-p", "gpu,low,frail", "-o", "%T").split() == ["idle"] * len(NODES),
+            lambda: (
+                self.run("sinfo", "-h", "-N", "-p", "gpu,low,frail", "-o", "%T").split() == ["idle"] * len(self.nodes)
+            ),
             *(120, "nodes of the SLURM cluster"),
         )
 
@@ -120,7 +132,7 @@ class Cluster:
                 process.terminate()
                 with suppress(psutil.TimeoutExpired):
                     process.wait(10)
-        for group in (path for kind in ("freezer", "memory") for path in CGROUPS.glob(f"{kind}/slurm_n?")):
+        for group in (path for kind in ("freezer", "memory") for path in CGROUPS.glob(f"{kind}/slurm_{self.name}n?")):
             for inner in sorted(group.glob("**/"), key=lambda path: -len(path.parts)):
                 with suppress(OSError):
                     inner.rmdir()
@@ -145,7 +157,7 @@ class Cluster:
         key.write_bytes(secrets.token_bytes(128))
         (here / "slurm.conf").write_text(self._settings())
         (here / "gres.conf").write_text(
-            "".join(f"NodeName=n[1-4] Name=gpu Type=pretended File=/dev/{file}\n" for file in GPUS)
+            "".join(f"NodeName={self.name}n[1-4] Name=gpu Type=pretended File=/dev/{file}\n" for file in GPUS)
         )
         (here / "cgroup.conf").write_text(
             f"CgroupPlugin=cgroup/v1\nCgroupMountpoint={CGROUPS}\nCgroupAutomount=no\nConstrainRAMSpace=yes\n"
@@ -157,7 +169,7 @@ class Cluster:
             shim.chmod(0o755)
 
     def _settings(self) -> str:
-        controller, *ports = free_ports(1 + len(NODES))
+        controller, *ports = free_ports(1 + len(self.nodes))
         here, host, user = self.directory, socket.gethostname().split(".")[0], psutil.Process().username()
         # Control groups of version 1 end all processes of a job; without them those outside its process tree live on.
         grouped = os.getuid() == 0 and all(os.access(CGROUPS / kind, os.W_OK) for kind in ("freezer", "memory"))
@@ -194,6 +206,7 @@ class Cluster:
             "JobRequeue=1",
             "JobFileAppend=1",
             "MinJobAge=3600",
+            f"FirstJobId={1 + 1000 * secrets.randbelow(10_000)}",
             "KillWait=10",
             "ReturnToService=1",
             "MailProg=/bin/true",
@@ -202,14 +215,15 @@ class Cluster:
         lines += [
             f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={CPUS}"
             f" RealMemory={MEMORY_MB} Gres=gpu:pretended:{len(GPUS)}"
-            for node, port in zip(NODES, ports, strict=True)
+            for node, port in zip(self.nodes, ports, strict=True)
         ]
+        first, second, third, fourth = self.nodes
         shared = "MaxTime=2880 DefMemPerCPU=500 State=UP OverSubscribe=NO"
         lines += [
-            f"PartitionName=main Nodes=n1,n2 Default=YES PriorityTier=10 PreemptMode=OFF {shared}",
-            f"PartitionName=gpu Nodes=n1,n2 PriorityTier=10 PreemptMode=OFF {shared}",
-            f"PartitionName=low Nodes=n3 PriorityTier=1 PreemptMode=REQUEUE {shared}",
-            f"PartitionName=frail Nodes=n4 PriorityTier=10 PreemptMode=OFF {shared}",
-            f"PartitionName=urgent Nodes=n3 PriorityTier=20 PreemptMode=OFF {shared}",
+            f"PartitionName=main Nodes={first},{second} Default=YES PriorityTier=10 PreemptMode=OFF {shared}",
+            f"PartitionName=gpu Nodes={first},{second} PriorityTier=10 PreemptMode=OFF {shared}",
+            f"PartitionName=low Nodes={third} PriorityTier=1 PreemptMode=REQUEUE {shared}",
+            f"PartitionName=frail Nodes={fourth} PriorityTier=10 PreemptMode=OFF {shared}",
+            f"PartitionName=urgent Nodes={third} PriorityTier=20 PreemptMode=OFF {shared}",
         ]
         return "\n".join(lines) + "\n"

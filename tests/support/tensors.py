@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from jetloom.data.prepare.manifest import SCHEMA_VERSION, Manifest
 
@@ -11,13 +11,15 @@ CLASSES = ["QCD", "Hbb", "Tbl"]
 BUCKETS = (8, 16)
 
 
-def _bucket(jets: int, width: int, separation: float, generator: np.random.Generator) -> dict[str, np.ndarray]:
+def _bucket(
+    jets: int, width: int, separation: float, hardness: float, generator: np.random.Generator
+) -> dict[str, np.ndarray]:
     length = generator.integers(width // 2 + 1, width + 1, jets)
     real = (np.arange(width) < length[:, None])[..., None]
     label = generator.integers(0, len(CLASSES), jets)
     features = generator.normal(size=(jets, width, 7))
     features[..., 0] += separation * label[:, None]
-    momentum = generator.normal(10, 3, (jets, width, 3))
+    momentum = generator.normal(10, 3, (jets, width, 3)) * (1 + hardness * label[:, None, None])
     energy = np.linalg.norm(momentum, axis=-1, keepdims=True) + 0.1
     return {
         "features": (features * real).astype(np.float32),
@@ -29,13 +31,33 @@ def _bucket(jets: int, width: int, separation: float, generator: np.random.Gener
     }
 
 
-def write_tensors(directory: Path, train: int = 600, val: int = 150, separation: float = 0.3) -> Path:
-    """Tensors of jets whose class shows in the mean of one feature; returns the manifest."""
+def write_codes(directory: Path, codes: int, train: int = 600, val: int = 150) -> Path:
+    """The same jets as codes: the cell in which the first feature of each particle lies; returns the manifest."""
+    described = Manifest.read(write_tensors(directory, train, val, separation=2.0))
+    for split in described.splits:
+        arrays = load_file(directory / f"{split}.safetensors")
+        for width in BUCKETS:
+            first = arrays[f"{width:03d}/features"][..., :1]
+            cell = np.clip((first + 3) / 10 * codes, 0, codes - 1).astype(np.int16)
+            arrays |= {f"{width:03d}/features": cell, f"{width:03d}/coordinates": np.empty((*cell.shape[:2], 0), "f4")}
+            del arrays[f"{width:03d}/vectors"]
+        save_file(arrays, directory / f"{split}.safetensors")
+    changes = {"kind": "tokens", "feature_set": "codes", "features": ["part_code"], "codes": codes}
+    changes |= {"standardisation": [("part_code", None, None, None, None)], "derived": "tokenised"}
+    path = directory / "manifest.json"
+    path.write_text(described.model_copy(update=changes).signed().model_dump_json())
+    return path
+
+
+def write_tensors(
+    directory: Path, train: int = 600, val: int = 150, separation: float = 0.3, hardness: float = 0.0
+) -> Path:
+    """Tensors of jets whose class shows in the mean of one feature, and in the momenta; returns the manifest."""
     generator = np.random.default_rng(7)
     directory.mkdir(parents=True, exist_ok=True)
     splits = {}
     for split, jets in {"train": train, "val": val}.items():
-        parts = {f"{width:03d}": _bucket(jets // 2, width, separation, generator) for width in BUCKETS}
+        parts = {f"{width:03d}": _bucket(jets // 2, width, separation, hardness, generator) for width in BUCKETS}
         flat = {f"{width}/{key}": array for width, part in parts.items() for key, array in part.items()}
         save_file(flat, directory / f"{split}.safetensors")
         labels = np.concatenate([part["label"] for part in parts.values()])

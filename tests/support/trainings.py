@@ -48,6 +48,7 @@ def run_training(manifest: Path, tmp_path: Path) -> Callable[..., Path]:
         data: Path = manifest,
         options: dict[str, Any] = OPTIONS,
         task: Any = None,
+        profile_steps: int | None = None,
         **recipe: Any,
     ) -> Path:
         recipe = {"epochs": 3, "batch_size": 64, "optimizer": "ranger"} | recipe
@@ -64,6 +65,7 @@ def run_training(manifest: Path, tmp_path: Path) -> Callable[..., Path]:
             scratch=tmp_path / f"{name}-scratch",
             store=store,
             threads=1,
+            profile_steps=profile_steps,
         )
         return tmp_path / name
 

@@ -5,20 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.kills import DIES
 from tests.support.verbs import EACH_VERB, Verb, content, left
-
-# Everything is written but not yet in its place: the last moment at which a kill can do harm.
-DIES = (
-    "import os, signal, sys\nfrom jetloom.system import files\nfrom jetloom.cli import main\n"
-    "count, flush = int(sys.argv.pop(1)), files._flush\n"
-    "def last(path):\n"
-    "    global count\n"
-    "    count -= 1\n"
-    "    if count:\n"
-    "        return flush(path)\n"
-    "    os.kill(os.getpid(), signal.SIGKILL)\n"
-    "files._flush = last\nmain(sys.argv[1:])\n"
-)
 
 
 def killed(verb: Verb, whole: Path, output: Path, count: int) -> None:

@@ -69,7 +69,7 @@ def test_the_random_encoder_is_in_the_table(tmp_path, task):
     dataset = dataset_of(pre_trainings(tmp_path, task, ["linformer", "part", "salt"], [1, 2]))
     show = show_of(task)
     assert [entry.model for entry in show.ranked(dataset)] == ["part", "linformer", "salt"]
-    table = show.tables(dataset)["probes"]
+    table = show.tables(dataset, [dataset])["probes"]
     assert [cell.text for cell in table.columns].count("Random encoder") == 2
     assert "8,000 training jets" in table.note and "3,000 test jets" in table.note
     assert [row[0] for row in table.rows] == ["part", "linformer", "salt"]

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -68,4 +69,18 @@ def test_runs_are_listed_and_compared(group, run_training, tmp_path) -> None:
         assert name in compared
     assert "js-plotly-plot" in document, "the metrics are drawn"
     picture(page, tmp_path, "mlflow-runs.png")
+
+    # The first click of whoever has never been here, and what it leads to.
+    for run in runs:
+        if run.info.run_id not in before and run.data.tags["jetloom.level"] == "model":
+            for name, value in {"test/accuracy": 0.625, "test/accuracy_spread": 0.0078, "test/auc": 0.875}.items():
+                client.log_metric(run.info.run_id, name, value)
+    first = visit(f"{group.uri}/#/experiments/{experiment}", tmp_path, "--dump-dom")
+    [link] = re.findall(r'href="(#[^"]*)"[^>]*>Which model is best\?', first)
+    best = f"{group.uri}/{unescape(link)}"
+    table = visit(best, tmp_path, "--dump-dom")
+    for text in ("test/accuracy", "test/accuracy_spread", "test/auc", "0.625", "0.0078", "0.875"):
+        assert text in words(table), text
+    assert "small-kin-s11" not in words(table), "one row for each model"
+    picture(best, tmp_path, "mlflow-best.png")
     picture(address, tmp_path, "mlflow-compare.png")

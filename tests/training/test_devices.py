@@ -16,7 +16,7 @@ from jetloom.data.read.loader import Loader
 from jetloom.training.checkpoint import load
 from tests.support.outcome import assert_same, history
 
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "JETLOOM_CPU": "1"}
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
@@ -49,7 +49,6 @@ def train_by_command(*arguments: Any) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with GPUs Lightning does not take the CPU")
 def test_two_processes_train_as_one_with_batches_twice_as_large(manifest, tmp_path) -> None:
     two = train_by_command(manifest, tmp_path, "two", "devices=2", "batch_size=64", "optimizer=ranger")
     assert two.returncode == 0, two.stderr
@@ -75,7 +74,6 @@ def test_two_processes_train_as_one_with_batches_twice_as_large(manifest, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with GPUs Lightning does not take the CPU")
 def test_a_loss_that_is_no_number_ends_both_processes_with_one_line(manifest, tmp_path) -> None:
     recipe = ("learning_rate=1.0e+30", "schedule=constant", "optimizer=adam")
     for devices in (1, 2):
@@ -88,7 +86,6 @@ def test_a_loss_that_is_no_number_ends_both_processes_with_one_line(manifest, tm
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with GPUs Lightning does not take the CPU")
 def test_both_processes_end_at_sigterm_and_go_on_exactly(manifest, tmp_path) -> None:
     recipe = ("devices=2", "batch_size=4", "optimizer=ranger", "epochs=8", "checkpoint_minutes=0.001")
     whole = train_by_command(manifest, tmp_path, "whole", *recipe)

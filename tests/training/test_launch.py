@@ -24,7 +24,9 @@ def srun(tasks: int, nodes: int, number: int = 0) -> dict[str, str]:
         ({"devices": 2, "nodes": 2}, srun(4, 2)),
     ],
 )
-def test_what_fits_passes(recipe, environment) -> None:
+def test_what_fits_passes(recipe, environment, monkeypatch) -> None:
+    # Whatever GPUs this machine has.
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     check_launch(Training(**recipe), environment)
 
 
@@ -36,6 +38,7 @@ def test_what_fits_passes(recipe, environment) -> None:
         ({"devices": 2, "nodes": 2}, srun(4, 1), ["2 x 2", "4 processes on 1 machines"]),
         ({"nodes": 2}, {}, ["several machines need SLURM", "--profile slurm"]),
         ({"nodes": 2}, srun(1, 1), ["several machines need SLURM"]),
+        ({"compile": "graphs"}, {}, ["training.compile is graphs, and there is no GPU"]),
     ],
 )
 def test_what_does_not_fit_is_said(recipe, environment, words) -> None:

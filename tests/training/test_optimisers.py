@@ -11,9 +11,10 @@ from torch import nn
 from jetloom.catalogue import cards
 from jetloom.config import Training
 from jetloom.models import build
+from jetloom.training.flat_ranger import FlatRanger
 from jetloom.training.module import Tagger
-from jetloom.training.optimisers import build_optimiser, parameter_groups, rate_factor, set_rate
-from tests.models.jets import random_jets
+from jetloom.training.optimisers import Ranger, build_optimiser, parameter_groups, rate_factor, set_rate
+from tests.models.jets import random_jets, random_tokens
 from tests.support.outcome import history
 
 
@@ -54,6 +55,69 @@ def test_ranger_follows_its_definition(steps: int, decay: float) -> None:
         optimiser.step()
     expected = ranger_by_hand(start, lambda x: curvature * x, steps, 0.01, decay)
     np.testing.assert_allclose(model.weight.detach().numpy(), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("steps", [3, 6, 25])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_flat_ranger_follows_the_same_definition(steps: int, decay: float) -> None:
+    curvature, start = np.array([[1.0, 30.0], [0.1, 4.0]]), np.array([[1.0, -2.0], [3.0, 0.5]])
+    halves = [nn.Parameter(torch.tensor(start[:, :1])), nn.Parameter(torch.tensor(start[:, 1:]))]
+    optimiser = FlatRanger(halves, lr=0.01, weight_decay=decay)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        (0.5 * torch.tensor(curvature) * torch.cat(halves, 1) ** 2).sum().backward()
+        optimiser.step()
+    expected = ranger_by_hand(start, lambda x: curvature * x, steps, 0.01, decay)
+    np.testing.assert_allclose(torch.cat(halves, 1).detach().numpy(), expected, rtol=1e-10)
+
+
+def test_flat_ranger_and_ranger_go_on_from_each_other() -> None:
+    """Also where a layer learns later, weights are changed by hand, and a frozen one has no gradient any more."""
+
+    def steps(model: nn.Sequential, optimiser: torch.optim.Optimizer, numbers: range) -> None:
+        for number in numbers:
+            optimiser.zero_grad()
+            model[0].requires_grad_(10 <= number < 33)
+            model(data[number]).square().mean().backward()
+            set_rate(optimiser, 1 - number / 50)
+            optimiser.step()
+            if number == 20:
+                with torch.no_grad():
+                    model[2].weight[0] = 1.0
+
+    torch.manual_seed(1)
+    data = torch.randn(40, 16, 3, dtype=torch.float64)
+    first = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    models = [copy.deepcopy(first) for _ in range(3)]
+    groups = [[{"params": list(layer.parameters()), "peak": 0.01} for layer in (m[0], m[2])] for m in models]
+    optimisers = [
+        kind(own, lr=0.01, weight_decay=0.1) for kind, own in zip([Ranger, FlatRanger, Ranger], groups, strict=True)
+    ]
+    steps(models[0], optimisers[0], range(40))
+    steps(models[1], optimisers[1], range(26))
+    models[2].load_state_dict(models[1].state_dict())
+    # As from a file: torch would let both write into the same tensors.
+    optimisers[2].load_state_dict(copy.deepcopy(optimisers[1].state_dict()))
+    steps(models[2], optimisers[2], range(26, 40))
+    steps(models[1], optimisers[1], range(26, 40))
+    for model in models[1:]:
+        for p, q in zip(model.parameters(), models[0].parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-9, atol=1e-9)
+
+
+def test_flat_ranger_takes_weights_that_were_put_into_the_model() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    optimiser = FlatRanger([weight], lr=0.1, weight_decay=0.0, every=2)
+    for _ in range(5):
+        weight.grad = torch.ones(3)
+        optimiser.step()
+    with torch.no_grad():
+        weight.fill_(7.0)
+    optimiser.take_weights()
+    assert optimiser.state_dict()["state"][0]["slow"].tolist() == [7.0] * 3
+    weight.grad = torch.zeros(3)
+    optimiser.step()
+    assert (weight < 7.0).all() and (weight > 6.5).all()
 
 
 def test_adam_decays_the_weights_themselves() -> None:
@@ -163,17 +227,23 @@ def test_parameter_groups_of_every_model(name: str, n_classes: int) -> None:
     named = {id(p): key for key, p in model.named_parameters()}
     for group in groups:
         for p in group["params"]:
-            free = p.ndim == 1 or "cls_token" in named[id(p)] or named[id(p)].endswith("bias")
+            key = named[id(p)]
+            # A codebook holds places, not weights.
+            free = p.ndim == 1 or "cls_token" in key or key.endswith(("bias", "centres", "codebook.scale"))
             assert group["weight_decay"] == (0.0 if free else 0.01), named[id(p)]
     fast = [p for group in groups if group["peak"] > 1e-4 for p in group["params"]]
     # The layer whose output are the logits themselves.
     outputs = []
     model.last.register_forward_hook(lambda module, inputs, output: outputs.append(output))
     with torch.no_grad():
-        logits = model.eval()(random_jets(3, 16, n_features=7))
+        tokens = cards.model_card(name).inputs == ["tokens"]
+        logits = model.eval()(random_tokens(3, 16, codes=7) if tokens else random_jets(3, 16, n_features=7))
     assert torch.equal(outputs[-1].flatten(), logits.flatten())
-    assert {p.shape[0] for p in fast} == {n_classes}, [named[id(p)] for p in fast]
-    assert len(fast) <= 2
+    # PELICAN nano has one score for two classes.
+    scores = 1 if name == "pelican_nano" and n_classes == 2 else n_classes
+    assert {p.shape[0] for p in fast} == {scores}, [named[id(p)] for p in fast]
+    # JEDI-linear normalises its logits.
+    assert len(fast) <= (4 if name == "jedi_linear" else 2)
 
 
 def test_rates_of_the_head() -> None:

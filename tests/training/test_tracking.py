@@ -125,7 +125,7 @@ def test_a_configuration_is_what_is_learnt() -> None:
         return describe(run, architecture="pfn", preset=None, options={}, tasks=[], training=recipe, data=data, jets={},
                         manifest="manifest.json").config  # fmt: skip
 
-    assert config() == config(workers=4, checkpoint_minutes=1) == config(labelled_jets="all")
+    assert config() == config(workers=4, compile="off", checkpoint_minutes=1) == config(labelled_jets="all")
     changes = ({"devices": 2}, {"nodes": 2}, {"epochs": 3}, {"labelled_jets": 100}, {"layer_decay": 0.8})
     assert len({config(), *(config(**change) for change in changes)}) == 6
 

@@ -50,6 +50,26 @@ def test_outputs(run_training, manifest, tmp_path) -> None:
     assert right / total == pytest.approx(summary["best"])
 
 
+def test_a_compiled_step_learns_the_same(run_training, monkeypatch) -> None:
+    """Traced as for inductor, which tests/models/test_compile.py runs to the end."""
+    compile_ = torch.compile
+    asked = []
+
+    def traced(*args, **kwargs):
+        asked.append(kwargs)
+        return compile_(*args, backend="eager", **kwargs)
+
+    monkeypatch.setattr(torch, "compile", traced)
+    recipe = {"options": OPTIONS | {"dropout": 0.0}, "epochs": 2, "batch_size": 300}
+    curves = [history(run_training(way, compile=way, **recipe)) for way in ("off", "inductor")]
+    for one, other in zip(*curves, strict=True):
+        assert {name: float(x) for name, x in one.items()} == pytest.approx(
+            {name: float(x) for name, x in other.items()}, rel=1e-5
+        )
+    # Sizes of batches on a CPU differ by one.
+    assert asked == [{"dynamic": None}]
+
+
 def test_same_seed_same_curve(run_training) -> None:
     a, b, c = run_training("a"), run_training("b"), run_training("c", seed=2)
     assert_same(a, b)
@@ -154,8 +174,8 @@ def test_fine_tuning_starts_from_a_checkpoint(run_training) -> None:
     # Without the batch norm of the inputs, whose running statistics change at any learning rate.
     options = OPTIONS | {"first_norm": False}
     # Long enough that no jet is left on the border between two classes, where the last bit decides.
-    first = run_training("first", epochs=8, options=options)
-    still = {"learning_rate": 1e-12, "schedule": "constant", "epochs": 1}
+    first = run_training("first", epochs=8, options=options, precision="32")
+    still = {"learning_rate": 1e-12, "schedule": "constant", "epochs": 1, "precision": "32"}
     rows = history(run_training("second", initial_weights=str(first / "best.ckpt"), options=options, **still))
     best = max(history(first), key=lambda row: float(row["val_accuracy"]))
     for name in ("val_accuracy", "val_loss"):

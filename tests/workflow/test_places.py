@@ -78,9 +78,29 @@ def test_data_sets_of_one_family_share_what_is_equal():
     assert len({full.manifest, kin.manifest, small.manifest}) == 3
     assert {full.downloads, kin.downloads, small.downloads} == {"data/jetclass/raw"}
     [download] = made.downloads
-    assert download.name == "download_jetclass"
+    assert download.name == "jetclass"
     assert download.settings == ("jetclass", {})
     assert len(download.raw) == 1250
+
+
+def test_a_download_is_a_job_for_each_published_file():
+    """Raw files wait for the archives that may hold them, and for no others."""
+    base = {"experiment": "x", "seeds": [1], "preset": "tiny"}
+
+    def downloads(name: str, model: str = "part") -> tuple[list[str], dict[tuple[str, ...], int]]:
+        [made] = Plan(parse_experiment(base | {"datasets": [name], "models": [model]})).downloads
+        return made.plain, {part.archives: len(part.raw) for part in made.parts}
+
+    plain, parts = downloads("jetclass")
+    assert not plain
+    assert parts == {
+        tuple(f"JetClass_Pythia_train_100M_part{number}.tar" for number in range(10)): 1000,
+        ("JetClass_Pythia_val_5M.tar",): 50,
+        ("JetClass_Pythia_test_20M.tar",): 200,
+    }
+    assert downloads("top_tagging") == (["train.h5", "val.h5", "test.h5"], {})
+    plain, parts = downloads("modelnet10", "pointnet")
+    assert not plain and list(parts) == [("ModelNet10.zip",)]
 
 
 def test_other_files_than_the_published_ones_lie_elsewhere():

@@ -123,3 +123,22 @@ def test_gpus_of_this_machine_are_counted(fresh):
         said.append(done.stdout)
     assert re.search(r"rule train_model:\n.*?resources: .*?gpu=2", said[0], re.S)
     assert re.search(r"rule evaluate:\n.*?resources: .*?gpu=1", said[0], re.S)
+
+
+@pytest.mark.parametrize(("asked", "limited"), [([], False), (["--max-jobs-per-timespan", "3/1s"], True)])
+def test_jobs_per_second_are_limited_where_somebody_asks(tmp_path, asked, limited):
+    """Snakemake's own limit costs more with every job that has ended."""
+    (tmp_path / "Snakefile").write_text(
+        f'''
+include: "{ROOT}/workflow/rules/where.smk"
+onsuccess:
+    print(workflow.scheduler.job_rate_limiter)
+rule all:
+    output: "done"
+    shell: "touch {{output}}"
+'''
+    )
+    done = subprocess.run(["snakemake", "--cores", "1", *asked], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("JobRateLimiter" in done.stdout) == limited
+    assert limited or "None" in done.stdout.split()

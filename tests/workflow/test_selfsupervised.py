@@ -72,6 +72,6 @@ def test_a_second_call_does_nothing_and_an_edited_pre_training_trains_no_other_c
         jobs = project.plan(*EXPERIMENT)
     finally:
         file.write_text(text)
-    # The pre-training, and what starts from it.
-    assert jobs["train_model"] == 2
+    # The pre-training, and what starts from it: as a whole, and with a frozen encoder.
+    assert jobs["train_model"] == 3
     assert "tensors_shard" not in jobs

@@ -19,6 +19,7 @@ from jetloom.workflow import drivers, store
 from jetloom.workflow.data import DataPlan
 from jetloom.workflow.plan import Plan
 from jetloom.workflow.store import earlier_layout
+from tests.support.data_store import call, fabricate, files, write
 
 SPLITS = ("train", "val", "test")
 
@@ -55,46 +56,8 @@ def freeze(name: str, config: dict) -> DataPlan:
     return plan
 
 
-def fabricate(plan: DataPlan) -> str:
-    """Files of a data set as the workflow leaves them, of no content; digest of the manifest."""
-    for place, content in plan.places().items():
-        write(f"{place}/about.json", content)
-        for file in ("logs", "benchmarks"):
-            write(f"{plan.home}/{file}/{Path(place).name}/describe_data.txt", {})
-    for raw in plan.raw.values() if plan.given_raw is None else ():
-        write(f"{raw.path}/mesh.off", {})
-    for split in plan.dataset.splits:
-        rows = []
-        for path in plan.skims(split):
-            write(path, {})
-            inside = os.path.relpath(path, plan.skim_directory).removesuffix(".parquet")
-            write(f"{plan.home}/logs/{Path(plan.skim_directory).name}/skim/{inside}.log", {})
-            rows.append({"file": os.path.relpath(path, f"{plan.tensors_directory}/skims"), "content_sha256": "0"})
-        write(f"{plan.tensors_directory}/skims/{split}.json", {"skims": rows})
-    for shard in plan.shards():
-        write(shard, {})
-    digest = f"digest of {plan.tensors_directory}"
-    write(plan.manifest, {"digest": digest})
-    return digest
-
-
-def write(path: str | Path, content: dict) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(content))
-
-
 def trained(name: str, digest: str) -> None:
     write(f"results/{name}/shapes-sim/pointnet/seed1/training.json", {"data_digest": digest})
-
-
-def files(below: str = "data") -> set[str]:
-    return {str(path) for path in Path(below).rglob("*") if path.is_file()}
-
-
-def call(*arguments: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["data", *arguments])
-    assert not ended.value.code, ended.value.code
 
 
 def refused(*arguments: str) -> str:

@@ -4,11 +4,11 @@
 # What a directory of data holds and what that is made from.
 rule describe_data:
     output:
-        f"{DATA}/{{family}}/{{place}}/about.json",
+        "{home}/{place}/about.json",
     log:
-        f"{DATA}/{{family}}/logs/{{place}}/describe_data.log",
+        "{home}/logs/{place}/describe_data.log",
     benchmark:
-        f"{DATA}/{{family}}/benchmarks/{{place}}/describe_data/about.tsv"
+        "{home}/benchmarks/{place}/describe_data/about.tsv"
     wildcard_constraints:
         place="[a-z]+-[0-9a-f]+",
     localrule: True
@@ -19,7 +19,7 @@ rule describe_data:
         mem_mb=100,
         runtime=10,
     params:
-        text=lambda wildcards: json.dumps(PLAN.about[f"{DATA}/{wildcards.family}/{wildcards.place}"], indent=1),
+        text=lambda wildcards: json.dumps(PLAN.about[f"{wildcards.home}/{wildcards.place}"], indent=1),
     shell:
         "printf '%s\\n' {params.text:q} > {output:q} 2> {log:q}"
 
@@ -104,13 +104,13 @@ rule skim:
 # shard, planning takes minutes.
 rule list_skims:
     input:
-        lambda wildcards: PLAN.tensors[f"{DATA}/{wildcards.family}/tensors-{wildcards.key}"].skims(wildcards.split),
+        lambda wildcards: PLAN.tensors[f"{wildcards.home}/tensors-{wildcards.key}"].skims(wildcards.split),
     output:
-        f"{DATA}/{{family}}/tensors-{{key}}/skims/{{split}}.json",
+        "{home}/tensors-{key}/skims/{split}.json",
     log:
-        f"{DATA}/{{family}}/logs/tensors-{{key}}/list_skims/{{split}}.log",
+        "{home}/logs/tensors-{key}/list_skims/{split}.log",
     benchmark:
-        f"{DATA}/{{family}}/benchmarks/tensors-{{key}}/list_skims/{{split}}.tsv"
+        "{home}/benchmarks/tensors-{key}/list_skims/{split}.tsv"
     localrule: True
     conda:
         "../../envs/jetloom.yaml"
@@ -125,14 +125,16 @@ rule list_skims:
 # Slice s of every skim: classes and files are mixed without a global shuffle.
 rule tensors_shard:
     input:
-        skims=f"{DATA}/{{family}}/tensors-{{key}}/skims/{{split}}.json",
-        about=f"{DATA}/{{family}}/tensors-{{key}}/about.json",
+        skims="{home}/tensors-{key}/skims/{split}.json",
+        about="{home}/tensors-{key}/about.json",
     output:
-        f"{DATA}/{{family}}/tensors-{{key}}/{{split}}_{{shard}}.safetensors",
+        "{home}/tensors-{key}/{split}_{shard}.safetensors",
     log:
-        f"{DATA}/{{family}}/logs/tensors-{{key}}/tensors_shard/{{split}}_{{shard}}.log",
+        "{home}/logs/tensors-{key}/tensors_shard/{split}_{shard}.log",
     benchmark:
-        f"{DATA}/{{family}}/benchmarks/tensors-{{key}}/tensors_shard/{{split}}_{{shard}}.tsv"
+        "{home}/benchmarks/tensors-{key}/tensors_shard/{split}_{shard}.tsv"
+    wildcard_constraints:
+        home=any_of(HOMES - {DERIVED}),
     conda:
         "../../envs/jetloom.yaml"
     threads: 1
@@ -149,14 +151,14 @@ rule tensors_shard:
 # What the shards hold, checked.
 rule tensors_manifest:
     input:
-        shards=lambda wildcards: PLAN.tensors[f"{DATA}/{wildcards.family}/tensors-{wildcards.key}"].shards(),
-        about=f"{DATA}/{{family}}/tensors-{{key}}/about.json",
+        shards=lambda wildcards: PLAN.tensors[f"{wildcards.home}/tensors-{wildcards.key}"].shards(),
+        about="{home}/tensors-{key}/about.json",
     output:
-        f"{DATA}/{{family}}/tensors-{{key}}/manifest.json",
+        "{home}/tensors-{key}/manifest.json",
     log:
-        f"{DATA}/{{family}}/logs/tensors-{{key}}/tensors_manifest.log",
+        "{home}/logs/tensors-{key}/tensors_manifest.log",
     benchmark:
-        f"{DATA}/{{family}}/benchmarks/tensors-{{key}}/tensors_manifest/manifest.tsv"
+        "{home}/benchmarks/tensors-{key}/tensors_manifest/manifest.tsv"
     localrule: True
     conda:
         "../../envs/jetloom.yaml"

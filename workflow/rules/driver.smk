@@ -10,5 +10,6 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
         if not Path(FROZEN).is_file() or Path(FROZEN).read_text() != FROZEN_TEXT:
             with appearing(Path(FROZEN)) as unfinished:
                 unfinished.write_text(FROZEN_TEXT)
+        STORE.mend(Path(MLFLOW))
     except (JetloomError, OSError) as error:
         sys.exit(f"workflow: {error}")

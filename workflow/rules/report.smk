@@ -10,6 +10,8 @@ rule report:
         examples=PLAN.evaluations("examples.json"),
         costs=PLAN.costs,
         manifests=rules.data.input,
+        closeness=PLAN.closeness,
+        observables=[path.replace("closeness.json", "observables.parquet") for path in PLAN.closeness],
     output:
         page=report(
             f"{HERE}/report/index.html",
@@ -59,6 +61,7 @@ rule track_results:
         metrics=rules.report.input.metrics,
         predictions=rules.report.input.predictions,
         costs=rules.report.input.costs,
+        closeness=PLAN.closeness,
         figures=rules.report.output.figures,
     output:
         f"{HERE}/tracked.json",
@@ -76,10 +79,11 @@ rule track_results:
     params:
         config=FROZEN,
         key=short(FROZEN_TEXT),
+        closeness=["--closeness", *PLAN.closeness] if PLAN.closeness else [],
         onnx="--onnx" if EXPERIMENT.tracking.onnx else "--no-onnx",
     shell:
         "jetloom mlflow log --metrics {input.metrics:q} --costs {input.costs:q} --figures {input.figures:q}"
-        " --config {params.config:q} {params.onnx} --output {output:q} &> {log:q}"
+        " {params.closeness:q} --config {params.config:q} {params.onnx} --output {output:q} &> {log:q}"
 
 
 rule figures:

@@ -1,10 +1,12 @@
 """Trainings: one per data set, model and seed."""
 
 
-# MLflow experiments exist before several trainings race to create them.
+# MLflow experiments exist before several trainings race to create them. The trainings take the file as `ancient`, and
+# Snakemake does not look behind a job that runs again where all outputs are `ancient`: so parameters are functions of the
+# output, which it does not record, and the driver mends a file that says something else (driver.smk).
 rule mlflow_store:
     output:
-        f"{HERE}/mlflow.json",
+        MLFLOW,
     log:
         f"{HERE}/logs/mlflow_store.log",
     benchmark:
@@ -17,13 +19,9 @@ rule mlflow_store:
         mem_mb=1000,
         runtime=10,
     params:
-        experiments=[f"{EXPERIMENT.experiment}/{name}" for name in EXPERIMENT.datasets],
-        uri=["--uri", EXPERIMENT.tracking.uri] if EXPERIMENT.tracking.uri else [],
-        offline="--offline" if EXPERIMENT.tracking.offline else "",
-        directory=subpath(output[0], ancestor=2),
+        words=lambda wildcards, output: STORE.words,
     shell:
-        "jetloom mlflow init {params.experiments} {params.uri:q} {params.offline} --directory {params.directory:q}"
-        " --output {output:q} &> {log:q}"
+        "jetloom mlflow init {params.words:q} --output {output:q} &> {log:q}"
 
 
 # The running training keeps its checkpoints in scratch: Snakemake would delete them among the outputs of a failed job.
@@ -31,7 +29,7 @@ rule mlflow_store:
 rule train_model:
     input:
         manifest=lambda wildcards: PLAN.data[wildcards.dataset].manifest,
-        store=ancient(rules.mlflow_store.output[0]),
+        store=ancient(MLFLOW),
         # Of the training that this one starts from, if any.
         weights=lambda wildcards: PLAN.training(wildcards).weights or [],
     output:

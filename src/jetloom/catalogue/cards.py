@@ -37,7 +37,8 @@ class ModelCard(BaseModel):
     class_path: str = Field(alias="class", description="dotted path of the class")
     title: str = Field(description="name in tables and figures")
     paper: str = Field(description="reference, arXiv number where there is one")
-    inputs: list[Literal["jets", "points"]] = ["jets"]
+    inputs: list[Literal["jets", "points", "tokens"]] = ["jets"]
+    task: str | None = Field(None, description="what it is trained to do where nothing is said; none: classification")
     particles: bool = Field(True, description="whether the encoder says something of each particle")
     fixed: dict[str, Any] = Field(default_factory=dict, description="options that make the class this row")
     choices: dict[str, list[Any]] = Field(default_factory=dict, description="values allowed; the first: default")
@@ -55,12 +56,19 @@ class TaskCard(BaseModel):
     monitors: dict[str, Literal["higher", "lower"]] = Field(
         min_length=1, description="validation figures that can choose the best epoch, and which way is better"
     )
-    inputs: list[Literal["jets", "points"]] = Field(["jets", "points"], description="what it is defined on")
+    inputs: list[Literal["jets", "points", "tokens"]] = Field(
+        ["jets", "points", "tokens"], description="what it is defined on"
+    )
+    refuses: list[Literal["16", "bf16"]] = Field([], description="precisions that spoil it")
+    makes: Literal["codes", "jets"] | None = Field(None, description="what a training makes, for derived data sets")
     particles: bool = Field(False, description="whether it reads what an encoder says of each particle")
     pretrains: bool = Field(
         False, description="an encoder is what it is for: it trains alone, and is not exported or registered"
     )
     measures: str | None = Field(None, description="module of the figures of merit; none: nothing is evaluated")
+    tracked: dict[str, str] = Field(
+        default_factory=dict, description="figures of merit that MLflow has under a name of their own too, and the name"
+    )
     shows: str | None = Field(None, description="module of its tables, pictures and words on the page")
 
 

@@ -27,3 +27,4 @@ Option = Annotated[
 ]
 Of = Annotated[Path | None, Parameter(name="--about")]
 Files = Annotated[list[Path], Parameter(consume_multiple=True, negative="")]
+Some = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]

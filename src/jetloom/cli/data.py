@@ -98,6 +98,8 @@ def download(
     checksums: Path | None = None,
     jobs: int = 4,
     config: Path | None = None,
+    file: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    record: Path | None = None,
     set_: Set = (),
 ) -> None:
     """Fetch the raw files of a public data set, verified; a broken download goes on when the command is given again.
@@ -118,11 +120,24 @@ def download(
         Files at once.
     config
         Configuration of an experiment, whose mirrors of OUTPUT are asked as well.
+    file
+        Published file whose raw files to fetch (repeatable); default: all.
+    record
+        Fetch and unpack FILE out of sight, beside others that are fetched at the same time, and then write this text
+        file with the raw files that it held. They get their names when the verb is given again without RECORD.
     """
     from jetloom.data.fetch.download import download as run
+    from jetloom.data.fetch.download import fetch
+    from jetloom.errors import JetloomError
 
+    if (name and file) or (record and len(file) != 1):
+        raise JetloomError("download: --name or --file, and with --record one --file")
     mirrors = [*mirror, *(_mirrors(config, output) if config else [])]
-    run(_dataset(dataset, set_), output, names=name or None, checksums=checksums, mirrors=mirrors, jobs=jobs)
+    chosen = _dataset(dataset, set_)
+    if record:
+        fetch(chosen, output, file[0], record=record, checksums=checksums, mirrors=mirrors)
+        return
+    run(chosen, output, names=name or None, files=file or None, checksums=checksums, mirrors=mirrors, jobs=jobs)
 
 
 @app.command
@@ -291,10 +306,12 @@ def _mirrors(config: Path, output: Path) -> list[str]:
 
 
 def _dataset(name: str, assignments: tuple[str, ...], about: Path | None = None) -> "Dataset":
-    from jetloom.config import merge, parse_assignments, resolve_dataset
+    from jetloom.config import merge, parse_assignments, resolve_dataset, stored_dataset
     from jetloom.data.prepare.about import settings
 
-    return resolve_dataset(name, merge(settings(about), parse_assignments(assignments)), name)
+    changes = merge(settings(about), parse_assignments(assignments))
+    # A catalogue knows no data set that trainings made.
+    return stored_dataset(name, changes) if "derived" in changes else resolve_dataset(name, changes, name)
 
 
 def _named(name: str | None, assignments: tuple[str, ...], about: Path | None) -> tuple[str, "Dataset"]:

@@ -1,5 +1,6 @@
 """Verbs that use a trained model or measure one: evaluate, predict, export, cost."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,7 @@ def evaluate(
     config: Path | None = None,
     run: str | None = None,
     split: str = "test",
+    truth: Path | None = None,
     set_: Set = (),
     threads: int | None = None,
 ) -> None:
@@ -39,6 +41,8 @@ def evaluate(
         Training of CONFIG: <data set>/<model>/seed<seed>. It must have been trained on the tensors of MANIFEST.
     split
         Split to score.
+    truth
+        manifest.json of jets that those of MANIFEST, a mixture, should be like; they are scored too.
     set_
         KEY=VALUE of `evaluation`, `background=CLASS` or `working_points.CLASS=EFFICIENCY`, over the data set's preset.
     threads
@@ -58,6 +62,7 @@ def evaluate(
         split=split,
         **chosen._asdict(),
         training=training,
+        truth=truth,
         same_data=config is not None,
         threads=threads,
     )
@@ -74,6 +79,7 @@ def predict(
     preset: str | None = None,
     feature_set: str | None = None,
     batch_size: int = 512,
+    precision: Literal["32", "tf32", "bf16", "16"] = "32",
     threads: int | None = None,
 ) -> None:
     """Apply a trained or published model to any file of a known data format.
@@ -81,7 +87,7 @@ def predict(
     Parameters
     ----------
     checkpoint
-        best.ckpt of a training, or a published .pt file.
+        best.ckpt of a training, or a published .pt or .safetensors file.
     input_
         Raw file of a publisher (for meshes the directory of one class and split).
     output
@@ -96,6 +102,8 @@ def predict(
         Inputs of a published file; default: those of the data set.
     batch_size
         Jets scored at once.
+    precision
+        Of the network on a GPU, as training.precision.
     threads
         CPU threads.
     """
@@ -110,6 +118,7 @@ def predict(
         preset=preset,
         feature_set=feature_set,
         batch_size=batch_size,
+        precision=precision,
         threads=threads,
     )
 
@@ -128,6 +137,7 @@ def cost(
     dataset: str | None = None,
     name: str | None = None,
     title: str | None = None,
+    same: Path | None = None,
     threads: int | None = None,
 ) -> None:
     """Measure what an architecture costs on this machine: parameters, FLOPs, latency, throughput, peak memory.
@@ -152,6 +162,8 @@ def cost(
         Name of the model in the report.
     title
         Name of the model in tables and figures.
+    same
+        cost.json of an equal network on the same tensors, whose figures are taken instead.
     threads
         CPU threads.
     """
@@ -159,13 +171,20 @@ def cost(
     from jetloom.errors import JetloomError
     from jetloom.workflow.machines import place
 
-    place(1, 1, threads)
     if config and run:
         chosen = cost_of(config, run)
     elif model is None:
         raise JetloomError("cost: give --config and --run, or --model")
     else:
         chosen = cost_by_hand(manifest, model, preset, option, set_, dataset, name, title)
+    if same:
+        from jetloom.system.files import appearing, read_json
+
+        content = read_json(same, missing="measure it first", damaged="delete it and measure again")
+        with appearing(output) as partial:
+            partial.write_text(json.dumps(content | {"run": chosen.run}, indent=1) + "\n")
+        return
+    place(1, 1, threads)
     from jetloom.evaluation.cost import cost as cost_
 
     cost_(

@@ -15,6 +15,8 @@ from jetloom.catalogue import cards
 from jetloom.catalogue.options import options
 from jetloom.catalogue.signatures import signature
 from jetloom.config import Dataset, resolve_dataset
+from jetloom.workflow.forecast import Stage
+from jetloom.workflow.plan import Plan
 from jetloom.workflow.store import Place
 
 
@@ -165,3 +167,49 @@ def show_dataset(name: str) -> None:
             files.add_row(file.name, f"{file.size:,}" if file.size else "?", known)
         console.print(files)
     console.print(dataset.citation)
+
+
+def show_forecast(plan: Plan, stages: Sequence[Stage]) -> None:
+    """One row for each stage of an experiment, and what they take together."""
+    experiment = plan.experiment
+    counts = {
+        "training": len(experiment.runs),
+        "network": len({run.model for run in experiment.runs}),
+        "data set": len(plan.data),
+    }
+    words = [f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items()]
+    print(f"{experiment.experiment}: {words[0]} of {words[1]} on {words[2]}")
+    table = Table(box=box.SIMPLE)
+    table.add_column("stage", no_wrap=True)
+    for column in ("jobs", "there", "jets", "disk", "core-hours"):
+        table.add_column(column, no_wrap=True, justify="right")
+    for stage in stages:
+        table.add_row(
+            stage.name,
+            f"{stage.jobs:,}",
+            f"{stage.there:,}" if stage.there else "",
+            _about(stage.jets),
+            stage.words or (decimal(int(stage.disk)) if stage.disk else ""),
+            _hours(stage.hours),
+        )
+    _console().print(table)
+    disk = sum(stage.disk or 0 for stage in stages)
+    unknown = " and the downloads" if any(stage.words for stage in stages) else ""
+    print(
+        f"Disk: {decimal(int(disk))}{unknown}. Figures are for one core (docs/scale.md); an empty place is not known."
+    )
+    if any(stage.name == "train" and stage.hours is None for stage in stages):
+        print("Hours of the trainings: jets / rate; --rate 40000 for 40,000 jets per second and training.")
+
+
+def _about(jets: float | None) -> str:
+    if not jets:
+        return ""
+    return next((f"{jets / unit:,.3g}{word}" for unit, word in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if jets >= unit),
+                f"{jets:.0f}")  # fmt: skip
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return ""
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.1f}" if hours >= 0.1 else f"{hours:.2f}"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jetloom.cli.app import Files, mlflow
+from jetloom.cli.app import Files, Some, mlflow
 
 
 @mlflow.command(name="init")
@@ -35,6 +35,7 @@ def mlflow_log(
     metrics: Files,
     costs: Files,
     figures: Path | None = None,
+    closeness: Some = (),
     config: Path | None = None,
     onnx: bool = True,
     output: Path,
@@ -49,6 +50,8 @@ def mlflow_log(
         cost.json of the models.
     figures
         Directory of the report's figures.
+    closeness
+        closeness.json of derived data sets.
     config
         The experiment's configuration.
     onnx
@@ -58,7 +61,7 @@ def mlflow_log(
     """
     from jetloom.publish.track import track
 
-    track(metrics, costs, figures, output, config=config, onnx=onnx)
+    track(metrics, costs, figures, output, closeness=closeness, config=config, onnx=onnx)
 
 
 @mlflow.command(name="sync")

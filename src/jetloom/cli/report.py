@@ -3,17 +3,15 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import Parameter
 
-from jetloom.cli.app import app
+from jetloom.cli.app import Some, app
 from jetloom.errors import JetloomError
 
 if TYPE_CHECKING:
     from jetloom.results.inputs import Inputs
-
-Some = Annotated[tuple[Path, ...], Parameter(consume_multiple=True, negative="")]
 
 
 @Parameter(name="*")
@@ -37,6 +35,10 @@ class Files:
         manifest.json of the data sets.
     examples
         examples.json of the same trainings, for the figures of single jets.
+    closeness
+        closeness.json of derived data sets.
+    observables
+        observables.parquet, each beside its closeness.json.
     config
         Configuration of the experiment: its titles count, results of other settings are refused, the page ends with
         it.
@@ -49,6 +51,8 @@ class Files:
     costs: Some = ()
     manifests: Some = ()
     examples: Some = ()
+    closeness: Some = ()
+    observables: Some = ()
     config: Path | None = None
 
 
@@ -145,6 +149,8 @@ def _inputs(directory: Path | None, files: Files) -> tuple["Inputs", list[Path]]
         **of_runs,
         costs=[Path(path) for path in plan.costs],
         manifests=files.manifests or [Path(data.manifest) for data in plan.data.values()],
+        closeness=[Path(path) for path in plan.closeness],
+        observables=[Path(path).with_name("observables.parquet") for path in plan.closeness],
         config=files.config,
         title=experiment.report.title,
     )

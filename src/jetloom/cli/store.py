@@ -16,6 +16,8 @@ Results = Annotated[tuple[Path, ...] | None, Parameter(negative="")]
 def list_data(*, data: Path = Path("data"), results: Results = None) -> None:
     """List raw files, skims and tensors: what each directory is, how large, and which results use it.
 
+    Those that trainings made lie among the results.
+
     Parameters
     ----------
     data
@@ -24,11 +26,12 @@ def list_data(*, data: Path = Path("data"), results: Results = None) -> None:
         `results_directory` of the workflow (repeatable), or the directory of one experiment; default: results.
     """
     from jetloom.cli.listing import show_places
+    from jetloom.workflow.derived_store import derived_places
     from jetloom.workflow.store import Store
     from jetloom.workflow.uses import uses
 
     found = uses([path for path in _results(results) if path.is_dir()])
-    show_places(Store(data, found).places)
+    show_places([*Store(data, found).places, *derived_places(found)])
     for line in found.unclear:
         print(line)
     print(_looked_in(results, len(found.experiments)))
@@ -38,7 +41,7 @@ def list_data(*, data: Path = Path("data"), results: Results = None) -> None:
 def prune(*, data: Path = Path("data"), results: Results = None, yes: bool = False) -> None:
     """Remove tensors, skims and simulated raw files that no result refers to; shows them and asks first.
 
-    Downloaded raw files always stay.
+    Downloaded raw files always stay, and of the results everything but `derived`, the data that trainings made.
 
     Parameters
     ----------
@@ -51,6 +54,7 @@ def prune(*, data: Path = Path("data"), results: Results = None, yes: bool = Fal
         Ask nothing.
     """
     from jetloom.cli.listing import show_places, summed
+    from jetloom.workflow.derived_store import derived_unused
     from jetloom.workflow.store import Store, remove
     from jetloom.workflow.uses import uses
 
@@ -66,7 +70,7 @@ def prune(*, data: Path = Path("data"), results: Results = None, yes: bool = Fal
     for line in found.unclear:
         print(line)
     print(_looked_in(results, len(found.experiments)))
-    unused = Store(data, found).unused
+    unused = [*Store(data, found).unused, *derived_unused(found)]
     if not unused:
         print(f"{data}: nothing to remove; raw files that are not simulated stay (by hand: rm -r {data}/NAME/raw)")
         return

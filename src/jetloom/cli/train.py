@@ -26,6 +26,7 @@ def train(
     title: str | None = None,
     store: Path | None = None,
     threads: int | None = None,
+    profile_steps: int | None = None,
 ) -> None:
     """Train one architecture on prepared tensors; a killed training resumes when the command is given again.
 
@@ -63,10 +64,14 @@ def train(
         File written by `jetloom mlflow init`; without it nothing is tracked.
     threads
         CPU threads.
+    profile_steps
+        Write where the time of so many steps goes to OUTPUT-profile: a trace (for ui.perfetto.dev) and a table.
     """
     from jetloom.cli.choice import chosen_training, training_by_hand
     from jetloom.workflow.machines import place
 
+    if profile_steps is not None and profile_steps < 1:
+        raise JetloomError(f"train: --profile-steps: expected at least 1, got {profile_steps}")
     if config and run:
         choice = chosen_training(config, run)
     elif model is None:
@@ -89,4 +94,5 @@ def train(
         scratch=scratch,
         store=store,
         threads=threads,
+        profile_steps=profile_steps,
     )

@@ -4,6 +4,7 @@ Snakemake and the command line parse with the same models, so a mistake is one l
 """
 
 from jetloom.config.dataset import Dataset, RemoteFile, Simulation
+from jetloom.config.derived import DerivedDataset, Generate, MadeBy, Tokenise, stored_dataset
 from jetloom.config.effects import Effect, read_by
 from jetloom.config.evaluation import Cost, Evaluation
 from jetloom.config.experiment import (
@@ -12,7 +13,6 @@ from jetloom.config.experiment import (
     ModelChanges,
     ModelChoice,
     Report,
-    Run,
     Start,
     Tracking,
     parse_experiment,
@@ -20,6 +20,7 @@ from jetloom.config.experiment import (
 )
 from jetloom.config.mistakes import validate
 from jetloom.config.resolve import resolve_dataset, resolve_training
+from jetloom.config.run import Run
 from jetloom.config.scan import arm_of
 from jetloom.config.section import Strict
 from jetloom.config.task import Monitor, TaskChoice, monitor_of, resolve_tasks
@@ -30,9 +31,12 @@ __all__ = [
     "Cost",
     "Dataset",
     "DatasetChanges",
+    "DerivedDataset",
     "Effect",
     "Evaluation",
     "Experiment",
+    "Generate",
+    "MadeBy",
     "ModelChanges",
     "ModelChoice",
     "Monitor",
@@ -44,6 +48,7 @@ __all__ = [
     "Start",
     "Strict",
     "TaskChoice",
+    "Tokenise",
     "Tracking",
     "Training",
     "arm_of",
@@ -59,5 +64,6 @@ __all__ = [
     "resolve_dataset",
     "resolve_tasks",
     "resolve_training",
+    "stored_dataset",
     "validate",
 ]

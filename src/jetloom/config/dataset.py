@@ -47,8 +47,9 @@ class Dataset(Strict):
     """A data set: preset plus the changes of ``per_dataset``."""
 
     title: str = Field(description="name in the report", json_schema_extra=remakes("nothing"))
-    kind: Literal["jets", "points"] = Field(
-        description="jets of particles with four-vectors, or point clouds", json_schema_extra=remakes("skims")
+    kind: Literal["jets", "points", "tokens"] = Field(
+        description="jets of particles with four-vectors, point clouds, or (of derived data sets) codes",
+        json_schema_extra=remakes("skims"),
     )
     source: str = Field(
         description="module of jetloom.data.sources that reads the raw files", json_schema_extra=remakes("skims")
@@ -72,6 +73,11 @@ class Dataset(Strict):
     files: list[RemoteFile] = Field(
         default_factory=list, description="what to download", json_schema_extra=remakes("raw")
     )
+    jets_per_file: dict[str, Count] = Field(
+        default_factory=dict,
+        description="about how many jets (or meshes) a raw file holds, by a pattern of its name; for `jetloom plan`",
+        json_schema_extra=remakes("nothing"),
+    )
     mirrors: list[str] = Field(
         default_factory=list,
         description="tried before the publisher: URLs, file:// or directories that hold `files`",
@@ -85,9 +91,11 @@ class Dataset(Strict):
         description="closed range [low, high] of a jet column; null is open",
         json_schema_extra=remakes("skims"),
     )
-    feature_set: Literal["kin", "kinpid", "full", "salt_hls4ml", "salt_top", "salt_qg", "jetclr", "xyz"] = Field(
-        description="7, 13 or 17 inputs per particle, or 3 as SAL-T or JetCLR have them; 3 per point",
-        json_schema_extra=remakes("tensors"),
+    feature_set: Literal["kin", "kinpid", "kindisp", "full", "salt_hls4ml", "salt_top", "salt_qg", "jetclr", "xyz"] = (
+        Field(
+            description="7, 13, 11 or 17 inputs per particle, or 3 as SAL-T or JetCLR have them; 3 per point",
+            json_schema_extra=remakes("tensors"),
+        )
     )
     max_particles: int = Field(
         128,

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 Effect = Literal["raw", "skims", "tensors", "training", "evaluation", "nothing"]
 """The first stage of the pipeline that reads a setting."""
-Kind = Literal["jets", "points"]
+Kind = Literal["jets", "points", "tokens"]
 
 
 def remakes(effect: Effect, *, points: Effect | None = None) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def remakes(effect: Effect, *, points: Effect | None = None) -> dict[str, Any]:
         effect: the first stage that reads it.
         points: the same for point clouds, where it is another one.
     """
-    return {"remakes": {"jets": effect, "points": points or effect}}
+    return {"remakes": {"jets": effect, "tokens": effect, "points": points or effect}}
 
 
 def read_by(model: type[BaseModel], *effects: Effect, kind: Kind = "jets") -> set[str]:

@@ -11,12 +11,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from jetloom.catalogue import cards
 from jetloom.catalogue.options import check_options
 from jetloom.config.dataset import Dataset
+from jetloom.config.derived import MadeBy
 from jetloom.config.evaluation import Cost, Evaluation
+from jetloom.config.makers import check_maker, in_order, resolve_made
 from jetloom.config.mistakes import known, section, validate
 from jetloom.config.resolve import resolve_dataset, resolve_recipe
+from jetloom.config.run import Run
 from jetloom.config.scan import expanded
 from jetloom.config.section import Different, Directory, Labels, Name, SeedOrSame, Seeds, Strict
-from jetloom.config.task import TaskChoice, monitor_of, resolve_tasks
+from jetloom.config.task import DEFAULT, TaskChoice, monitor_of, resolve_tasks
 from jetloom.config.training import Training
 from jetloom.config.values import merge
 from jetloom.errors import JetloomError
@@ -29,6 +32,7 @@ class DatasetChanges(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     based_on: str | None = Field(None, description="preset, if this name is not one itself")
+    made_by: MadeBy | None = Field(None, description="trainings of this experiment that make it; instead of a preset")
     raw: Directory | None = Field(
         None, description="directory that holds the raw files already; default: in data_directory"
     )
@@ -85,14 +89,6 @@ class Tracking(Strict):
     onnx: bool = Field(True, description="register the best models as ONNX, seconds for each; else as checkpoints")
 
 
-class Run(NamedTuple):
-    """One training."""
-
-    dataset: str
-    model: str
-    seed: int
-
-
 class ModelChoice(NamedTuple):
     """An architecture with its preset and the options that differ from it."""
 
@@ -107,14 +103,14 @@ class Experiment(Strict):
 
     experiment: Name = Field(description="names the directory of the results and the MLflow experiments")
     datasets: Different[Name] = Field(min_length=1, description="`jetloom datasets`")
-    models: Different[Name] = Field(min_length=1, description="`jetloom models`")
+    models: Different[Name] = Field(description="`jetloom models`; those of each data set that names none itself")
     seeds: Seeds = Field(description="one training for each")
     preset: str | None = Field(None, description="model preset; default: the one named by the data set")
     training: dict[str, Any] = Field(default_factory=dict, description="recipe, over the model preset's own")
     task: Any = Field(
         None,
         description="what is learnt: a name, `{name: options}` or a list, the main one first (`jetloom tasks`); "
-        "default: classification",
+        "default: that of the model (of a tokenizer: tokenisation), else classification",
     )
     evaluation: Evaluation = Field(Evaluation(), description="what is computed on the test split")
     cost: Cost = Field(Cost(), description="what is measured on this machine")
@@ -163,14 +159,21 @@ class Experiment(Strict):
 
     def dataset(self, name: str) -> Dataset:
         """The data set with this experiment's changes."""
-        return self._datasets[name]
+        return self.datasets_by_name[name]
 
     @cached_property
-    def _datasets(self) -> dict[str, Dataset]:
-        return {name: self._resolve_dataset(name) for name in self.datasets}
+    def datasets_by_name(self) -> dict[str, Dataset]:
+        """All data sets with this experiment's changes."""
+        found: dict[str, Dataset] = {}
+        # What is derived comes after its sources.
+        for name in in_order(self):
+            found[name] = self._resolve_dataset(name, found)
+        return {name: found[name] for name in self.datasets}
 
-    def _resolve_dataset(self, name: str) -> Dataset:
+    def _resolve_dataset(self, name: str, known_ones: Mapping[str, Dataset]) -> Dataset:
         changes = self.per_dataset.get(name, DatasetChanges())
+        if changes.made_by:
+            return resolve_made(self, name, known_ones)
         based_on = changes.based_on or name
         where = f"per_dataset.{name}.based_on" if changes.based_on else "datasets"
         known(where, based_on, cards.names("datasets"))
@@ -204,8 +207,12 @@ class Experiment(Strict):
 
     def tasks_of(self, model: str) -> list[TaskChoice]:
         """What a model is trained to do, the main task first."""
-        own = self.per_model.get(model, ModelChanges()).task
-        return resolve_tasks(self.task, "task") if own is None else resolve_tasks(own, f"per_model.{model}.task")
+        changes = self.per_model.get(model, ModelChanges())
+        if changes.task is not None:
+            return resolve_tasks(changes.task, f"per_model.{model}.task")
+        architecture = changes.based_on or model
+        own = cards.model_card(architecture).task if architecture in cards.names("models") else None
+        return resolve_tasks(own or self.task, "task")
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -230,8 +237,12 @@ class Experiment(Strict):
         for dataset in self.datasets:
             for model in self.models_of(dataset):
                 self._check(dataset, model)
+        if not self.runs:
+            raise JetloomError("models: nothing to train; name at least one model, here or in per_dataset")
         for model in dict.fromkeys(run.model for run in self.runs):
             self._check_start(model)
+        for name in self.datasets:
+            check_maker(self, name)
         return self
 
     def _check(self, dataset: str, model: str) -> None:
@@ -253,6 +264,10 @@ class Experiment(Strict):
         starts = bool(changes.starts_from or recipe.initial_weights)
         recipe.check_start(starts, f"per_model.{model}.training")
         classes = self.dataset(dataset).classes
+        if len(classes) < 2 and (some := [item.name for item in self.tasks_of(model) if item.name == DEFAULT]):
+            raise JetloomError(
+                f"task {some[0]} of {model}: {dataset} has one class, {classes[0]}; expected two or more"
+            )
         if recipe.labelled is not None and recipe.labelled < len(classes):
             raise JetloomError(
                 f"labelled_jets: {recipe.labelled} of {model} on {dataset} are less than one of each of "
@@ -261,8 +276,12 @@ class Experiment(Strict):
         for task in self.tasks_of(model):
             needs = cards.task_card(task.name)
             if kind not in needs.inputs:
+                hint = "; make a token set first: made_by.tokenise" if needs.inputs == ["tokens"] else ""
+                inputs = " or ".join(needs.inputs)
+                raise JetloomError(f"task {task.name} of {model}: learns from {inputs}, {dataset} holds {kind}{hint}")
+            if recipe.precision in needs.refuses:
                 raise JetloomError(
-                    f"task {task.name} of {model}: learns from {' or '.join(needs.inputs)}, {dataset} holds {kind}"
+                    f"per_model.{model}.training.precision: {recipe.precision} spoils task {task.name}; expected 32"
                 )
             if needs.particles and not card.particles:
                 raise JetloomError(
@@ -287,8 +306,12 @@ class Experiment(Strict):
                 raise JetloomError(f"{where}: a training would wait for itself ({' waits for '.join(chain)})")
 
 
-def read_experiment(path: Path) -> Experiment:
+def read_experiment(path: Path, changes: Mapping[str, Any] | None = None) -> Experiment:
     """The experiment of a configuration file.
+
+    Args:
+        path: of the file.
+        changes: laid over what it says.
 
     Raises:
         JetloomError: no such file, no YAML, or a mistake in it.
@@ -301,7 +324,7 @@ def read_experiment(path: Path) -> Experiment:
         raise JetloomError(f"{path}: not a configuration (no YAML)") from None
     if not isinstance(values, dict):
         raise JetloomError(f"{path}: not a configuration (expected keys and values)")
-    return parse_experiment(values)
+    return parse_experiment(merge(values, changes or {}))
 
 
 def parse_experiment(values: Mapping[str, Any]) -> Experiment:

@@ -45,8 +45,13 @@ class Training(Strict, json_schema_extra=remakes("training")):
     warmup_fraction: float = Field(0.0, ge=0, lt=1, description="part of all steps with linearly rising rate")
     gradient_clip: float | None = Field(None, gt=0, description="largest gradient norm")
     # YAML reads 32 as a number.
-    precision: Annotated[Literal["auto", "32", "bf16", "16"], BeforeValidator(str)] = Field(
-        "auto", description="auto: bf16 where the GPU has it, 16 on older GPUs, 32 on CPU"
+    precision: Annotated[
+        Literal["auto", "32", "tf32", "bf16", "16"],
+        BeforeValidator(str, json_schema_input_type=Literal["auto", "32", "tf32", "bf16", "16", 32, 16]),
+    ] = Field(
+        "auto",
+        description="auto: bf16 where the GPU has it, 16 on older GPUs, 32 on CPU; 32: every product exact; tf32: "
+        "factors of products and convolutions rounded to 10 bits on a GPU",
     )
     monitor: str | None = Field(
         None,
@@ -89,7 +94,20 @@ class Training(Strict, json_schema_extra=remakes("training")):
     workers: int = Field(
         0,
         ge=0,
-        description="threads that gather batches ahead; useful with a GPU",
+        description="threads that gather batches ahead; with a GPU 2 at least",
+        json_schema_extra=remakes("nothing"),
+    )
+    # YAML 1.1 reads off as false.
+    compile: Annotated[
+        Literal["auto", "off", "graphs", "inductor"],
+        BeforeValidator(
+            lambda value: "off" if value is False else value,
+            json_schema_input_type=Literal["auto", "off", "graphs", "inductor"],
+        ),
+    ] = Field(
+        "auto",
+        description="graphs: steps on a GPU are recorded for each length bucket and played back (one device); auto: "
+        "where that is no slower, and nothing on a CPU; inductor: torch.compile of the step",
         json_schema_extra=remakes("nothing"),
     )
     checkpoint_minutes: float = Field(
@@ -146,6 +164,12 @@ class Training(Strict, json_schema_extra=remakes("training")):
             raise ValueError("unfreeze_after: only with one device; several agree on what learns when they start")
         if self.freeze and not self.unfreeze_after and self.layer_decay != 1:
             raise ValueError("layer_decay: the encoder is frozen throughout; leave one of both out")
+        return self
+
+    @model_validator(mode="after")
+    def _compiles(self) -> "Training":
+        if self.compile == "graphs" and self.devices * self.nodes > 1:
+            raise ValueError("compile: graphs only with one device; expected auto, off or inductor with several")
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from jetloom.drawing.numbers import significant, with_uncertainties
-from jetloom.results.collect import Entry, Result
+from jetloom.results.collection import Entry, Result
 from jetloom.statistics.values import Difference, Value
 
 CHANGED = ("*", "trained from a working tree with uncommitted changes: its commit does not say what ran")

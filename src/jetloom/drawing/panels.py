@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from matplotlib.typing import LineStyleType
 
 from jetloom.drawing.style import Look
-from jetloom.results.collect import DataSet
+from jetloom.results.collection import DataSet
 
 SHOWN = ("jet_nparticles", "jet_pt", "jet_sdmass", "jet_mass")
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import LineStyleType
 from PIL import Image
 
+from jetloom.drawing.plots import Plot
 from jetloom.system.files import appearing
 
 # Petroff's ten colours (arXiv:2107.02270), told apart with every kind of colour vision; the field's default.
@@ -28,6 +29,7 @@ PALETTE = (
 )  # fmt: skip
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 LINES: tuple[LineStyleType, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+DASHES: dict[str, tuple[float, ...]] = {"-": (), "--": (3.7, 1.6), "-.": (6.4, 1.6, 1, 1.6), ":": (1, 1.65)}
 # An architecture keeps its colour in every experiment; variants and new ones take what is left.
 PLACES = {
     "part": 0, "salt": 1, "linformer": 2, "parmat": 3, "transformer": 4, "pointnet": 5, "particlenet": 6, "pfn": 7,
@@ -58,6 +60,11 @@ class Look:
     marker: str
     line: LineStyleType
 
+    @property
+    def dashes(self) -> Sequence[float]:
+        """Lengths of dashes and gaps in widths of the line, as matplotlib draws them; empty: a solid line."""
+        return DASHES[self.line] if isinstance(self.line, str) else self.line[1]
+
 
 @dataclass
 class Drawing:
@@ -66,6 +73,8 @@ class Drawing:
     figure: Figure
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
+    plots: Sequence[Plot] = ()
+    """Its panels, where the page lets the pointer ask them."""
 
 
 def looks(models: Sequence[str]) -> dict[str, Look]:

@@ -1,18 +1,21 @@
 """What an encoder makes of some jets, trained or with the random weights that its training began with."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from jetloom.batch import Batch
 from jetloom.data.read.loader import Loader
 from jetloom.models.network import Network
 from jetloom.models.registry import build
+from jetloom.system.device import gpu_or_cpu
 from jetloom.tasks.draws import drawing
-from jetloom.tasks.task import Encode
+from jetloom.tasks.task import Encode, Over
 
 BATCH = 512
 
@@ -29,10 +32,37 @@ def encoder(model: Network, saved: Mapping[str, Any], manifest: Path, evaluated:
 
     def encode(split: str, most: int, trained: bool) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         network = model if trained else untrained(saved)
-        name = evaluated if split == "evaluated" else split
-        return _encoded(network, Loader(manifest, name, batch_size=BATCH, shuffle=True), most)
+        jets: list[NDArray[np.float32]] = []
+        labels: list[NDArray[np.int64]] = []
+        for known, label in asker(network, manifest, evaluated)(split, _encoded):
+            jets.append(known)
+            labels.append(label)
+            if sum(map(len, labels)) >= most:
+                break
+        return np.concatenate(jets)[:most], np.concatenate(labels)[:most]
 
     return encode
+
+
+def asker(model: Network, manifest: Path, evaluated: str) -> Over:
+    """A function that asks a network something of the jets of a split, batch by batch.
+
+    Args:
+        model: the network.
+        manifest: ``manifest.json`` of the tensors.
+        evaluated: split that is.
+    """
+
+    @torch.inference_mode()
+    def over(
+        split: str, function: Callable[[nn.Module, Batch], tuple[Tensor, ...]]
+    ) -> Iterator[tuple[NDArray[Any], ...]]:
+        device = gpu_or_cpu()
+        network, name = model.to(device), evaluated if split == "evaluated" else split
+        for batch in Loader(manifest, name, batch_size=BATCH, shuffle=True):
+            yield tuple(x.cpu().numpy() for x in function(network, batch.to(device)))
+
+    return over
 
 
 def untrained(saved: Mapping[str, Any]) -> Network:
@@ -43,15 +73,6 @@ def untrained(saved: Mapping[str, Any]) -> Network:
     return network.eval()
 
 
-@torch.inference_mode()
-def _encoded(network: Network, loader: Loader, most: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.to(device)
-    jets: list[NDArray[np.float32]] = []
-    labels: list[NDArray[np.int64]] = []
-    for batch in loader:
-        jets.append(network.run(network.encode, batch.map(lambda part: part.to(device))).jet.float().cpu().numpy())
-        labels.append(batch.labels.numpy())
-        if sum(map(len, labels)) >= most:
-            break
-    return np.concatenate(jets)[:most], np.concatenate(labels)[:most]
+def _encoded(network: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
+    assert isinstance(network, Network)
+    return network.run(network.encode, batch).jet.float(), batch.labels

@@ -3,7 +3,9 @@
 import importlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,10 +19,13 @@ from jetloom.config import Evaluation
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
 from jetloom.errors import JetloomError
-from jetloom.evaluation.encoded import encoder
+from jetloom.evaluation import quantised
+from jetloom.evaluation.encoded import asker, encoder
 from jetloom.evaluation.examples import examples
 from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.digests import Identity, checksum
+from jetloom.models.network import Network
+from jetloom.system.device import autocast, gpu_or_cpu
 from jetloom.system.environment import versions
 from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use
@@ -32,6 +37,8 @@ SCHEMA_VERSION = 1
 FILES = ("metrics.json", "predictions.parquet", "examples.json")
 ROW_GROUP = 2**18
 """Jets in a row group of predictions.parquet."""
+TOGETHER, GATHERERS = 16, 2
+"""Batches that a GPU works on before the host waits for their answers; threads that gather the next ones."""
 Scored = tuple[NDArray[np.float32], NDArray[np.int16], NDArray[np.float32]]
 """What the task says (B, K), labels (B,) and observers (B, M) of some jets."""
 
@@ -46,6 +53,7 @@ def evaluate(
     background: str | None,
     working_points: dict[str, float],
     training: Path | None = None,
+    truth: Path | None = None,
     same_data: bool = False,
     threads: int | None = None,
 ) -> None:
@@ -61,6 +69,7 @@ def evaluate(
         background: class against which rejections are quoted; None: all the others.
         working_points: signal efficiency for each signal class that has one.
         training: ``training.json`` of the same training; names its MLflow run.
+        truth: ``manifest.json`` of jets that those of a mixture should be like; they are scored too.
         same_data: refuse a model that was trained on other data than ``manifest`` describes.
         threads: CPU threads; None: as torch chooses.
 
@@ -75,6 +84,9 @@ def evaluate(
     described = Manifest.read(manifest)
     model, saved = load_model(checkpoint)
     _check_fit(checkpoint, saved["manifest"], manifest, described, split)
+    like = Manifest.read(truth) if truth else None
+    if truth and like:
+        _check_fit(checkpoint, saved["manifest"], truth, like, split, only=("features",))
     facts = _read_training(training) if training else {}
     run = facts.get("run") or saved["run"]
     # Other data of the same classes may hold their observers in another order.
@@ -89,7 +101,10 @@ def evaluate(
             "settings": setting_part(settings, background, working_points),
             "code of the evaluation": evaluation_fingerprint(item["name"] for item in chosen),
         }
+        | ({"truth": like.digest} if like else {})
     )
+    if settings.quantised:
+        quantised.require()
     if _is_made(identity, output):
         print(f"{output}: made from the same model, data, settings and code already; it stays as it is", flush=True)
         return
@@ -97,10 +112,19 @@ def evaluate(
     # The predictions appear only when figures could be computed from them.
     with appearing(output / "predictions.parquet") as partial:
         with gpu_use() as used:
-            batches = score(model, task, manifest, split, settings.batch_size)
+            batches = score(model, task, manifest, split, settings.batch_size, settings.precision)
             seen = write_predictions(partial, batches, task, described, run, split, identity)
         asked = Question(settings, background, working_points, described.seed)
-        content = merits(chosen, task, seen._replace(encode=encoder(model, saved, manifest, split)), asked)
+        seen = seen._replace(
+            encode=encoder(model, saved, manifest, split),
+            over=asker(model, manifest, split),
+            truth=asker(model, truth, split) if truth else None,
+        )
+        content = merits(chosen, task, seen, asked)
+        in_fewer_bits = {
+            form: _in_fewer_bits(form, (model, task, saved, manifest, split), chosen, seen, asked, threads)
+            for form in settings.quantised
+        }
     tracked = facts.get("mlflow") or {}
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -109,6 +133,7 @@ def evaluate(
         "task": chosen[0],
         "classes": described.classes,
         **content,
+        **({"quantised": in_fewer_bits} if in_fewer_bits else {}),
         "data_digest": described.digest,
         "identity": identity.record(),
         "checkpoint_sha256": identity.parts["checkpoint"],
@@ -119,6 +144,34 @@ def evaluate(
     shown = {key: content[key] for key in ("schema_version", "run", "split", "data_digest", "identity")}
     write_json(output / "examples.json", shown | examples(model, task, manifest, split), indent=None)
     write_json(output / "metrics.json", content)
+
+
+def _in_fewer_bits(
+    form: str,
+    trained: tuple[Network, Task, Mapping[str, Any], Path, str],
+    chosen: Sequence[Mapping[str, Any]],
+    seen: Seen,
+    asked: Question,
+    threads: int | None,
+) -> dict[str, Any]:
+    """Figures of merit of the main task in a format, and what of them is lost on the same jets; or why not."""
+    try:
+        made = quantised.quantised(
+            form, *trained, batch_size=asked.settings.batch_size, threads=threads or torch.get_num_threads()
+        )
+    except quantised.Refused as error:
+        print(f"evaluation.quantised: {error}", flush=True)
+        return {"refused": str(error)}
+    task = trained[1]
+    # Of several tasks the main one's columns come first.
+    width = len((task.members[0].task if isinstance(task, Combined) else task).columns)
+    lost = getattr(_measures(chosen[0]["name"]), "lost", None)
+    pair = seen.values[:, :width], made.values[:, :width]
+    return {
+        **made.facts(form),
+        "values": merits(chosen, task, seen._replace(values=made.values, truth=None), asked)["values"],
+        "lost": lost(*pair, seen.label, asked.settings.confidence) if lost else {},
+    }
 
 
 def merits(chosen: Sequence[Mapping[str, Any]], task: Task, seen: Seen, asked: Question) -> dict[str, Any]:
@@ -144,22 +197,47 @@ def merits(chosen: Sequence[Mapping[str, Any]], task: Task, seen: Seen, asked: Q
 
 
 def _measure(name: str, task: Task, seen: Seen, asked: Question) -> dict[str, Any]:
-    module = task_card(name).measures
-    if module is None:
-        raise JetloomError(f"task {name} says nothing of a jet that could be evaluated")
-    said: dict[str, Any] = importlib.import_module(module).merit(task, seen, asked)
+    said: dict[str, Any] = _measures(name).merit(task, seen, asked)
     return said
 
 
+def _measures(name: str) -> ModuleType:
+    module = task_card(name).measures
+    if module is None:
+        raise JetloomError(f"task {name} says nothing of a jet that could be evaluated")
+    return importlib.import_module(module)
+
+
 @torch.inference_mode()
-def score(model: torch.nn.Module, task: Task, manifest: Path, split: str, batch_size: int) -> Iterator[Scored]:
-    """What the task says, labels and observers of a split, batch by batch in the loader's fixed order."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def score(
+    model: torch.nn.Module, task: Task, manifest: Path, split: str, batch_size: int, precision: str = "32"
+) -> Iterator[Scored]:
+    """What the task says, labels and observers of a split, batch by batch in the loader's fixed order.
+
+    A GPU is given several batches before the first answer is fetched, and the next ones are gathered meanwhile.
+
+    Args:
+        model: trained network.
+        task: what it was trained to do.
+        manifest: ``manifest.json`` of the tensors.
+        split: what is scored.
+        batch_size: jets at once.
+        precision: of the network on a GPU.
+    """
+    device = gpu_or_cpu()
+    gpu = device.type == "cuda"
     model = model.to(device).eval()
-    for batch in Loader(manifest, split, batch_size=batch_size, shuffle=False):
-        values = task.outputs(task.answer(model, batch.map(lambda part: part.to(device)))).cpu().numpy()
-        observers = np.empty((len(values), 0), np.float32) if batch.observers is None else batch.observers.numpy()
-        yield values, batch.labels.numpy().astype(np.int16), observers
+    loader = Loader(manifest, split, batch_size=batch_size, shuffle=False, workers=GATHERERS if gpu else 0, pin=gpu)
+    batches = iter(loader)
+    while some := list(islice(batches, TOGETHER if gpu else 1)):
+        answers = []
+        for batch in some:
+            with autocast(device, precision):
+                answer = task.answer(model, batch.to(device))
+            answers.append(task.outputs(answer))
+        for values, batch in zip(answers, some, strict=True):
+            observers = np.empty((len(values), 0), np.float32) if batch.observers is None else batch.observers.numpy()
+            yield values.float().cpu().numpy(), batch.labels.numpy().astype(np.int16), observers
 
 
 def write_predictions(
@@ -218,7 +296,8 @@ def write_predictions(
         def write_group() -> None:
             observers = np.concatenate(waiting)
             columns = [*seen.values[begin:end].T, *seen.truths[begin:end].T, seen.label[begin:end], *observers.T]
-            writer.write_table(pa.Table.from_arrays([pa.array(column) for column in columns], schema=schema))
+            arrays = [_column(values, field.type) for values, field in zip(columns, schema, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
         for values, label, observers in batches:
             if len(waiting) and end - begin + len(label) > ROW_GROUP:
@@ -234,6 +313,12 @@ def write_predictions(
         write_group()
     scales = None if seen.scale is None else seen.scale[:end]
     return Seen(seen.values[:end], seen.truths[:end], seen.label[:end], scales)
+
+
+def _column(values: NDArray[np.generic], kind: pa.DataType) -> pa.Array:
+    """Numbers as they are; pyarrow's own conversion would import pandas."""
+    exact = np.ascontiguousarray(values, dtype=kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, len(exact), [None, pa.py_buffer(exact)])
 
 
 def write_json(path: Path, content: dict[str, Any], indent: int | None = 1) -> None:
@@ -279,8 +364,15 @@ def _check_origin(
         )
 
 
-def _check_fit(checkpoint: Path, trained: dict[str, Any], path: Path, manifest: Manifest, split: str) -> None:
-    for what in ("classes", "features"):
+def _check_fit(
+    checkpoint: Path,
+    trained: dict[str, Any],
+    path: Path,
+    manifest: Manifest,
+    split: str,
+    only: Sequence[str] = ("classes", "features"),
+) -> None:
+    for what in only:
         expected, found = list(trained[what]), list(getattr(manifest, what))
         if expected != found:
             raise JetloomError(

@@ -43,8 +43,11 @@ def examples(model: Network, task: Task, manifest: Path, split: str) -> dict[str
     device = next(model.parameters()).device
     described = Manifest.read(manifest)
     result: dict[str, Any] = {"looks": None, "partitions": None, "jets": []}
+    if described.kind == "tokens":
+        # Codes have no place in a picture.
+        return result
     for row, batch in _chosen(manifest, described, split):
-        batch = batch.map(lambda part: part.to(device))
+        batch = batch.to(device)
         label, given = int(batch.labels), task.said(task.answer(model, batch))
         looks = model.looks(batch) or Looks(batch)
         # Particle by particle in the order in which the network reads them.

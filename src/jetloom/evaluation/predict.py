@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import numpy
 import pyarrow
@@ -14,9 +15,12 @@ from jetloom.batch import Batch
 from jetloom.catalogue.cards import model_card
 from jetloom.config import Dataset, resolve_dataset, resolve_tasks
 from jetloom.data.prepare.features import FEATURE_SETS
+from jetloom.data.read.ahead import ahead, page_locked
 from jetloom.data.read.stream import batches
 from jetloom.errors import JetloomError
 from jetloom.models import build, load_published
+from jetloom.models.weights import SUFFIXES
+from jetloom.system.device import autocast, gpu_or_cpu
 from jetloom.system.files import appearing
 from jetloom.tasks.registry import make
 from jetloom.tasks.task import Data, Task
@@ -33,12 +37,13 @@ def predict(
     preset: str | None = None,
     feature_set: str | None = None,
     batch_size: int = 512,
+    precision: Literal["32", "tf32", "bf16", "16"] = "32",
     threads: int | None = None,
 ) -> None:
     """Score every jet of a raw file, in its order, streaming.
 
     Args:
-        checkpoint: ``best.ckpt`` of a training, or a published ``.pt`` file.
+        checkpoint: ``best.ckpt`` of a training, or a published ``.pt`` or ``.safetensors`` file.
         raw: raw file of a publisher (for meshes the directory of one class and split).
         output: Parquet file with what the task says (``score_<class>``), the observers of the format, and ``label``
             where the file's classes are those of the model. It appears when it is complete.
@@ -47,6 +52,7 @@ def predict(
         preset: named size of a published file; default: as published.
         feature_set: inputs of a published file; default: the data set's.
         batch_size: jets scored at once.
+        precision: of the network on a GPU.
         threads: CPU threads.
 
     Raises:
@@ -56,12 +62,15 @@ def predict(
     if threads:
         torch.set_num_threads(threads)
     network, task, settings = _open(checkpoint, dataset, model, preset, feature_set)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = gpu_or_cpu()
     network = network.to(device).eval()
     with appearing(output) as partial, ExitStack() as opened:
         writer = None
-        for batch, observers in batches(settings, raw, batch_size=batch_size):
-            values = _values(network, task, batch, device)
+        jets = batches(settings, raw, batch_size=batch_size)
+        if device.type == "cuda":
+            jets = ahead((page_locked(batch), observers) for batch, observers in jets)
+        for batch, observers in jets:
+            values = _values(network, task, batch, device, precision)
             if not numpy.isfinite(values).all():
                 raise JetloomError(f"{checkpoint}: scores of {raw} are not finite; the training has diverged")
             columns = dict(zip(task.columns, values.T, strict=True))
@@ -76,9 +85,12 @@ def predict(
 
 
 @torch.inference_mode()
-def _values(network: nn.Module, task: Task, batch: Batch, device: torch.device) -> NDArray[numpy.float32]:
-    answer = task.answer(network, batch.map(lambda part: part.to(device)))
-    values: NDArray[numpy.float32] = task.outputs(answer).cpu().numpy()
+def _values(
+    network: nn.Module, task: Task, batch: Batch, device: torch.device, precision: str
+) -> NDArray[numpy.float32]:
+    with autocast(device, precision):
+        answer = task.answer(network, batch.to(device))
+    values: NDArray[numpy.float32] = task.outputs(answer).float().cpu().numpy()
     return values
 
 
@@ -86,7 +98,7 @@ def _open(
     checkpoint: Path, dataset: str | None, model: str | None, preset: str | None, feature_set: str | None
 ) -> tuple[nn.Module, Task, Dataset]:
     """The network, its task, and how the file is read for it."""
-    if checkpoint.suffix == ".pt":
+    if checkpoint.suffix in SUFFIXES:
         if model is None or dataset is None:
             raise JetloomError(f"{checkpoint}: a published file names neither; give --model and --dataset")
         settings = resolve_dataset(dataset, {"feature_set": feature_set} if feature_set else {}, dataset)

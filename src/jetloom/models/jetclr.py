@@ -87,7 +87,7 @@ class JetCLR(Network):
         """Particles after the last layer, and their sum weighted by pT. Uses features, vectors and mask."""
         pt = kinematics.pt(vectors_of(batch)).masked_fill(~batch.mask, 0.0)
         bias = (pt.clamp(min=SOFTEST).log() / 2).masked_fill(~batch.mask, CLOSED)[:, None, None]
-        packing = Packing(batch.mask)
+        packing = Packing(batch.mask, batch.length, batch.room)
         x = self.embed(packing.pack(batch.features))
         for layer in self.layers:
             x = layer(x, packing, bias)

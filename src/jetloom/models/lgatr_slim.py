@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jetloom.batch import Batch
-from jetloom.models.fast import full_precision
+from jetloom.models.fast import full_precision, regroup
+from jetloom.models.fast import streams as kernel
 from jetloom.models.layers.attention import attend, key_bias
-from jetloom.models.layers.items import with_items_in_front
-from jetloom.models.layers.minkowski import METRIC, channel_products
+from jetloom.models.layers.constants import constants
+from jetloom.models.layers.items import REFERENCES, with_items_in_front
+from jetloom.models.layers.minkowski import METRIC, channel_products, with_mass
 from jetloom.models.layers.packing import Packing, vectors_of
 from jetloom.models.layers.sizes import Size, blocks_of, heads_of
 from jetloom.models.network import Encoded, Network
 
-REFERENCES = ((0.0, 0.0, 1.0, 1.0), (0.0, 0.0, -1.0, 1.0), (0.0, 0.0, 0.0, 1.0))
-"""px, py, pz, E of the reference items: both beams and the laboratory."""
 NORM_EPSILON = 0.01
 SMALLEST_SCALAR_HEAD = 4
 
@@ -33,6 +33,10 @@ class Streams(NamedTuple):
     """(n, ..., 4, C_v)"""
     scalars: Tensor
     """(n, ..., C_s)"""
+
+    def plus(self, other: "Streams") -> "Streams":
+        """The sum of both."""
+        return Streams(self.vectors + other.vectors, self.scalars + other.scalars)
 
 
 def normalised(x: Streams) -> Streams:
@@ -86,21 +90,32 @@ class Attention(nn.Module):
         self.out_scalars = nn.Linear(self.of_scalars * heads, width[1])
 
     def forward(self, x: Streams, packing: Packing, bias: Tensor) -> Streams:
-        """Packed streams to packed streams; ``bias`` closes the keys of padding."""
+        """Packed streams, normalised, to packed streams; ``bias`` closes the keys of padding."""
+        return self.attended(self.compared(x), packing, bias)
+
+    def compared(self, x: Streams) -> Tensor:
+        """(n, 3 H (4 h_v + h_s)): of each head g q, k and v."""
         # The head is the fastest index of the projections and the slowest behind the attention.
         vectors = self.in_vectors(x.vectors).unflatten(-1, (3, self.of_vectors, self.heads)).permute(0, 2, 4, 1, 3)
         scalars = self.in_scalars(x.scalars).unflatten(-1, (3, self.of_scalars, self.heads)).transpose(-1, -2)
         vectors, scalars = normalised(Streams(vectors, scalars))
-        flat = torch.cat([vectors.flatten(-2), scalars], -1)
-        query, key, value = packing.unpack(flat.flatten(1)).chunk(3, -1)
-        attended = packing.pack(attend(query * self.signs(query), key, value, self.heads, bias))
-        vectors, scalars = attended.unflatten(-1, (self.heads, -1)).split([4 * self.of_vectors, self.of_scalars], -1)
-        vectors = vectors.unflatten(-1, (4, self.of_vectors)).transpose(1, 2).flatten(2)
+        query, others = torch.cat([vectors.flatten(-2), scalars], -1).flatten(2).split([1, 2], 1)
+        return torch.cat([query * self.signs(query), others], 1).flatten(1)
+
+    def attended(self, compared: Tensor, packing: Packing, bias: Tensor) -> Streams:
+        """What the heads find by these, packed."""
+        query, key, value = packing.spread(compared).chunk(3, -1)
+        attended = packing.pack(attend(query, key, value, self.heads, bias)).unflatten(-1, (self.heads, -1))
+        if regroup.serves(attended):
+            vectors, scalars = regroup.parted(attended, self.of_vectors)
+        else:
+            vectors, scalars = attended.split([4 * self.of_vectors, self.of_scalars], -1)
+            vectors = vectors.unflatten(-1, (4, self.of_vectors)).transpose(1, 2).flatten(2)
         return Streams(self.out_vectors(vectors), self.out_scalars(scalars.flatten(1)))
 
     def signs(self, like: Tensor) -> Tensor:
         """(H (4 h_v + h_s),): the metric for vectors, 1 for scalars."""
-        metric = like.new_tensor(METRIC).repeat_interleave(self.of_vectors)
+        metric = constants(METRIC, like).repeat_interleave(self.of_vectors)
         return torch.cat([metric, like.new_ones(self.of_scalars)]).repeat(self.heads)
 
 
@@ -146,6 +161,7 @@ class Block(nn.Module):
 
     def __init__(self, width: tuple[int, int], heads: int, ratios: tuple[int, int], version: int, last: bool) -> None:
         super().__init__()
+        self.version = version
         gains = version != 1
         self.norm1 = Norm(width, (gains, gains))
         self.norm2 = Norm(width, (gains and not last, gains))
@@ -154,8 +170,12 @@ class Block(nn.Module):
 
     def forward(self, x: Streams, packing: Packing, bias: Tensor) -> Streams:
         """Packed streams to packed streams of the same shape."""
-        x = Streams(*(a + b for a, b in zip(x, self.attention(self.norm1(x), packing, bias), strict=True)))
-        return Streams(*(a + b for a, b in zip(x, self.feed_forward(self.norm2(x)), strict=True)))
+        if self.version == 2 and kernel.serves(x.scalars):
+            compared = kernel.queries_keys_values(self.attention, self.norm1, *x, NORM_EPSILON)
+            x = x.plus(self.attention.attended(compared, packing, bias))
+            return x.plus(Streams(*kernel.feed_forward(self.feed_forward, self.norm2, *x, NORM_EPSILON)))
+        x = x.plus(self.attention(self.norm1(x), packing, bias))
+        return x.plus(self.feed_forward(self.norm2(x)))
 
 
 class LGATrSlim(Network):
@@ -176,6 +196,8 @@ class LGATrSlim(Network):
         unit: of the momenta, GeV.
         mass_floor: particles of a smaller mass, GeV, get this one.
     """
+
+    jets_apart = True
 
     def __init__(
         self,
@@ -198,7 +220,8 @@ class LGATrSlim(Network):
             vectors, scalars, mlp_ratio = 2 ** (size + 5), 2 ** (size + 7), 2
             blocks, heads = blocks_of(size), heads_of(size)
         super().__init__(jet_width=scalars, particle_width=scalars)
-        self.references, self.unit, self.mass_floor = references, unit, mass_floor
+        self.front = ((0.0, 0.0, 0.0, 0.0), *(REFERENCES if references else ()))
+        self.unit, self.mass_floor = unit, mass_floor
         width, ratios = (vectors, scalars), (attention_ratio, mlp_ratio)
         self.embed_vectors = nn.Linear(1, vectors, bias=False)
         self.embed_scalars = nn.Linear(n_features + 1, scalars)
@@ -223,7 +246,7 @@ class LGATrSlim(Network):
         """Scalars of each particle and of the global item. Uses features, vectors and mask."""
         vectors, scalars, mask = self.items(batch)
         with full_precision(vectors):
-            packing, bias = Packing(mask), key_bias(mask)
+            packing, bias = Packing(mask, batch.longer(len(self.front))), key_bias(mask)
             x = Streams(self.embed_vectors(packing.pack(vectors)[..., None]), self.embed_scalars(packing.pack(scalars)))
             for block in self.blocks:
                 x = block(x, packing, bias)
@@ -236,16 +259,8 @@ class LGATrSlim(Network):
         momenta = vectors_of(batch).masked_fill(padded, 0.0)
         momenta = momenta if momenta.dtype == torch.float64 else momenta.float()
         momenta = with_mass(momenta, self.mass_floor).masked_fill(padded, 0.0) / self.unit
-        front = momenta.new_tensor([(0.0, 0.0, 0.0, 0.0), *(REFERENCES if self.references else ())])
+        front = torch.stack([constants(item, momenta) for item in self.front])
         vectors = torch.cat([front.expand(momenta.shape[0], -1, -1), momenta], 1)
         features = batch.features.masked_fill(padded, 0.0).to(momenta.dtype)
         scalars = with_items_in_front(features, len(front))
         return vectors, scalars, functional.pad(batch.mask, (len(front), 0), value=True)
-
-
-def with_mass(momenta: Tensor, floor: float) -> Tensor:
-    """Four-vectors (..., 4) of which those with a mass below the floor have this mass, at the same momentum."""
-    squares = momenta[..., :3].square().sum(-1)
-    light = momenta[..., 3].square() - squares < floor**2
-    energy = torch.where(light, (squares + floor**2).sqrt(), momenta[..., 3])
-    return torch.cat([momenta[..., :3], energy[..., None]], -1)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
+from jetloom.models.layers.constants import constants
 from jetloom.models.layers.minkowski import product
 from jetloom.models.layers.norm import RealBatchNorm
 from jetloom.models.layers.packing import Packing, vectors_of
@@ -148,7 +149,9 @@ class LorentzNet(Network):
         x, scalars, mask = self.particles(batch)
         number = mask.shape[1]
         pairs = mask[:, :, None] & mask[:, None] & ~torch.eye(number, dtype=torch.bool, device=mask.device)
-        packing, edges = Packing(mask), Packing(pairs.flatten(1))
+        length = batch.longer(number - batch.mask.shape[1])
+        packing = Packing(mask, length)
+        edges = Packing(pairs.flatten(1), None if length is None else length * (length - 1))
         h = self.embed(scalars)
         for block in self.blocks:
             h, x = block(h, x, scalars, packing, edges)
@@ -167,7 +170,7 @@ class LorentzNet(Network):
             mass = product(vectors, vectors).abs().sqrt()
             scalars = squash(torch.stack([mass, torch.zeros_like(mass)], -1))
         if self.beams:
-            beams = vectors.new_tensor([[0.0, 0.0, 1.0, 2.0**0.5], [0.0, 0.0, -1.0, 2.0**0.5]])
+            beams = torch.stack([constants((0.0, 0.0, pz, 2.0**0.5), vectors) for pz in (1.0, -1.0)])
             vectors = torch.cat([beams.expand(vectors.shape[0], -1, -1), vectors], 1)
             scalars = functional.pad(scalars, (0, 0, 2, 0))
             if not self.use_features:

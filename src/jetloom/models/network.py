@@ -77,8 +77,14 @@ class Network(nn.Module):
     """Whether the answer depends on the order of the particles; an instance may say otherwise than its class."""
     reads_padding: bool = False
     """Whether padded slots, or their number, are part of what is read, so that they must not be cut off."""
+    jets_apart: bool = False
+    """Whether in training, too, no jet knows of others: there are no statistics of a batch, and nothing is drawn."""
     published_names: ClassVar[dict[str, str]] = {}
     """Patterns of parameter names in the authors' checkpoints, and ours (:mod:`jetloom.models.published`)."""
+    published_extra: ClassVar[tuple[str, ...]] = ()
+    """Patterns of entries of the authors' files that are no weights."""
+    published_without: ClassVar[tuple[str, ...]] = ()
+    """Names of ours that the authors' files do not have; they stay as they are drawn."""
     head: nn.Module
     """A layer, or a sequence of them."""
 
@@ -95,10 +101,14 @@ class Network(nn.Module):
         """What the paper's network knows of the jets and of their particles before its last layers."""
         raise NotImplementedError
 
+    def answer(self, encoded: Encoded) -> Tensor:
+        """What the head says of encoded jets; here it reads ``jet``."""
+        answer: Tensor = self.head(encoded.jet)
+        return answer
+
     def forward(self, batch: Batch) -> Tensor:
         """Batch to what the head says, for classes the logits (B, C)."""
-        answer: Tensor = self.head(self.encode(batch).jet)
-        return answer
+        return self.answer(self.encode(batch))
 
     def __call__(self, batch: Batch) -> Tensor:
         """:meth:`forward` as :meth:`run` does it."""

@@ -6,8 +6,11 @@ neighbours in the order of transverse momentum, *grid* attention over particles 
 
 from typing import Literal, NamedTuple, TypedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
@@ -28,12 +31,31 @@ from jetloom.models.network import Encoded, Looks, Network
 class Groups(NamedTuple):
     """W groups of P slots, filled with packed particles; the same for all layers of a model."""
 
-    members: Tensor
-    """(W, P) packed row in each slot; 0 where the slot is empty."""
     filled: Tensor
     """(W, P) bool."""
     place: Tensor
-    """(n,) slot of each packed row, counted through all groups."""
+    """(n,) slot of each packed row, counted through all groups; where padding is carried along, behind all of them, no
+    two rows in one."""
+    spare: int | None
+    """Slots behind all groups; None: no padding is carried along."""
+
+    def spread(self, x: Tensor) -> Tensor:
+        """Packed (n, D) to the slots (W, P, D), zero in empty ones.
+
+        Not a row for each slot, but a slot for each row: the gradient, too, then takes each number from one place.
+        """
+        number = self.filled.numel()
+        flat = x.new_zeros(number if self.spare is None else number + self.spare, x.shape[-1])
+        flat = flat.index_copy_(0, self.place, x)
+        slots: Tensor = flat[:number].unflatten(0, self.filled.shape)
+        return slots
+
+    def collected(self, x: Tensor) -> Tensor:
+        """(W, P, D) to packed (n, D)."""
+        rows = x.flatten(0, 1)
+        if self.spare is None:
+            return rows.index_select(0, self.place)
+        return functional.pad(rows, (0, 0, 0, self.spare)).index_select(0, self.place)
 
 
 def rank_in_jet(batch: Batch, sort: Literal["pt", "input"]) -> Tensor:
@@ -65,19 +87,24 @@ def group(rank: Tensor, packing: Packing, size: int, fewest_grid_groups: int | N
         index, slot = rank % stride, rank // stride
         groups = larger(groups, fewest_grid_groups)
     jet = torch.arange(jets, device=mask.device)[:, None]
-    place = (jet * groups + index) * size + slot
-    # Padding, which has no rank of its own, is sent to one place behind all groups.
-    total = jets * groups * size
-    place = packing.pack(place.masked_fill(~mask, total)[..., None])[:, 0]
+    place = packing.pack(((jet * groups + index) * size + slot)[..., None])[:, 0]
+    total, taken = jets * groups * size, torch.ones_like(place, dtype=torch.bool)
     if packing.real is not None:
-        place = place.masked_fill(~packing.real, total)
-    row = torch.arange(place.shape[0], device=mask.device)
-    members = row.new_zeros(total + 1).scatter(0, place, row)[:-1].view(-1, size)
-    filled = torch.zeros_like(place, dtype=torch.bool).new_zeros(total + 1)
-    filled = filled.scatter(0, place, torch.ones_like(place, dtype=torch.bool))[:-1].view(-1, size)
-    if kernel.serves():
-        return Groups(*kernel.used_groups(members, filled, place))
-    return Groups(members, filled, place.clamp(max=total - 1))
+        spare = place.shape[0]
+        place = torch.where(packing.real, place, total + torch.arange(spare, device=mask.device))
+        filled = taken.new_zeros(total + spare).scatter(0, place, taken)[:total].view(-1, size)
+        return Groups(filled, place, spare)
+    filled = taken.new_zeros(total).scatter(0, place, taken).view(-1, size)
+    used = None if packing.length is None else _used_groups(packing.length, size, fewest_grid_groups)
+    return Groups(*kernel.used_groups(filled, place, used), None)
+
+
+def _used_groups(length: NDArray[np.int64], size: int, fewest_grid_groups: int | None) -> int:
+    """How many groups of :func:`group` hold particles, from the number of particles of each jet."""
+    groups = (length + size - 1) // size
+    if fewest_grid_groups is not None:
+        groups = np.minimum(length, np.maximum(groups, fewest_grid_groups))
+    return int(groups.sum())
 
 
 class GroupAttentionLayer(nn.Module):
@@ -112,13 +139,12 @@ class GroupAttentionLayer(nn.Module):
 
     def attention(self, x: Tensor, groups: Groups) -> Tensor:
         """softmax(q k^T / sqrt(d) + position bias) v inside each group, heads side by side."""
-        query, key, value = self.query_key_value(x)[groups.members].chunk(3, -1)
+        query, key, value = groups.spread(self.query_key_value(x)).chunk(3, -1)
         bias = torch.zeros_like(groups.filled, dtype=x.dtype).masked_fill(~groups.filled, CLOSED)[:, None, None, :]
         if self.relative_position is not None:
-            bias = bias + self.relative_position[self.offset].permute(2, 0, 1)
-        size = groups.members.shape[1]
-        attended = attend(query, key, value, self.heads, bias.expand(-1, self.heads, size, size))
-        return attended.flatten(0, 1)[groups.place]
+            bias = bias + self.relative_position[self.offset].permute(2, 0, 1).contiguous()
+        size = groups.filled.shape[1]
+        return groups.collected(attend(query, key, value, self.heads, bias.expand(-1, self.heads, size, size)))
 
     def drop(self, x: Tensor) -> Tensor:
         """Dropout of the residuals."""
@@ -248,9 +274,12 @@ class ParMAT(Network):
 
         Uses features, vectors (for pair features and the order) and mask.
         """
-        packing, mask = Packing(batch.mask), batch.mask
+        packing, mask = Packing(batch.mask, batch.length, batch.room), batch.mask
         x = self.embed(packing.pack(batch.features), packing.real)
-        bias = key_bias(mask) if self.pair_embed is None else pair_bias(self.pair_embed, vectors_of(batch), mask)
+        if self.pair_embed is None:
+            bias = key_bias(mask)
+        else:
+            bias = pair_bias(self.pair_embed, vectors_of(batch), mask, batch.length, batch.room)
         rank = rank_in_jet(batch, self.sort)
         block, grid = (group(rank, packing, self.group_size, groups) for groups in (None, self.grid_groups))
         for layer in self.blocks:

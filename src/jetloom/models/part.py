@@ -9,11 +9,12 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from jetloom.batch import Batch
-from jetloom.models.layers.attention import attend, key_bias
+from jetloom.models.layers.attention import key_bias
 from jetloom.models.layers.embedding import ParticleEmbedding
 from jetloom.models.layers.normformer import ChannelOrder, NormFormerBlock
+from jetloom.models.layers.packed_attention import Bias, bias_of_pairs, packed_attend
 from jetloom.models.layers.packing import Packing, vectors_of
-from jetloom.models.layers.pairs import PairEmbedding, pair_bias
+from jetloom.models.layers.pairs import PairEmbedding
 from jetloom.models.layers.readout import ClassAttention
 from jetloom.models.network import Encoded, Looks, Network
 
@@ -32,16 +33,15 @@ class ParticleBlock(NormFormerBlock):
     Packed (n, D) to (n, D).
     """
 
-    def forward(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
-        """The block; bias (B, H, N, N) is U."""
+    def forward(self, x: Tensor, packing: Packing, bias: Bias) -> Tensor:
+        """The block; the bias is U."""
         attended = self.attention(self.pre_attn_norm(x), packing, bias)
         x = x + self.drop(self.post_attn_norm(self.scaled_projection(attended)))
         return self.feed_forward(x)
 
-    def attention(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
+    def attention(self, x: Tensor, packing: Packing, bias: Bias) -> Tensor:
         """What the heads find, side by side."""
-        query, key, value = packing.unpack(self.attn.query_key_value(x)).chunk(3, -1)
-        return packing.pack(attend(query, key, value, self.heads, bias, self.attention_dropout))
+        return packed_attend(self.attn.query_key_value(x), packing, self.heads, bias, self.attention_dropout)
 
 
 class ParT(Network):
@@ -96,9 +96,11 @@ class ParT(Network):
 
     def encode(self, batch: Batch) -> Encoded:
         """Particles after the particle blocks, and the class token. Uses features, vectors (with pair bias), mask."""
-        packing, mask = Packing(batch.mask), batch.mask
+        packing, mask = Packing(batch.mask, batch.length, batch.room), batch.mask
         x = self.embed(packing.pack(batch.features), packing.real)
-        bias = key_bias(mask) if self.pair_embed is None else pair_bias(self.pair_embed, vectors_of(batch), mask)
+        bias: Bias = key_bias(mask)
+        if self.pair_embed is not None:
+            bias = bias_of_pairs(self.pair_embed, vectors_of(batch), packing)
         for block in self.blocks:
             x = block(x, packing, bias)
         particles = packing.unpack(x)

@@ -16,8 +16,9 @@ from jetloom.errors import JetloomError
 from jetloom.models.layers.attention import attend, key_bias
 from jetloom.models.layers.dropout import dropout
 from jetloom.models.layers.embedding import ParticleEmbedding
+from jetloom.models.layers.packed_attention import Bias, bias_of_pairs, packed_attend
 from jetloom.models.layers.packing import Packing, vectors_of
-from jetloom.models.layers.pairs import PairEmbedding, pair_bias
+from jetloom.models.layers.pairs import PairEmbedding
 from jetloom.models.layers.rms_norm import RMSNorm
 from jetloom.models.layers.sizes import Size, blocks_of, heads_of
 from jetloom.models.network import Encoded, Network
@@ -112,14 +113,13 @@ class Block(nn.Module):
 class ParticleBlock(Block):
     """Attention among particles, biased by pairs. Packed (n, D) to (n, D)."""
 
-    def forward(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
-        """The block; bias (B, H, N, N)."""
+    def forward(self, x: Tensor, packing: Packing, bias: Bias) -> Tensor:
+        """The block; the bias is that of pairs."""
         normed = self.pre_attn_norm(x)
         query, key, value = self.attn.project(normed, slice(0, 3)).chunk(3, -1)
         together = torch.cat([self.attn.query(query), self.attn.key(key), value], -1)
-        query, key, value = packing.unpack(together).chunk(3, -1)
-        attended = attend(query, key, value, self.heads, bias, self.attention_dropout)
-        x = x + self.past(self.attn.projected(packing.pack(attended), normed), packing)
+        attended = packed_attend(together, packing, self.heads, bias, self.attention_dropout)
+        x = x + self.past(self.attn.projected(attended, normed), packing)
         return x + self.past(self.feed_forward(x), packing)
 
     def past(self, x: Tensor, packing: Packing) -> Tensor:
@@ -234,9 +234,9 @@ class ParTV3(Network):
 
     def encode(self, batch: Batch) -> Encoded:
         """Particles after the particle blocks, and the class token. Uses features, vectors, mask."""
-        packing, mask = Packing(batch.mask), batch.mask
+        packing, mask = Packing(batch.mask, batch.length, batch.room), batch.mask
         x = self.embed(packing.pack(batch.features), packing.real)
-        bias = pair_bias(self.pair_embed, vectors_of(batch), mask)
+        bias = bias_of_pairs(self.pair_embed, vectors_of(batch), packing)
         for block in self.blocks:
             x = block(x, packing, bias)
         particles = packing.unpack(x)

@@ -124,7 +124,7 @@ class ParticleNet(Network):
     def encode(self, batch: Batch) -> Encoded:
         """EdgeConv blocks, and the mean over the particles. Uses features, coordinates and mask."""
         length = larger(batch.mask.shape[1], self.max_particles)
-        packing = Packing(batch.mask)
+        packing = Packing(batch.mask, batch.length, batch.room)
         x = self.bn_fts(packing.pack(batch.features), packing.real)
         points = packing.unpack(packing.pack(batch.coordinates))
         for index, block in enumerate(self.edge_convs):

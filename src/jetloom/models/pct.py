@@ -7,6 +7,7 @@ sought among real particles.
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -88,11 +89,14 @@ class EdgeConvolution(nn.Module):
     def forward(self, x: Tensor, places: Tensor, packing: Packing) -> Tensor:
         """Features (n, D) packed, places (B, N, S) in which neighbours are sought, to (n, D')."""
         index, counted = self.nearest(places.detach().float(), packing.mask)
+        length = packing.length
+        if length is not None:
+            length = length * np.minimum(self.found(torch.from_numpy(length)).numpy(), index.shape[2])
         spread = packing.unpack(x)
         rows = index.flatten(1)[..., None].expand(-1, -1, spread.shape[-1])
         others = spread.gather(1, rows).unflatten(1, index.shape[1:])
         own = spread[:, :, None].expand_as(others)
-        edges = Packing(counted.flatten(1))
+        edges = Packing(counted.flatten(1), length)
         rows = edges.pack(torch.cat([own, others - own], -1).flatten(1, 2))
         rows = self.second(self.first(rows, edges.real), edges.real)
         sums = (
@@ -102,7 +106,10 @@ class EdgeConvolution(nn.Module):
 
     @torch.no_grad()
     def nearest(self, places: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots (B, N, k) of the neighbours, and which of them there are, from (B, N, S) and (B, N)."""
+        """Slots (B, N, k) of the neighbours, and which of them there are, from (B, N, S) and (B, N).
+
+        They are there in rising distance, as many as :meth:`found` says.
+        """
         places = places.masked_fill(~mask[..., None], 0.0)
         number = mask.shape[1]
         if self.knn == "published":
@@ -113,8 +120,13 @@ class EdgeConvolution(nn.Module):
             itself = torch.eye(number, dtype=torch.bool, device=mask.device)
             alone = (mask.sum(1) <= 1)[:, None, None]
             distance = distance.masked_fill(itself & ~alone, torch.inf)
-        found, index = smallest(distance, min(self.neighbours, number), None)
-        return index, found.isfinite() & mask[..., None]
+        _, index = smallest(distance, min(self.neighbours, number), None)
+        there = self.found(mask.sum(1))[:, None, None]
+        return index, (torch.arange(index.shape[2], device=mask.device) < there) & mask[..., None]
+
+    def found(self, length: Tensor) -> Tensor:
+        """(B,) neighbours that each particle of a jet could have, of so many particles (B,)."""
+        return length if self.knn == "published" else (length - 1).clamp(min=1)
 
 
 def make_head(width: int, hidden: int, n_classes: int, dropout: float) -> nn.Sequential:
@@ -161,7 +173,7 @@ class PCT(Network):
 
     def encode(self, batch: Batch) -> Encoded:
         """All attentions of each particle, joined, and the mean. Uses features, coordinates and mask."""
-        packing = Packing(batch.mask)
+        packing = Packing(batch.mask, batch.length, batch.room)
         x = packing.pack(batch.features)
         places = batch.coordinates
         for edge in self.edges:
@@ -210,7 +222,7 @@ class SimplePCT(Network):
 
     def encode(self, batch: Batch) -> Encoded:
         """All attentions of each particle, joined, and the mean. Uses features and mask."""
-        packing = Packing(batch.mask)
+        packing = Packing(batch.mask, batch.length, batch.room)
         x = packing.pack(batch.features)
         for layer in self.layers:
             x = layer(x, packing.real)

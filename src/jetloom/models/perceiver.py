@@ -87,7 +87,7 @@ class Perceiver(Network):
 
     def encode(self, batch: Batch) -> Encoded:
         """Embedded particles, and the mean of the latents that looked at them. Uses features and mask."""
-        packing = Packing(batch.mask)
+        packing = Packing(batch.mask, batch.length, batch.room)
         particles = packing.unpack(self.embed(packing.pack(batch.features), packing.real))
         bias = key_bias(batch.mask)
         latents = self.latents.expand(batch.mask.shape[0], -1, -1)

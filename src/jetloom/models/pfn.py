@@ -43,6 +43,6 @@ class PFN(Network):
 
     def encode(self, batch: Batch) -> Encoded:
         """Phi of each particle, and the sum. Uses features and mask."""
-        packing = Packing(batch.mask)
+        packing = Packing(batch.mask, batch.length, batch.room)
         latent = packing.unpack(self.phi(packing.pack(batch.features)))
         return Encoded(latent, batch.mask, latent.sum(1))

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
+from jetloom.models.fast import grid as kernel
 from jetloom.models.layers.attention import attend, key_bias
 from jetloom.models.layers.init import glorot_, keras_linear_
 from jetloom.models.layers.order import SortKey, largest_first, real_first, sort_key, take
@@ -52,14 +53,22 @@ class GridMessages(nn.Module):
         far = torch.finfo(coordinates.dtype).max
         first = coordinates.masked_fill(~mask[..., None], far).amin(1, keepdim=True)
         cells = ((coordinates - first) / self.cell).floor()
+        if kernel.serves(h):
+            received = kernel.received(self.kernel, cells, h.masked_fill(~mask[..., None], 0.0), BEFORE)
+        else:
+            received = self.received(cells, h, mask)
+        message: Tensor = self.norm(self.pointwise(received + self.bias))
+        return message
+
+    def received(self, cells: Tensor, h: Tensor, mask: Tensor) -> Tensor:
+        """The sum over j in (1)."""
         # What j's cell is from that of i, (B, N, N, 2); outside of the kernel there is no message.
         place = cells[:, None] - cells[:, :, None] + BEFORE
         inside = ((place >= 0) & (place < KERNEL)).all(-1) & mask[:, None]
-        place = (place.clamp(0, KERNEL - 1) * place.new_tensor([KERNEL, 1])).sum(-1).long()
-        kernel = self.kernel.flatten(0, 1)[place.masked_fill(~inside, 0)] * inside[..., None].to(h.dtype)
-        received = torch.einsum("bijd,bjd->bid", kernel, h) + self.bias
-        message: Tensor = self.norm(self.pointwise(received))
-        return message
+        row, column = place.clamp(0, KERNEL - 1).unbind(-1)
+        place = (row * KERNEL + column).long()
+        weight = self.kernel.flatten(0, 1)[place.masked_fill(~inside, 0)] * inside[..., None].to(h.dtype)
+        return torch.einsum("bijd,bjd->bid", weight, h)
 
 
 class Attention(nn.Module):
@@ -240,7 +249,9 @@ class PhatJet(Network):
         batch, order = self.sorted(batch)
         real = batch.mask if self.masked else None
         sends = batch.mask if self.masked else torch.ones_like(batch.mask)
-        coordinates = batch.features[..., self.published_columns[1:]] if self.grid_of_features else batch.coordinates
+        coordinates = batch.coordinates
+        if self.grid_of_features:
+            coordinates = torch.stack([batch.features[..., column] for column in self.published_columns[1:]], -1)
         h = functional.relu(self.embed(batch.features))
         for block in self.blocks:
             h = block(h, coordinates[..., :2].float(), sends, real)

@@ -36,7 +36,7 @@ class PointNet(Network):
 
     def encode(self, batch: Batch) -> Encoded:
         """h of each point, and the maximum. Uses features and mask; statistics come from real points."""
-        packing = Packing(batch.mask)
+        packing = Packing(batch.mask, batch.length, batch.room)
         x = packing.pack(batch.features)
         for layer, norm in zip(self.point_layers, self.point_norms, strict=True):
             x = functional.relu(norm(layer(x), packing.real))

@@ -23,7 +23,7 @@ def build(
 
     Args:
         name: row of the registry (``jetloom models`` lists them).
-        n_features: width F of ``Batch.features``.
+        n_features: width F of ``Batch.features``; of codes how many there are.
         n_classes: number of logits C.
         max_particles: longest input; architectures with a fixed length take it as their length. None: the published
             length of the preset or, where that has none, of the class.

@@ -76,7 +76,7 @@ class ScoreConvolution(nn.Module):
     Args:
         heights: h of each kernel, odd.
         mixtures: p.
-        init: "keras" or "torch".
+        init: "keras" or "torch"; "identity": scores stay as they are until the convolution has learnt something.
     """
 
     column: Tensor
@@ -88,7 +88,10 @@ class ScoreConvolution(nn.Module):
         self.kernels = nn.ParameterList(torch.empty(height, mixtures) for height in heights)
         self.biases = nn.Parameter(torch.zeros(len(heights)))
         for height, weight in zip(heights, self.kernels, strict=True):
-            if init == "keras":
+            if init == "identity":
+                with torch.no_grad():
+                    weight.zero_()[height // 2, (mixtures - 1) // 2] = 1
+            elif init == "keras":
                 glorot_(weight, height * mixtures, height * mixtures)
             else:
                 nn.init.uniform_(weight, -((height * mixtures) ** -0.5), (height * mixtures) ** -0.5)
@@ -165,6 +168,8 @@ class SalT(SmallTagger):
         partition: block-diagonal E and F; "keys" or "values": only E or only F; False: both full, as in Linformer.
         conv_heights: h of each convolution of the scores; none: ``[]``. The author code has [1, 3, 5, 7, 9] in networks
             of several layers.
+        conv_init: drawn: convolutions begin as ``init`` says, the author code; identity: scores stay as they are until
+            the convolutions have learnt something, so that the network starts as the one without them.
         share: F = E.
         sort: order of the particles; auto: kt for jets, morton for points. With "none" the answer depends on the order
             of the input.
@@ -192,6 +197,7 @@ class SalT(SmallTagger):
         layers: int = 1,
         partition: bool | Literal["keys", "values"] = True,
         conv_heights: tuple[int, ...] = (1, 3, 5),
+        conv_init: Literal["drawn", "identity"] = "drawn",
         share: bool = False,
         sort: SortKey = "auto",
         published_columns: tuple[int, ...] = (0, 1, 2),
@@ -210,7 +216,8 @@ class SalT(SmallTagger):
                 for name in ("keys", "values")
             ]
             projections = [kind(heads, p, max_particles, init) for kind in kinds]
-            convolution = ScoreConvolution(tuple(conv_heights), p, init) if conv_heights else None
+            start = init if conv_init == "drawn" else conv_init
+            convolution = ScoreConvolution(tuple(conv_heights), p, start) if conv_heights else None
             values = None if share else projections[1]
             return SalTAttention(d_model, heads, projections[0], values, convolution, init)
 

@@ -140,7 +140,7 @@ class Transformer(Network):
         order = None
         if self.sort != "none":
             batch, order = self.sorted(zero_padding(batch))
-        packing = Packing(batch.mask)
+        packing = Packing(batch.mask, batch.length, batch.room)
         x = self.embed(packing.pack(batch.features), packing.real)
         bias = self.bias(batch)
         for layer in self.layers:

@@ -4,6 +4,8 @@ Pre-norm blocks with RMSNorm, a gated feed-forward network, and a global item th
 L-GATr-slim and of the ParT of the same study at equal width, depth and heads.
 """
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -17,33 +19,55 @@ from jetloom.models.layers.sizes import Size, blocks_of, heads_of
 from jetloom.models.network import Encoded, Network
 
 
-class Block(nn.Module):
-    """x + Attention(RMSNorm x), then x + W2 (GELU(g) h) with (g, h) = W1 RMSNorm x.
+class PreNormBlock(nn.Module):
+    """x + Attention(N x), then x + W2 (GELU(g) h) with (g, h) = W1 N x, without the attention itself.
 
     Args:
         width: D.
         heads: H.
         ratio: hidden width of the feed-forward network over D.
+        version: 2; 1 is LLoCa's first backbone: N is LayerNorm without gains, and W2 GELU(W1 N x) has no gate.
     """
 
-    def __init__(self, width: int, heads: int, ratio: int) -> None:
+    def __init__(self, width: int, heads: int, ratio: int, version: Literal[2, 1] = 2) -> None:
         super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = RMSNorm(width), RMSNorm(width)
+        self.heads, self.gated = heads, version == 2
+        self.norm1, self.norm2 = (
+            RMSNorm(width) if self.gated else nn.LayerNorm(width, elementwise_affine=False) for _ in range(2)
+        )
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.fc1 = nn.Linear(width, 2 * ratio * width)
+        self.fc1 = nn.Linear(width, (2 if self.gated else 1) * ratio * width)
         self.fc2 = nn.Linear(ratio * width, width)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(n, D) to queries, keys and values (n, 3, D / H, H): the author code has the head as the fastest index."""
+        split: Tensor = self.query_key_value(self.norm1(x)).unflatten(-1, (3, -1, self.heads))
+        return split
+
+    def joined(self, x: Tensor, attended: Tensor) -> Tensor:
+        """(n, D) and what the heads found for it, (n, D) with the head as the slowest index, to the new (n, D)."""
+        return self.feed_forward(x + self.out(attended))
+
+    def feed_forward(self, x: Tensor) -> Tensor:
+        """(n, D) to (n, D), the second half."""
+        hidden = self.fc1(self.norm2(x))
+        if self.gated:
+            gate, hidden = hidden.chunk(2, -1)
+            hidden = functional.gelu(gate) * hidden
+        else:
+            hidden = functional.gelu(hidden)
+        inner: Tensor = self.fc2(hidden)
+        return x + inner
+
+
+class Block(PreNormBlock):
+    """The block with ordinary attention."""
 
     def forward(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
         """Packed (n, D) to (n, D); ``bias`` closes the keys of padding."""
-        # The author code has the head as the fastest index here, and as the slowest behind the attention.
-        split = self.query_key_value(self.norm1(x)).unflatten(-1, (3, -1, self.heads)).transpose(-1, -2)
-        query, key, value = packing.unpack(split.flatten(1)).chunk(3, -1)
-        x = x + self.out(packing.pack(attend(query, key, value, self.heads, bias)))
-        gate, hidden = self.fc1(self.norm2(x)).chunk(2, -1)
-        inner: Tensor = self.fc2(functional.gelu(gate) * hidden)
-        return x + inner
+        query, key, value = packing.spread(self.split(x).transpose(-1, -2).flatten(1)).chunk(3, -1)
+        return self.joined(x, packing.pack(attend(query, key, value, self.heads, bias)))
 
 
 class TransformerV2(Network):
@@ -56,6 +80,8 @@ class TransformerV2(Network):
         blocks, heads: of the attention, H.
         ffn_ratio: hidden width of the feed-forward network over D.
     """
+
+    jets_apart = True
 
     def __init__(
         self,
@@ -80,7 +106,7 @@ class TransformerV2(Network):
     def encode(self, batch: Batch) -> Encoded:
         """Particles after the last block, and the global item. Uses features and mask."""
         mask = functional.pad(batch.mask, (1, 0), value=True)
-        packing, bias = Packing(mask), key_bias(mask)
+        packing, bias = Packing(mask, batch.longer(1)), key_bias(mask)
         x = self.embed(packing.pack(with_items_in_front(batch.features.masked_fill(~batch.mask[..., None], 0.0), 1)))
         for block in self.blocks:
             x = block(x, packing, bias)

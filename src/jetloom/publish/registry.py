@@ -23,7 +23,7 @@ from jetloom.training.checkpoint import load, load_model, task_of
 ALIAS = "champion"
 FOLDER = "model"
 """Where a run keeps its registered model among its artifacts."""
-WIDTHS = {"jets": {"vectors": 4, "coordinates": 2}, "points": {"coordinates": 3}}
+WIDTHS = {"jets": {"vectors": 4, "coordinates": 2}, "points": {"coordinates": 3}, "tokens": {}}
 
 
 class Loaded:
@@ -37,7 +37,8 @@ class Loaded:
     def predict(self, data: Mapping[str, NDArray[Any]], params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """What the task says, of ``features (B, N, F)``, ``vectors (B, N, 4)``, ``coordinates`` and ``mask (B, N)``."""
         arrays = {name: torch.from_numpy(np.ascontiguousarray(data[name])) for name in Batch._fields if name in data}
-        given = (arrays["features"], arrays.get("vectors"), arrays["coordinates"], arrays["mask"])
+        none = torch.empty(*arrays["mask"].shape, 0)
+        given = (arrays["features"], arrays.get("vectors"), arrays.get("coordinates", none), arrays["mask"])
         return {self.task.output: self.task.outputs(self.model(Batch(*given))).numpy()}
 
 
@@ -97,10 +98,12 @@ def _signature(saved: Mapping[str, Any], names: list[str]) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    widths = {"features": saved["n_features"], **WIDTHS[saved["manifest"]["kind"]]}
+    kind = saved["manifest"]["kind"]
+    widths = {"features": len(saved["manifest"]["features"]), **WIDTHS[kind]}
     single, logical = np.dtype("float32"), np.dtype("bool")
+    read = np.dtype("int16") if kind == "tokens" else single
     inputs: list[ColSpec | TensorSpec] = [
-        TensorSpec(single, (-1, -1, widths[name]), name) for name in names if name in widths
+        TensorSpec(read, (-1, -1, widths[name]), name) for name in names if name in widths
     ]
     inputs += [TensorSpec(logical, (-1, -1), "mask")] if "mask" in names else []
     task = task_of(saved)

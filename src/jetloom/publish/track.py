@@ -1,7 +1,6 @@
 """What was measured after the trainings goes into their MLflow runs; the best of each model is registered."""
 
 import json
-import math
 import statistics
 import sys
 from collections import defaultdict
@@ -10,9 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jetloom.catalogue.cards import task_card
-from jetloom.config import Monitor, TaskChoice
+from jetloom.config import Monitor
 from jetloom.config.task import DEFAULT
 from jetloom.errors import JetloomError
+from jetloom.publish.beside import gains, run_of, two_sample_tests
+from jetloom.publish.flat import flat_closeness, flat_cost, flat_evaluation, flat_labels
 from jetloom.system.files import appearing
 
 
@@ -33,6 +34,7 @@ def track(
     figures: Path | None,
     output: Path,
     *,
+    closeness: Sequence[Path] = (),
     config: Path | None = None,
     onnx: bool = True,
 ) -> None:
@@ -44,14 +46,19 @@ def track(
         costs: ``cost.json`` of the models.
         figures: directory of the report's figures, one directory in it for each data set.
         output: JSON file: ``sent`` (run ids), ``not_sent`` (reasons) by training, ``registered`` by model.
+        closeness: ``closeness.json`` of derived data sets; each goes to the training that made the set.
         config: the experiment's configuration.
         onnx: register models as ONNX, which takes seconds for each; else as checkpoints.
     """
     measured = {(cost["run"]["dataset"], cost["run"]["model"]): (path, cost) for path, cost in map(_read, costs)}
+    compared = [_read(path) for path in closeness]
+    trainings = [(path, evaluated, _training(path)) for path, evaluated in map(_read, metrics)]
+    known = [(evaluated, training) for _, evaluated, training in trainings]
+    gained, told_apart = gains(known), two_sample_tests([content for _, content in compared], known)
     told: dict[str, dict[str, Any]] = {"sent": {}, "not_sent": {}, "registered": {}}
     sent: list[Tracked] = []
     clients = None
-    for path, evaluated in map(_read, metrics):
+    for path, evaluated, training in trainings:
         identity = evaluated.get("mlflow") or {}
         if not identity.get("uri"):
             continue
@@ -59,11 +66,13 @@ def track(
 
         clients = clients or Clients()
         run = evaluated["run"]
+        this = run_of(run)
         name = f"{run['dataset']}/{run['model']}/seed{run['seed']}"
-        values, artifacts = flat_metrics(evaluated["values"], evaluated["split"]), [(path, ""), *_beside(path)]
-        for other in evaluated.get("also", ()):
-            aim = TaskChoice.read(other["task"]).title
-            values |= flat_metrics(other["values"], f"{evaluated['split']}/{aim}")
+        values, artifacts = flat_evaluation(evaluated), [(path, ""), *_beside(path)]
+        values |= flat_labels(training.get("training", {}), len(evaluated.get("classes", [0])))
+        distances, files = flat_closeness(compared, this)
+        values |= distances | gained.get(this, {}) | told_apart.get(this, {})
+        artifacts += [(file, f"derived/{file.parent.name}") for file in files]
         if (run["dataset"], run["model"]) in measured:
             cost_path, cost = measured[run["dataset"], run["model"]]
             values |= flat_cost(cost)
@@ -79,6 +88,8 @@ def track(
             # What a server or a driver raises has no common class, and no result may depend on it.
             told["not_sent"][name] = reason(error)
             print(f"{name}: {reason(error)}; its figures are in the files only", file=sys.stderr)
+    for item in sent:
+        _link(item)
     for of_one in _grouped(sent):
         name = f"{of_one[0].run['dataset']}-{of_one[0].run['model']}"
         try:
@@ -91,6 +102,25 @@ def track(
             print(f"{name}: {reason(error)}; it is not registered", file=sys.stderr)
     with appearing(output) as partial:
         partial.write_text(json.dumps(told, indent=1))
+
+
+def _training(path: Path) -> dict[str, Any]:
+    """What the training beside an evaluation says of itself, if it is there."""
+    file = path.with_name("training.json")
+    return _read(file)[1] if file.is_file() else {}
+
+
+def _link(item: Tracked) -> None:
+    """To the run that it starts from, which may have come to the store after it."""
+    from jetloom.tracking.start import link, start_of_training
+    from jetloom.tracking.store import reason
+
+    start = start_of_training(_training(item.path))
+    try:
+        if start is not None:
+            link(item.client, item.run_id, start)
+    except Exception as error:
+        print(f"{item.path.parent}: {reason(error)}; its run does not name the one it starts from", file=sys.stderr)
 
 
 def _beside(path: Path) -> list[tuple[Path, str]]:
@@ -109,8 +139,8 @@ def _send(
     """Figures and files of one training, after what the training itself could not send."""
     from mlflow.entities import Metric, RunTag
 
-    from jetloom.tracking.run import find_run
     from jetloom.tracking.spool import UNSENT
+    from jetloom.tracking.start import find_run
     from jetloom.tracking.store import experiment_id, patiently
     from jetloom.tracking.sync import send
 
@@ -148,10 +178,10 @@ def _log_means(seeds: Sequence[Tracked]) -> None:
         return
     now = max(item.path.stat().st_mtime_ns for item in seeds) // 1_000_000
     means = {"seeds": float(len(seeds))}
-    for name in seeds[0].values:
+    for name in dict.fromkeys(name for item in seeds for name in item.values):
         values = [item.values[name] for item in seeds if name in item.values]
         means[name] = statistics.fmean(values)
-        if len(values) > 1 and not name.startswith("cost/"):
+        if len(values) > 1 and not name.startswith("cost/") and name != "labels/n":
             means[f"{name}_spread"] = statistics.stdev(values)
     logged = [Metric(name, value, now, 0) for name, value in means.items()]
     patiently(seeds[0].client.log_batch, seeds[0].parent, metrics=logged, tags=[RunTag("stage", "evaluated")])
@@ -161,9 +191,8 @@ def _register(name: str, seeds: Sequence[Tracked], onnx: bool) -> dict[str, Any]
     """The seed that was best on the validation split: the test split must not choose."""
     known = []
     for item in seeds:
-        training, checkpoint = item.path.with_name("training.json"), item.path.with_name("best.ckpt")
-        if training.is_file() and checkpoint.is_file():
-            facts = json.loads(training.read_text())
+        facts, checkpoint = _training(item.path), item.path.with_name("best.ckpt")
+        if facts and checkpoint.is_file():
             if task_card(facts.get("task", {}).get("name", DEFAULT)).pretrains:
                 continue
             known.append((Monitor(**facts["monitor"]).score(facts["best"]), item, facts, checkpoint))
@@ -177,29 +206,6 @@ def _register(name: str, seeds: Sequence[Tracked], onnx: bool) -> dict[str, Any]
         monitor=Monitor(**facts["monitor"]), data=facts["data_digest"],
     )  # fmt: skip
     return {name: {"version": version, "run_id": best.run_id, ALIAS: champion}}
-
-
-def flat_metrics(values: dict[str, Any], split: str) -> dict[str, float]:
-    """Figures of merit as MLflow metrics: ``test/accuracy``, ``test/auc``, ``test/rej50_Hbb``, ``test/rej99.5_Tbl``."""
-    flat = {
-        f"{split}/{name}": item["value"] for name, item in values.items() if isinstance(item, dict) and "value" in item
-    }
-    for name, rejection in (values.get("rejection") or {}).items():
-        flat[f"{split}/rej{100 * rejection['efficiency']:g}_{name}"] = rejection["value"]
-    return {name: value for name, value in flat.items() if value is not None and math.isfinite(value)}
-
-
-def flat_cost(content: dict[str, Any]) -> dict[str, float]:
-    """Cost as MLflow metrics: ``cost/flops``, ``cost/ms_batch16``, ``cost/ms_128particles``."""
-    values = {f"cost/{name}": float(content[name]) for name in ("parameters", "macs", "flops")}
-    for point in content["latency"]:
-        values[f"cost/ms_batch{point['batch_size']}"] = point["milliseconds"]["median"]
-        values[f"cost/jets_per_second_batch{point['batch_size']}"] = point["jets_per_second"]
-    for point in content["length_scan"]:
-        values[f"cost/ms_{point['particles']}particles"] = point["milliseconds"]["median"]
-        if point["peak_memory_mb"] is not None:
-            values[f"cost/mb_{point['particles']}particles"] = point["peak_memory_mb"]
-    return values
 
 
 def _read(path: Path) -> tuple[Path, dict[str, Any]]:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from jetloom.config import Experiment, Run
 from jetloom.errors import JetloomError
 from jetloom.evaluation.made_from import setting_part
-from jetloom.results.collect import Collection, Entry, Result
+from jetloom.results.collection import Collection, Entry, Result
 from jetloom.training.made_from import all_options, chosen_options, setting_parts
 
 

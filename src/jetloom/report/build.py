@@ -10,15 +10,16 @@ from jetloom.drawing.style import Look, looks, publication_style, save, write_cs
 from jetloom.errors import JetloomError
 from jetloom.report import tables
 from jetloom.report.belonging import check
-from jetloom.report.figures import figures_of, names
-from jetloom.report.page.render import render
+from jetloom.report.figures import drawn, figures_of, names
+from jetloom.report.page.render import Drawn, render
 from jetloom.report.resources import stored_jobs, summarise
 from jetloom.report.resources import table as table_of_efficiency
 from jetloom.report.shows import read
 from jetloom.report.tables.overview import csv_of_dataset, csv_of_runs
 from jetloom.report.tables.render import write as write_table
-from jetloom.results.collect import Collection, titled
+from jetloom.results.collection import Collection
 from jetloom.results.inputs import Inputs
+from jetloom.results.titles import titled
 from jetloom.system.files import appearing
 
 NEEDED = {"experiment", "datasets", "models", "seeds"}
@@ -47,9 +48,9 @@ def report(given: Inputs, output: Path) -> dict[str, Records]:
     unrounded["runs"] = csv_of_runs(collection)
     with appearing(output / "figures") as directory:
         directory.mkdir()
-        _draw(collection, directory)
+        drawings = _draw(collection, directory)
         config = given.config.read_text() if given.config else None
-        text = render(collection, colors, directory, given.title, config, shown)
+        text = render(collection, colors, directory, drawings, given.title, config, shown)
     with appearing(output / "tables") as directory:
         directory.mkdir()
         for name, records in unrounded.items():
@@ -112,15 +113,17 @@ def looks_of(collection: Collection) -> dict[str, Look]:
     return {model: of[arm] for model, arm in arms.items()}
 
 
-def _draw(collection: Collection, output: Path, only: str | None = None) -> int:
-    """Draw figures of all data sets; return how many there are."""
+def _draw(collection: Collection, output: Path, only: str | None = None) -> dict[tuple[str, str], Drawn]:
+    """Draw figures of all data sets; return what the page needs of each, by data set and name."""
     colors = looks_of(collection)
-    drawn = 0
+    figures = {}
     with publication_style():
         for dataset in collection.datasets:
             for name, kind in figures_of(dataset).items():
-                drawing = kind.of(dataset, colors, collection.datasets) if only in (None, name) else None
+                if only not in (None, name):
+                    continue
+                drawing, fewer = drawn(kind, dataset, colors, collection.datasets)
                 if drawing is not None:
                     save(drawing, output / dataset.name / name)
-                    drawn += 1
-    return drawn
+                    figures[dataset.name, name] = Drawn(drawing.plots, fewer)
+    return figures

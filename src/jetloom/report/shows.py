@@ -4,7 +4,8 @@ from functools import cache
 from importlib import import_module
 
 from jetloom.catalogue import cards
-from jetloom.results.collect import Collection, Task, collect
+from jetloom.results.collect import collect
+from jetloom.results.collection import Collection, Task
 from jetloom.results.inputs import Inputs
 from jetloom.tasks.shows import Show
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jetloom.results.collect import Entry
+from jetloom.results.collection import Entry
 
 
 def milliseconds_per_jet(entry: Entry) -> dict[str, float]:
@@ -14,6 +14,11 @@ def milliseconds_per_jet(entry: Entry) -> dict[str, float]:
 def largest_batch(cost: dict[str, Any]) -> dict[str, Any]:
     """The latency of the largest batch."""
     return max(cost["latency"], key=lambda point: point["batch_size"])
+
+
+def busy(cost: dict[str, Any]) -> bool:
+    """Whether a busy machine disturbed the latency of the largest batch; earlier versions did not say."""
+    return not largest_batch(cost).get("steady", True)
 
 
 def longest_input(cost: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,17 @@ from jetloom.errors import JetloomError
 from jetloom.system.files import read_json
 
 NAME = "provenance.json"
-ROLES = ("metrics", "training", "predictions", "histories", "costs", "manifests", "examples")
+ROLES = (
+    "metrics",
+    "training",
+    "predictions",
+    "histories",
+    "costs",
+    "manifests",
+    "examples",
+    "closeness",
+    "observables",
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,8 @@ class Inputs:
         costs: ``cost.json``, one for each model and data set, or none.
         manifests: ``manifest.json`` of the data sets.
         examples: ``examples.json`` of the evaluations, as far as there are any.
+        closeness: ``closeness.json`` of derived data sets.
+        observables: ``observables.parquet``, each beside its ``closeness.json``.
         config: ``config.yaml``, whose titles count and which the page ends with.
         title: headline.
         resources: what jobs asked for and used, for the table of them (``jetloom.report.resources``).
@@ -39,6 +51,8 @@ class Inputs:
     costs: Sequence[Path]
     manifests: Sequence[Path]
     examples: Sequence[Path] = ()
+    closeness: Sequence[Path] = ()
+    observables: Sequence[Path] = ()
     config: Path | None = None
     title: str = "Jet taggers compared"
     resources: Path | None = None

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jetloom.results.collect import Entry
+from jetloom.results.collection import Entry
 from jetloom.statistics.values import Value, spread
 
 

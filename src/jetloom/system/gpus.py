@@ -41,6 +41,19 @@ def visible(environment: Mapping[str, str] = os.environ) -> list[str]:
     return asked.stdout.split() if asked.returncode == 0 else []
 
 
+def driver() -> str | None:
+    """Version of the driver of the GPUs; None: it does not say."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    asked = subprocess.run(
+        ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return next(iter(asked.stdout.split()), None) if asked.returncode == 0 else None
+
+
 def share() -> list[str]:
     """Tell the jobs that this process starts to take turns at its GPUs; their names."""
     names = visible()

@@ -1,11 +1,12 @@
 """What the report shows of every pre-training: how much of the classes its encoder knows, beside a random one."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
 from jetloom.drawing.cells import Cell, Table, changed_footnote, model_cell, value_cell
 from jetloom.drawing.numbers import with_uncertainties
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 from jetloom.results.over_seeds import over_seeds
 from jetloom.tasks.shows import Metric, Show, enumerated
 
@@ -40,7 +41,7 @@ class Probed(Show):
             for name, (title, hint) in COLUMNS.items()
         ]  # fmt: skip
 
-    def tables(self, dataset: DataSet) -> dict[str, Table | None]:
+    def tables(self, dataset: DataSet, datasets: Sequence[DataSet]) -> dict[str, Table | None]:
         """Probes of the trained and of the random encoder."""
         entries = self.ranked(dataset)
         how = dataset.first["probe"]

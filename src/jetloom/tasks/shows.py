@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from jetloom.drawing.cells import Cell, Table, value_cell
 from jetloom.drawing.style import Drawing, Look
-from jetloom.results.collect import DataSet, Entry, Task
+from jetloom.results.collection import DataSet, Entry, Task
 from jetloom.statistics.values import Difference, Value
 
 
@@ -125,8 +125,8 @@ class Show:
         """Figures of merit of a data set that was evaluated; the first one ranks the models."""
         return []
 
-    def tables(self, dataset: DataSet) -> dict[str, Table | None]:
-        """More tables by name; None: nothing to show."""
+    def tables(self, dataset: DataSet, datasets: Sequence[DataSet]) -> dict[str, Table | None]:
+        """More tables by name, of one data set among those of the report; None: nothing to show."""
         return {}
 
     def words(self, dataset: DataSet) -> dict[str, str]:

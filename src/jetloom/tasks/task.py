@@ -1,8 +1,8 @@
 """What a network can be trained to do: heads, loss, the sums and figures of an epoch, what is said of a jet."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,12 +31,19 @@ class Data(NamedTuple):
     """Columns of ``Batch.features``: name, subtract, multiply, low and high."""
     max_particles: int = 128
     """Slots of the longest jet."""
+    codes: int | None = None
+    """How many codes there are in data of codes."""
 
 
 Encode = Callable[[str, int, bool], tuple[NDArray[np.float32], NDArray[np.int64]]]
 """From a split (``train`` or ``evaluated``), a number of jets, and whether trained or with the random weights of the
 same seed, to what the encoder makes of at most so many jets in a random order, (n, K) ``Encoded.jet``, and their
 labels."""
+
+
+Over = Callable[[str, Callable[[nn.Module, Batch], tuple[Tensor, ...]]], Iterator[tuple[NDArray[Any], ...]]]
+"""From a split (``train`` or ``evaluated``) and a function of the trained network and a batch to what it gives of one
+batch after another, jets in a random order."""
 
 
 class Seen(NamedTuple):
@@ -52,6 +59,10 @@ class Seen(NamedTuple):
     """(N,) ``Task.scale`` of the jets; None: not known."""
     encode: Encode | None = None
     """For figures of merit of the encoder; None: cannot be asked."""
+    over: Over | None = None
+    """For figures of merit of more than single jets; None: cannot be asked."""
+    truth: Over | None = None
+    """The same of the jets of another data set, which those of a mixture should be like; None: there is none."""
 
 
 class Question(NamedTuple):
@@ -162,6 +173,10 @@ class Task(ABC):
         """Figures of a pass from its sums, by their names in history.csv without ``train_`` or ``val_``."""
         *values, jets = sums["totals"].tolist()
         return {name: value / jets for name, value in zip(self.totals, values, strict=False)}
+
+    def remark(self, row: Mapping[str, float]) -> str:
+        """What a user should know at the end of an epoch, from its row of history.csv; nothing, if all is well."""
+        return ""
 
     def outputs(self, answer: Tensor) -> Tensor:
         """What is written of each jet, (B, K), from what the network says, (B, width)."""

@@ -12,6 +12,7 @@ import yaml
 
 from jetloom.config import Training, as_given, read_by
 from jetloom.system.environment import git, hardware
+from jetloom.tracking.start import Start
 
 DIGEST_LENGTH = 36
 """Longest digest that MLflow takes."""
@@ -42,6 +43,7 @@ class Description:
         tags: searchable facts, ``seed`` and the like the run's own.
         inputs: splits of the data set.
         texts: artifacts that are known at the start, by name.
+        start: the training whose weights it starts from.
     """
 
     experiment: str
@@ -52,11 +54,14 @@ class Description:
     tags: dict[str, str]
     inputs: list[DataInput] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
+    start: Start | None = None
 
     @classmethod
     def read(cls, content: Mapping[str, Any]) -> "Description":
         """From what ``dataclasses.asdict`` and JSON made of one."""
-        return cls(**{**content, "inputs": [DataInput(*item) for item in content["inputs"]]})
+        start = content.get("start")
+        inputs = [DataInput(*item) for item in content["inputs"]]
+        return cls(**{**content, "inputs": inputs, "start": Start(*start) if start else None})
 
 
 def describe(
@@ -71,6 +76,7 @@ def describe(
     jets: Mapping[str, int],
     manifest: str,
     threads: int | None = None,
+    start: Start | None = None,
 ) -> Description:
     """Describe a training.
 
@@ -85,6 +91,7 @@ def describe(
         jets: in each split.
         manifest: where the tensors are.
         threads: CPU threads.
+        start: the training whose weights it starts from.
     """
     what = {
         "architecture": architecture,
@@ -96,6 +103,8 @@ def describe(
     }
     handling = read_by(Training, "nothing")
     learning = as_given({key: value for key, value in training.items() if key not in handling})
+    # Not the file: each seed may start from another one.
+    learning |= {"initial_weights": start.model} if start else {}
     hashed = json.dumps([run["dataset"], run["model"], architecture, options, tasks, learning, data], sort_keys=True)
     config = hashlib.sha256(hashed.encode()).hexdigest()[:12]
     parent = f"{run['model']}-{data['feature_set']}"
@@ -104,7 +113,8 @@ def describe(
         name=f"{parent}-s{run['seed']}",
         parent=parent,
         config=config,
-        parameters=_parameters(run, architecture, preset, options, tasks, training, data),
+        parameters=_parameters(run, architecture, preset, options, tasks, training, data)
+        | ({"starts_from": start.model} if start else {}),
         tags=_tags(run, data["digest"]),
         inputs=[
             DataInput(f"{run['dataset']}/{split}", data["digest"], manifest, jets[split], context)
@@ -115,6 +125,7 @@ def describe(
             "config.yaml": yaml.safe_dump({"run": dict(run), **what}, sort_keys=False, allow_unicode=True),
             "environment.txt": _environment(threads),
         },
+        start=start,
     )
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jetloom.tracking.description import DIGEST_LENGTH, Description
+from jetloom.tracking.start import KEY, find_run, link
 from jetloom.tracking.store import experiment_id, patiently, turns
+from jetloom.tracking.views import NOTE
 
 BATCH = 1000
 """Points of one call, the most that MLflow takes."""
-KEY = "jetloom.key"
-"""Tag made before the run: whoever was cut off in the middle finds the same run by it."""
 CONFIG = "config.sha"
 """Tag: what all seeds of a parent have in common."""
 LEVEL = "jetloom.level"
@@ -74,7 +74,7 @@ class StoredRun:
         patiently(self.client.update_run, self.parent, status="RUNNING")
 
     def describe(self) -> None:
-        """Say in the run what has not been said: parameters, data, texts."""
+        """Say in the run what has not been said: parameters, data, texts, what it starts from."""
         run = patiently(self.client.get_run, self.run_id)
         self._log_parameters(self.run_id, self.description.parameters, run.data.params)
         if not run.inputs.dataset_inputs:
@@ -82,6 +82,8 @@ class StoredRun:
                 patiently(self.client.log_text, self.run_id, text, name)
             # Last, since it stands for all of them.
             patiently(self.client.log_inputs, self.run_id, _inputs(self.description))
+        if self.description.start and self.run_id:
+            link(self.client, self.run_id, self.description.start)
 
     def send(self, points: Sequence[Point]) -> None:
         """Add values of metrics; what is there already is not added again."""
@@ -116,9 +118,11 @@ class StoredRun:
             own = {"seed", "snakemake.rule", "snakemake.wildcards", "slurm.job_id", "stage"}
             tags = {name: value for name, value in self.description.tags.items() if name not in own}
             note = f"{tags['title']}: all seeds of one configuration. Its figures are means over the seeds."
-            tags |= {LEVEL: "model", CONFIG: self.description.config, "mlflow.note.content": note}
+            tags |= {LEVEL: "model", CONFIG: self.description.config, NOTE: note}
             made = patiently(self.client.create_run, self.experiment, began, tags, self.description.parent)
-            shared = {name: value for name, value in self.description.parameters.items() if name != "seed"}
+            # Each seed may start from another one.
+            differing = {"seed", "initial_weights"} if self.description.start else {"seed"}
+            shared = {name: value for name, value in self.description.parameters.items() if name not in differing}
             self._log_parameters(made.info.run_id, shared, {})
             return str(made.info.run_id)
 
@@ -127,12 +131,6 @@ class StoredRun:
 
         missing = [Param(name, value) for name, value in wanted.items() if name not in known]
         patiently(self.client.log_batch, run_id, params=missing)
-
-
-def find_run(client: Any, experiment: str, key: str) -> str | None:
-    """Id of the run of a key, if the store has it."""
-    found = patiently(client.search_runs, [experiment], f"tags.`{KEY}` = '{key}'", max_results=1)
-    return str(found[0].info.run_id) if found else None
 
 
 def _inputs(description: Description) -> list[Any]:

@@ -16,6 +16,7 @@ import tenacity
 from jetloom.errors import JetloomError
 from jetloom.system.files import appearing
 from jetloom.system.masking import masked, without_password
+from jetloom.tracking.views import introduce
 
 # Seconds and tries; MLflow's own patience with a dead server is many minutes.
 TIMEOUTS = {
@@ -188,11 +189,12 @@ def experiment_id(client: Any, name: str) -> str:
         # A server knows where its artifacts are; those of a file lie beside it, those of a bare database here.
         place = Path(uri.partition("sqlite:///")[2]).parent / "mlartifacts" / name
         artifacts = None if uri.startswith(("http", "databricks")) else place.resolve().as_uri()
-        campaign, _, dataset = name.partition("/")
-        note = f"Trainings of the experiment {campaign} on {dataset}: a run for each model, below it one for each seed."
-        return str(client.create_experiment(name, artifacts, tags={"mlflow.note.content": note}))
+        made = str(client.create_experiment(name, artifacts))
+        introduce(client, made, name, {})
+        return made
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    introduce(client, str(found.experiment_id), name, found.tags)
     return str(found.experiment_id)
 
 

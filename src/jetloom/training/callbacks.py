@@ -5,10 +5,9 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-
 from jetloom.batch import Batch
 from jetloom.training.checkpoint import SCHEMA_VERSION, load, save, save_model
+from jetloom.training.lightning import Callback, LightningModule, Trainer
 from jetloom.training.module import Tagger
 
 SIGTERM_STATUS = 128 + signal.SIGTERM

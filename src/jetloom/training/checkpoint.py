@@ -116,5 +116,6 @@ def data_of(manifest: Mapping[str, Any]) -> Data:
         "kind": manifest.get("kind"),
         "inputs": manifest.get("standardisation"),
         "max_particles": manifest.get("max_particles"),
+        "codes": manifest.get("codes"),
     }
     return Data(**{"classes": [], "observers": []} | {name: value for name, value in known.items() if value})

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from lightning.pytorch import LightningDataModule, Trainer
-
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
+from jetloom.training.lightning import LightningDataModule, Trainer
 from jetloom.training.progress import Progress
 
 VALIDATION_BATCH = 512
+GPU_WORKERS = 2
 LABELLED_PER_VALIDATION, LEAST_OF_CLASS = 4, 10
 """``validation: scaled``: labelled training jets for each validation jet, and least validation jets of each class."""
 
@@ -47,7 +47,8 @@ class Tensors(LightningDataModule):
                     rank=self.trainer.global_rank,
                     world_size=self.trainer.world_size,
                     samples_per_epoch=training.samples_per_epoch or self._as_many_steps,
-                    workers=training.workers,
+                    one_size=self._pin,
+                    workers=self._workers,
                     pin=self._pin,
                     reweighting=training.reweighting,
                     labelled=training.labelled,
@@ -78,6 +79,11 @@ class Tensors(LightningDataModule):
         # From page-locked memory Lightning's copy to the GPU does not hold up the processor.
         return self.trainer.strategy.root_device.type == "cuda"
 
+    @property
+    def _workers(self) -> int:
+        # While a GPU computes, the thread that drives it has something else to do.
+        return max(self.progress.training.workers, GPU_WORKERS if self._pin else 0)
+
     def val_dataloader(self) -> Loader:
         """The validation split, or the same part of it each time."""
         if self._validation is None:
@@ -91,7 +97,7 @@ class Tensors(LightningDataModule):
                 rank=self.trainer.global_rank,
                 world_size=self.trainer.world_size,
                 samples_per_epoch=samples,
-                workers=self.progress.training.workers,
+                workers=self._workers,
                 pin=self._pin,
                 labelled=self._validated,
                 at_most=True,

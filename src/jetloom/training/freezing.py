@@ -59,7 +59,8 @@ def blocks(network: Network) -> list[list[Parameter]]:
                 waiting = []
             else:
                 (found[-1] if found else waiting).extend(parameters)
-    return found
+    # A network without layers: all that it has is one block.
+    return found if found or not waiting else [waiting]
 
 
 def _parts(network: Network) -> Iterator[nn.Module]:

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch import Callback, LightningModule, Trainer
 
 from jetloom.config import Training
 from jetloom.errors import JetloomError
+from jetloom.system.device import CPU, check_gpus, exactly, gpu
+from jetloom.training.lightning import Callback, LightningEnvironment, LightningModule, SLURMEnvironment, Trainer
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
@@ -33,8 +32,10 @@ def check_launch(training: Training, environment: Mapping[str, str] = os.environ
     Processes on one machine are started by Lightning, those on several by srun.
 
     Raises:
-        JetloomError: another number of processes or machines, or more GPUs than there are.
+        JetloomError: another number of processes or machines, more GPUs than there are, GPUs that torch cannot use, or
+            none where one is needed.
     """
+    check_gpus()
     wanted = training.devices * training.nodes
     started, nodes = started_by_srun(environment), int(environment.get("SLURM_STEP_NUM_NODES", 1))
     asked = f"training.devices x training.nodes is {training.devices} x {training.nodes}"
@@ -48,7 +49,9 @@ def check_launch(training: Training, environment: Mapping[str, str] = os.environ
             f"{asked}: several machines need SLURM; run the workflow with --profile slurm, or this command with srun "
             f"--nodes={training.nodes} --ntasks-per-node={training.devices}"
         )
-    if torch.cuda.is_available() and torch.cuda.device_count() < training.devices:
+    if training.compile == "graphs" and not gpu():
+        raise JetloomError("training.compile is graphs, and there is no GPU; set it to auto, off or inductor")
+    if gpu() and torch.cuda.device_count() < training.devices:
         raise JetloomError(
             f"{asked}, but this job sees {torch.cuda.device_count()} GPUs; lower training.devices or ask for more GPUs"
         )
@@ -81,12 +84,13 @@ class Count(Callback):
 def build_trainer(training: Training, callbacks: list[Any]) -> Trainer:
     """A trainer that does what the callbacks say and nothing of its own, after :func:`check_launch`."""
     several = training.devices * training.nodes > 1
+    exactly(tf32=training.precision == "tf32")
     # One owner of a requeue: SLURM, or Snakemake's retries; not Lightning.
     processes = SLURMEnvironment(auto_requeue=False) if started_by_srun() > 1 else LightningEnvironment()
     return Trainer(
         max_epochs=-1,
         min_epochs=0,
-        accelerator="auto",
+        accelerator="cpu" if os.environ.get(CPU) else "auto",
         devices=training.devices,
         num_nodes=training.nodes,
         strategy="ddp" if several else "auto",
@@ -107,8 +111,8 @@ def build_trainer(training: Training, callbacks: list[Any]) -> Trainer:
 
 def _precision(wanted: str) -> Precision:
     if wanted == "auto":
-        if not torch.cuda.is_available():
+        if not gpu():
             return "32-true"
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    named: dict[str, Precision] = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+    named: dict[str, Precision] = {"32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
     return named[wanted]

@@ -2,22 +2,26 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.core.optimizer import LightningOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.network import Network
 from jetloom.tasks.task import Sums, Task
+from jetloom.training.flat_ranger import FlatRanger
 from jetloom.training.freezing import let_learn
+from jetloom.training.graphs import Graphs
+from jetloom.training.lightning import LightningModule, LightningOptimizer
 from jetloom.training.optimisers import Ranger, build_optimiser, rate_factor, set_rate
 from jetloom.training.progress import Progress
 
 SEED_STRIDE = 1_000_003
+Step = Callable[[nn.Module, Batch, Sums], Tensor]
+"""Of a task: loss of a batch, which adds to the sums."""
 
 
 class Tagger(LightningModule):
@@ -44,6 +48,7 @@ class Tagger(LightningModule):
     ) -> None:
         super().__init__()
         self.model, self.task, self.progress, self.seed = model, task, progress, seed
+        self._step: Step = task.step
         self._optimiser_state = optimiser_state
         if progress.training.freeze and not progress.training.unfreeze_after:
             # Before the processes of a training agree on what learns, and before the optimiser takes it up.
@@ -52,6 +57,9 @@ class Tagger(LightningModule):
         self._val_sums: Sums = {}
         self._began = time.monotonic()
         self._steps = 1
+        self._graphs: Graphs | None = None
+        self._recorded: tuple[int, bool] | None = None
+        self._done = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the recipe, with its state if the training goes on."""
@@ -65,17 +73,32 @@ class Tagger(LightningModule):
         """The one that :meth:`configure_optimizers` made, without what Lightning wraps around it."""
         return cast("LightningOptimizer", self.optimizers()).optimizer
 
+    def on_train_start(self) -> None:
+        """Record steps, or compile them, where the recipe says so."""
+        compiled = self.progress.training.compile
+        if compiled == "inductor":
+            self._step = _compiled(self.task.step, self.device)
+        elif compiled != "off" and self.device.type == "cuda" and self.trainer.world_size == 1:
+            self._graphs = Graphs(self._learn, self.model.parameters(), measured=compiled == "auto")
+
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Go on from earlier weights of the model; the moments of the optimiser stay, as in Keras."""
         self.model.load_state_dict(weights)
-        if isinstance(self.optimiser, Ranger):
+        if isinstance(self.optimiser, Ranger | FlatRanger):
             self.optimiser.take_weights()
 
     def on_train_epoch_start(self) -> None:
         """Start the sums of this epoch where they stood; freeze the encoder, or no more."""
+        frozen = self.progress.training.frozen(self.progress.epoch)
         if self.progress.training.freeze:
-            let_learn(self.model, encoder=not self.progress.training.frozen(self.progress.epoch))
-        self._train_sums = self.task.sums(self.device)
+            let_learn(self.model, encoder=not frozen)
+        if self._graphs is not None and self._recorded != (recorded := (self.progress.batch_size, frozen)):
+            self._graphs.forget()
+            self._recorded = recorded
+        # The same tensors in each epoch: recorded steps add to them.
+        self._train_sums = self._train_sums or self.task.sums(self.device)
+        for total in self._train_sums.values():
+            total.zero_()
         # What a checkpoint holds is the sum over all ranks; one of them goes on with it.
         if self.trainer.is_global_zero:
             for name, value in self.progress.sums.items():
@@ -108,7 +131,29 @@ class Tagger(LightningModule):
         if not len(batch.mask):
             # The other ranks got the last jets of a bucket; this one takes part with gradients of zero.
             return torch.stack([p.sum() for p in self.model.parameters()]).sum() * 0.0
-        return self.task.step(self.model, batch, self._train_sums)
+        loss = None
+        if self._graphs is not None and len(batch.mask) == self.progress.batch_size:
+            loss = self._graphs.step(batch)
+        self._done = loss is not None
+        return self._step(self.model, batch, self._train_sums) if loss is None else loss
+
+    def _learn(self, batch: Batch) -> Tensor:
+        """Loss of a batch, and its gradients, which Lightning would ask for after it."""
+        loss = self._step(self.model, batch, self._train_sums)
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        with torch.autocast(self.device.type, enabled=False):
+            (loss if scaler is None else scaler.scale(loss)).backward()
+        return loss.detach()
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Forget the gradients, if they are not those of this step already."""
+        if not self._done:
+            optimizer.zero_grad()
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients of the loss, if they are not there already."""
+        if not self._done:
+            super().backward(loss, *args, **kwargs)
 
     def on_validation_epoch_start(self) -> None:
         """Empty the sums."""
@@ -170,3 +215,10 @@ class Tagger(LightningModule):
             "jets": train["totals"].tolist()[-1],
             "seconds": round(seconds, 3),
         }
+
+
+def _compiled(step: Step, device: torch.device) -> Step:
+    """A step by ``torch.compile``, which must not look at lengths."""
+    # Of a bucket a GPU has batches of one size; a CPU's are nearly equal.
+    compiled: Step = torch.compile(step, dynamic=False if device.type == "cuda" else None)
+    return lambda model, batch, sums: compiled(model, batch._replace(length=None), sums)

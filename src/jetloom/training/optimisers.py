@@ -9,8 +9,11 @@ from torch import Tensor, optim
 
 from jetloom.config import Training
 from jetloom.models.network import Network
+from jetloom.training.flat_ranger import BETA1, BETA2, EPS, FlatRanger
 from jetloom.training.freezing import depths
 
+KEPT = ("bias", "cls_token", "centres", "codebook.scale")
+"""Endings of the names of parameters that do not decay, whatever their dimensions."""
 FINAL_RATE = 0.01
 """flat_decay ends at this part of the rate."""
 DECAY_PART = 0.3
@@ -34,8 +37,8 @@ class Ranger(optim.RAdam):
         super().__init__(
             params,
             lr=lr,
-            betas=(0.95, 0.999),
-            eps=1e-5,
+            betas=(BETA1, BETA2),
+            eps=EPS,
             weight_decay=weight_decay,
             decoupled_weight_decay=True,
             foreach=True,
@@ -80,7 +83,7 @@ class Ranger(optim.RAdam):
 def parameter_groups(model: Network, training: Training) -> list[dict[str, Any]]:
     """Parameters by weight decay and learning rate.
 
-    Biases, norms, other 1-d parameters and class tokens do not decay. The last layer learns
+    Biases, norms, other 1-d parameters, class tokens and codebooks do not decay. The last layer learns
     ``head_learning_rate_factor`` times as fast, a block of the encoder ``layer_decay`` times as fast as the one behind
     it (:func:`jetloom.training.freezing.blocks`). What is frozen throughout is in no group.
     """
@@ -90,7 +93,7 @@ def parameter_groups(model: Network, training: Training) -> list[dict[str, Any]]
     groups: dict[tuple[bool, bool, int], list[Tensor]] = {}
     for name, p in model.named_parameters():
         if p.requires_grad:
-            decays = p.ndim > 1 and not name.endswith(("bias", "cls_token"))
+            decays = p.ndim > 1 and not name.endswith(KEPT)
             groups.setdefault((decays, id(p) in in_last, depth.get(id(p), 0)), []).append(p)
     return [
         {
@@ -108,11 +111,12 @@ def build_optimiser(model: Network, training: Training) -> optim.Optimizer:
     """The optimiser of a recipe."""
     groups = parameter_groups(model, training)
     rate, decay = training.learning_rate, training.weight_decay
-    # A fused step unscales 16-bit gradients itself, after they would have been clipped.
-    fused = training.gradient_clip is None
+    # A fused step unscales 16-bit gradients itself, after they would have been clipped; Lightning refuses bf16 too.
+    fused = training.gradient_clip is None or training.precision in ("32", "tf32")
     match training.optimizer:
         case "ranger":
-            return Ranger(groups, lr=rate, weight_decay=decay)
+            on_gpu = any(p.is_cuda for p in model.parameters())
+            return (FlatRanger if on_gpu else Ranger)(groups, lr=rate, weight_decay=decay)
         case "adam":
             # eps as in Keras, whose Adam the SAL-T recipe means.
             return optim.Adam(groups, lr=rate, eps=1e-7, decoupled_weight_decay=True, fused=fused)

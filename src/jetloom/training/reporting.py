@@ -4,11 +4,11 @@ import sys
 import time
 from typing import Any, cast
 
-from lightning.pytorch import Callback, LightningModule, Trainer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jetloom.batch import Batch
 from jetloom.tracking.tracker import Tracker
+from jetloom.training.lightning import Callback, LightningModule, Trainer
 from jetloom.training.module import Tagger
 
 
@@ -56,6 +56,8 @@ class ProgressLine(Callback):
                 f"  {rate:,.0f} jets/s",
                 flush=True,
             )
+            if remark := cast("Tagger", pl_module).task.remark(row):
+                print(f"{self.title}  {remark}", flush=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""

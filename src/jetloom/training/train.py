@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import seed_everything
 from numpy.typing import NDArray
 
 from jetloom.config import TaskChoice, Training, monitor_of, resolve_tasks
@@ -23,6 +22,7 @@ from jetloom.errors import JetloomError
 from jetloom.identity.digests import Identity, checksum
 from jetloom.models import build, load_published
 from jetloom.models.network import Network
+from jetloom.models.weights import SUFFIXES, told_if_pickled
 from jetloom.system.environment import git, hardware, versions
 from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use
@@ -30,21 +30,24 @@ from jetloom.system.lock import locked
 from jetloom.tasks.registry import make
 from jetloom.tracking.description import describe
 from jetloom.tracking.spool import UNSENT
+from jetloom.tracking.start import start_of
 from jetloom.tracking.store import open_store
 from jetloom.tracking.tracker import Tracker
 from jetloom.training.callbacks import SIGTERM_STATUS, Checkpoints
 from jetloom.training.checkpoint import data_of, load
 from jetloom.training.datamodule import Tensors
 from jetloom.training.launch import build_trainer, check_launch, rank
+from jetloom.training.lightning import Callback, seed_everything
 from jetloom.training.made_from import all_options, chosen_options, training_identity
 from jetloom.training.module import Tagger
+from jetloom.training.profiling import Profile
 from jetloom.training.progress import Progress
 from jetloom.training.reporting import ProgressLine, TrackerCallback
 
 # What a checkpoint says of the data: enough to feed the model other jets.
 DESCRIBED = {
     *("dataset", "kind", "source", "selection", "classes", "feature_set", "features", "standardisation"),
-    *("observers", "max_particles", "buckets", "seed", "digest"),
+    *("observers", "max_particles", "buckets", "seed", "derived", "codes", "digest"),
 }
 FITTED = 512
 """Jets per batch where a task looks at the training split beforehand."""
@@ -68,6 +71,7 @@ def train(
     scratch: Path,
     store: Path | None = None,
     threads: int | None = None,
+    profile_steps: int | None = None,
 ) -> None:
     """Train one architecture; write ``best.ckpt``, ``history.csv`` and ``training.json`` when it has ended.
 
@@ -86,6 +90,7 @@ def train(
             of other data, settings, code or starting weights is given up, with a line that says so. Removed at the end.
         store: file of ``jetloom mlflow init``; None tracks nothing.
         threads: CPU threads; None leaves it to torch.
+        profile_steps: write where the time of so many steps goes to ``<output>-profile``; None: of none.
 
     Raises:
         JetloomError: a mistake in the options, a training in the same scratch directory, a loss that is not a number.
@@ -105,6 +110,7 @@ def train(
         seed,
         run,
         scratch,
+        None if profile_steps is None else Profile(profile_steps, output.with_name(f"{output.name}-profile")),
     )
     check_launch(training)
     training.check_start(training.initial_weights is not None)
@@ -135,6 +141,7 @@ class _Order:
     seed: int
     run: dict[str, Any]
     scratch: Path
+    profile: Profile | None
 
     @cached_property
     def chosen(self) -> dict[str, Any]:
@@ -200,6 +207,7 @@ def _train(order: _Order, output: Path, store: Path | None, threads: int | None)
     tracker = None
     if store is not None:
         opened = open_store(store, f"{run['experiment']}/{run['dataset']}")
+        weights, content = training.initial_weights, order.identity.parts["starting weights"]
         description = describe(
             run,
             architecture=order.model,
@@ -211,6 +219,7 @@ def _train(order: _Order, output: Path, store: Path | None, threads: int | None)
             jets={name: split.jets for name, split in described.splits.items()},
             manifest=str(order.manifest),
             threads=threads,
+            start=start_of(Path(weights), content) if weights else None,
         )
         tracker = Tracker(opened, description, scratch)
     try:
@@ -277,7 +286,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     state = _state(order)
     task = make(order.tasks, data_of(described.model_dump(include=DESCRIBED)))
     sizes = {
-        "n_features": len(described.features),
+        "n_features": described.width,
         "n_classes": task.width,
         "max_particles": described.max_particles,
     }
@@ -308,9 +317,14 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
         "identity": order.identity.record(),
     }
     tagger = Tagger(network, task, progress, seed, state and state["optimiser"])
-    callbacks = [Checkpoints(scratch, content, training.checkpoint_minutes), ProgressLine(order.run["title"])]
+    callbacks: list[Callback] = [
+        Checkpoints(scratch, content, training.checkpoint_minutes),
+        ProgressLine(order.run["title"]),
+    ]
     if tracker is not None:
         callbacks.append(TrackerCallback(tracker))
+    if order.profile is not None:
+        callbacks.append(order.profile)
     trainer = build_trainer(training, callbacks)
     if state is not None and state["precision"]:
         trainer.precision_plugin.load_state_dict(state["precision"])
@@ -332,17 +346,20 @@ def _jets(order: _Order) -> Loader:
 
 
 def start_from(network: Network, path: Path) -> None:
-    """Weights of another training of the same encoder, and what fits of its head (fine-tuning).
+    """Weights of the same encoder, of another training or published, and what fits of its head (fine-tuning).
 
     Raises:
-        JetloomError: the encoders differ.
+        JetloomError: the encoders differ, or the file holds no weights.
     """
-    if path.suffix == ".pt":
+    if path.suffix in SUFFIXES:
         loaded = load_published(network, path, new_head=True)
         if rank() == 0:
             print(loaded)
         return
-    weights, own = load(path)["state_dict"], network.state_dict()
+    try:
+        weights, own = load(path)["state_dict"], network.state_dict()
+    except JetloomError as error:
+        raise JetloomError(told_if_pickled(path) or str(error)) from None
     new = [name for name in own if name not in weights or weights[name].shape != own[name].shape]
     foreign = [name for name in weights if name not in own]
     if wrong := [name for name in [*new, *foreign] if not name.startswith("head.")]:

@@ -4,7 +4,9 @@ A directory is named by what it holds and by a short digest of what is known of 
 code, and what identifies the raw files. Experiments whose data are equal find the same directory.
 """
 
+import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,7 +130,7 @@ class DataPlan:
     @cached_property
     def tensor_settings(self) -> dict[str, Any]:
         """What the tensors are made from."""
-        fields = read_by(Dataset, "skims", "tensors", kind=self.dataset.kind)
+        fields = read_by(type(self.dataset), "skims", "tensors", kind=self.dataset.kind)
         settings = self.dataset.model_dump(mode="json", include=fields)
         settings["shards"] = {split: self.dataset.shards.get(split, 1) for split in self.dataset.splits}
         settings["buckets"] = self.dataset.buckets or [self.dataset.max_particles]
@@ -187,7 +189,7 @@ def _seen(path: Path) -> list[Any]:
 
 
 def merged_downloads(plans: Mapping[str, DataPlan]) -> dict[str, "Download"]:
-    """The downloads of an experiment, by directory: one job for all data sets that take their files from it."""
+    """The downloads of an experiment, by directory: the same jobs for all data sets that take their files from it."""
     downloads: dict[str, list[DataPlan]] = {}
     for plan in plans.values():
         if plan.downloaded:
@@ -196,8 +198,21 @@ def merged_downloads(plans: Mapping[str, DataPlan]) -> dict[str, "Download"]:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Raw files that come from the same archives.
+
+    Attributes:
+        raw: their paths.
+        archives: published files, each of which may hold any of them.
+    """
+
+    raw: tuple[str, ...]
+    archives: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Download:
-    """The job that fills a directory with public raw files.
+    """The jobs that fill a directory with public raw files: one for each published file.
 
     Attributes:
         directory: of the raw files.
@@ -209,23 +224,66 @@ class Download:
 
     @property
     def name(self) -> str:
-        """Of the rule."""
-        return f"download_{self.members[0].name}"
+        """Of the rules."""
+        return self.members[0].name
 
-    @property
+    @cached_property
     def raw(self) -> list[str]:
         """Raw files to put there, each once."""
         return list(dict.fromkeys(file.path for plan in self.members for file in plan.raw.values()))
 
+    @cached_property
+    def _published(self) -> dict[str, RemoteFile]:
+        return {file.name: file for plan in self.members for file in plan.dataset.files}
+
+    @cached_property
+    def _holders(self) -> dict[str, list[str]]:
+        """Archives that may hold a raw file, by its name."""
+        holders: dict[str, list[str]] = {}
+        for file in self._published.values():
+            for name in file.raw_files() if file.holds else []:
+                holders.setdefault(name, []).append(file.name)
+        return holders
+
+    @cached_property
+    def plain(self) -> list[str]:
+        """Published files that are raw files as they come."""
+        names = [os.path.relpath(path, self.directory) for path in self.raw]
+        return [name for name in names if name not in self._holders]
+
+    @cached_property
+    def parts(self) -> list["Part"]:
+        """Raw files of archives; those of archives of which any may hold them stay together."""
+        parts: list[Part] = []
+        for path in self.raw:
+            archives = set(self._holders.get(os.path.relpath(path, self.directory), ()))
+            if not archives:
+                continue
+            joined = [part for part in parts if archives & set(part.archives)]
+            parts = [part for part in parts if part not in joined]
+            raw = [name for part in joined for name in part.raw]
+            known = dict.fromkeys(name for part in joined for name in part.archives)
+            parts.append(Part((*raw, path), tuple(known | dict.fromkeys(sorted(archives)))))
+        return parts
+
     @property
+    def archives(self) -> list[str]:
+        """Archives that have to come."""
+        return [name for part in self.parts for name in part.archives]
+
+    def record(self, archive: str) -> str:
+        """The file that says what an archive held; ``{archive}`` for a rule."""
+        return f"{self.directory}/.download/arrived/{archive}"
+
+    @cached_property
     def settings(self) -> tuple[str, dict[str, Any]]:
         """A preset, and what is said over it of ``files`` and ``splits``, so that it names all these raw files."""
         largest = max(self.members, key=lambda plan: len(plan.raw))
         if len(largest.raw) == len(self.raw):
             return largest.preset, {key: value for key, value in largest.changed.items() if key in ("files", "splits")}
-        files = {file.name: file.model_dump(mode="json") for plan in self.members for file in plan.dataset.files}
+        files = [file.model_dump(mode="json") for file in self._published.values()]
         names = [os.path.relpath(path, self.directory) for path in self.raw]
-        return largest.family, {"files": list(files.values()), "splits": {"train": names}}
+        return largest.family, {"files": files, "splits": {"train": names}}
 
     @property
     def family(self) -> str:
@@ -237,6 +295,21 @@ class Download:
         """Name of the directory."""
         return Path(self.directory).name
 
+    def command(self, config: str) -> str:
+        """How the verb is called in the shell of a rule; what it fetches is said behind it.
+
+        All of this is in the name of the directory or changes no file. Recorded parameters of a rule would let jobs
+        run again for each experiment that uses the directory, and Snakemake does not look behind jobs that run again
+        where their outputs are ``ancient``: nothing else would run.
+
+        Args:
+            config: frozen configuration of the experiment, which says where the files come from.
+        """
+        preset, settings = self.settings
+        words = ["jetloom", "download", preset, "--output", self.directory, "--checksums", self.checksums]
+        words += [*_assignments(settings), "--config", config]
+        return shlex.join(words)
+
     @property
     def checksums(self) -> str:
         """File of the checksums that are learnt where none are published."""
@@ -247,3 +320,14 @@ class Download:
     def mirrors(self) -> list[str]:
         """Asked before the publisher, in turn."""
         return list(dict.fromkeys(mirror for plan in self.members for mirror in plan.dataset.mirrors))
+
+
+def _assignments(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Settings as arguments ``--set KEY=VALUE`` of a verb."""
+    words: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            words += _assignments(value, f"{prefix}{key}.")
+        else:
+            words += ["--set", f"{prefix}{key}={json.dumps(value)}"]
+    return words

@@ -4,8 +4,8 @@ A key is known when the plan is made and decides which jobs Snakemake starts; th
 (:mod:`jetloom.identity.digests`) is known when a job has run, and each step compares it.
 """
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from jetloom.catalogue.cards import task_card
 from jetloom.config import (
     DatasetChanges,
+    DerivedDataset,
     Experiment,
     ModelChanges,
     Run,
@@ -25,6 +26,7 @@ from jetloom.identity.code import fingerprint, model_fingerprint
 from jetloom.identity.digests import short
 from jetloom.training.made_from import CODE, all_options, chosen_options, task_fingerprint
 from jetloom.workflow.data import DataPlan, Download, merged_downloads
+from jetloom.workflow.derived import DerivedPlan
 
 
 class Plan:
@@ -37,15 +39,40 @@ class Plan:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.results = f"{experiment.results_directory}/{experiment.experiment}"
-        self.data = {
-            name: DataPlan(
-                experiment.data_directory,
-                name,
-                experiment.dataset(name),
-                experiment.per_dataset.get(name, DatasetChanges()),
-            )
-            for name in experiment.datasets
-        }
+        self.data = {name: self._data(name) for name in experiment.datasets}
+
+    def _data(self, name: str) -> DataPlan:
+        dataset, changes = self.experiment.dataset(name), self.experiment.per_dataset.get(name, DatasetChanges())
+        if changes.made_by is not None:
+            assert isinstance(dataset, DerivedDataset)
+            return DerivedPlan(self, name, dataset, changes, changes.made_by)
+        return DataPlan(self.experiment.data_directory, name, dataset, changes)
+
+    @cached_property
+    def derived(self) -> dict[str, DerivedPlan]:
+        """Data sets that trainings make, by the directory of their skims; those of equal skims share one."""
+        plans = [plan for plan in self.data.values() if isinstance(plan, DerivedPlan)]
+        return {plan.skim_directory: plan for plan in plans}
+
+    def made(self, wildcards: Any, verb: str) -> DerivedPlan:
+        """The data set whose skims are in the directory that the wildcards ``home`` and ``key`` of a rule name.
+
+        Args:
+            wildcards: of the rule.
+            verb: how the name of the directory begins.
+        """
+        return self.derived[f"{wildcards.home}/{verb}-{wildcards.key}"]
+
+    @cached_property
+    def compared(self) -> dict[str, DerivedPlan]:
+        """Data sets whose jets should be like those of another one, by name."""
+        plans = [plan for plan in self.data.values() if isinstance(plan, DerivedPlan)]
+        return {plan.name: plan for plan in plans if plan.reference is not None}
+
+    @property
+    def closeness(self) -> list[str]:
+        """``closeness.json`` of each of them."""
+        return [f"{self.results}/{name}/closeness.json" for name in self.compared]
 
     @cached_property
     def tensors(self) -> dict[str, DataPlan]:
@@ -103,6 +130,22 @@ class Plan:
         return [f"{self.results}/{dataset}/{model}/cost.json" for (dataset, _), model in measured.items()]
 
     @cached_property
+    def _measured(self) -> dict[tuple[str, str], str]:
+        """``cost.json`` of the first of equal networks on equal tensors, which is measured, by tensors and network."""
+        first: dict[tuple[str, str], str] = {}
+        for path in self.costs:
+            first.setdefault(self._work(*path.split("/")[-3:-1]), path)
+        return first
+
+    def _work(self, dataset: str, model: str) -> tuple[str, str]:
+        return self.data[dataset].tensors_directory, self.cost_key(dataset, model)
+
+    def same_cost(self, dataset: str, model: str) -> str | None:
+        """``cost.json`` of an equal network on equal tensors, if that is the one that is measured."""
+        first = self._measured.get(self._work(dataset, model))
+        return None if first == f"{self.results}/{dataset}/{model}/cost.json" else first
+
+    @cached_property
     def benchmarks(self) -> list[str]:
         """Directories of Snakemake's benchmark files of this experiment and of its data."""
         places = [*self.about, *(download.directory for download in self.downloads)]
@@ -123,11 +166,21 @@ class Plan:
         options = all_options(choice.architecture, chosen_options(*choice[:3]))
         return short(choice.architecture, options, model_fingerprint(choice.architecture))
 
+    def truth(self, dataset: str) -> list[str]:
+        """Manifest of the jets that those of a mixture should be like, if it names any."""
+        plan = self.data[dataset]
+        return [plan.truth.manifest] if isinstance(plan, DerivedPlan) and plan.truth else []
+
     def evaluation_key(self, dataset: str, model: str) -> str:
         """Digest of the settings and the code of an evaluation, which reads the model from the checkpoint."""
         described = self.experiment.dataset(dataset)
         settings = setting_part(self.experiment.evaluation, described.background, described.working_points)
         return short(settings, evaluation_fingerprint(item.name for item in self.experiment.tasks_of(model)))
+
+    @cached_property
+    def closeness_key(self) -> str:
+        """Digest of the code that compares derived data sets with others."""
+        return fingerprint("jetloom.derived.closeness")
 
     def cost_key(self, dataset: str, model: str) -> str:
         """Digest of the settings and the code of a measurement of cost."""
@@ -204,12 +257,6 @@ class TrainingPlan:
         return f"{experiment.scratch_directory}/{name}"
 
 
-def arguments(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Settings as arguments ``--set KEY=VALUE`` of a verb."""
-    words: list[str] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            words += arguments(value, f"{prefix}{key}.")
-        else:
-            words += ["--set", f"{prefix}{key}={json.dumps(value)}"]
-    return words
+def any_of(paths: Iterable[str]) -> str:
+    """A regular expression of some paths; of none, one that fits nothing."""
+    return "|".join(sorted(map(re.escape, paths))) or "(?!)"

@@ -72,7 +72,7 @@ class Store:
             raise JetloomError(f"{root}: no such directory of data; --data names the workflow's `data_directory`")
         self.root, self.uses = Path(os.path.normpath(root)), uses
         self.families = sorted(path for path in self.root.glob("*") if path.is_dir() and not path.name.startswith("."))
-        self._digests = {path.parent: _digest(path) for path in self.root.glob("*/tensors*/manifest.json")}
+        self._digests = {path.parent: digest_of(path) for path in self.root.glob("*/tensors*/manifest.json")}
 
     @cached_property
     def places(self) -> list[Place]:
@@ -102,7 +102,7 @@ class Store:
             users = {name for skim, names in self._users_of_skims.items() if path in skim.parents for name in names}
             users |= self.uses.places.get(self._name(path), set())
             return Place(path, _skims(path), frozenset(users | self.uses.of_family(family)), keyed)
-        return Place(path, _tensors(path), frozenset(self._users_of_tensors(path)), keyed)
+        return Place(path, tensors_in_words(path), frozenset(self._users_of_tensors(path)), keyed)
 
     def _name(self, path: Path) -> str:
         return os.path.relpath(path, self.root)
@@ -220,7 +220,8 @@ def _records(skim: Path) -> list[Path]:
     return [place.parent / f"logs/{name}.log", place.parent / f"benchmarks/{name}.tsv"]
 
 
-def _digest(manifest: Path) -> str:
+def digest_of(manifest: Path) -> str:
+    """Digest of a manifest; empty: it is missing or damaged."""
     try:
         return str(json.loads(manifest.read_text())["digest"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -254,7 +255,8 @@ def _skims(path: Path) -> str:
     return "skims: " + ", ".join(filter(None, [classes, _selection(settings)]))
 
 
-def _tensors(path: Path) -> str:
+def tensors_in_words(path: Path) -> str:
+    """What a directory of tensors holds."""
     content = _about(path)
     settings = content["settings"]
     longest = f"{settings['max_particles']} particles" if "max_particles" in settings else ""

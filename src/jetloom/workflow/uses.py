@@ -13,6 +13,7 @@ import yaml
 from jetloom.catalogue import cards
 from jetloom.config import read_experiment
 from jetloom.errors import JetloomError
+from jetloom.workflow.derived import DerivedPlan
 from jetloom.workflow.plan import Plan
 
 Users = dict[str, set[str]]
@@ -28,6 +29,8 @@ class Uses:
         digests: experiments by the digest of the manifest that a training or an evaluation was made from.
         places: experiments by directory (``jetclass/tensors-0123456789``) that a frozen configuration plans.
         skims: experiments by skim that a frozen configuration plans.
+        derived: names of the directories of derived data that a frozen configuration plans, by the directory of its
+            experiment; an experiment that is missing plans nobody knows what.
         families: experiments by data set of which they may use anything, since it is not known what they use.
         all: experiments that may use anything of any data set.
         unclear: why, a line each.
@@ -37,6 +40,7 @@ class Uses:
     digests: Users = field(default_factory=lambda: defaultdict(set))
     places: Users = field(default_factory=lambda: defaultdict(set))
     skims: Users = field(default_factory=lambda: defaultdict(set))
+    derived: dict[Path, set[str]] = field(default_factory=dict)
     families: Users = field(default_factory=lambda: defaultdict(set))
     all: set[str] = field(default_factory=set)
     unclear: list[str] = field(default_factory=list)
@@ -56,13 +60,14 @@ def uses(results: Sequence[Path]) -> Uses:
     for directory in (place for root in results for place in [root, *sorted(root.iterdir())] if place.is_dir()):
         config = directory / "config.yaml"
         facts = [path for where in ("", "*/*/seed*/") for path in _facts(directory, where)]
+        facts += sorted(directory.glob("*/closeness.json"))
         if not facts and not config.is_file():
             continue
         found.experiments.append(directory)
         for path in facts:
             _add_facts(found, directory.resolve().name, path)
         if config.is_file():
-            _add_plan(found, directory.resolve().name, config)
+            _add_plan(found, directory, config)
     return found
 
 
@@ -78,12 +83,15 @@ def _add_facts(found: Uses, name: str, path: Path) -> None:
         found.unclear.append(f"{path}: does not say what it was made from; nothing of any data set is removed")
 
 
-def _add_plan(found: Uses, name: str, config: Path) -> None:
+def _add_plan(found: Uses, directory: Path, config: Path) -> None:
+    name = directory.resolve().name
     try:
         # Everything is planned before anything counts: a plan may fail at its last data set.
         plan = Plan(read_experiment(config))
-        plans = list(plan.data.values())
-        places = [*plan.about, *(str(Path(raw.path)) for item in plans for raw in item.raw.values())]
+        derived = [place for item in plan.data.values() if isinstance(item, DerivedPlan) for place in item.places()]
+        plans = [item for item in plan.data.values() if not isinstance(item, DerivedPlan)]
+        places = [place for item in plans for place in item.places()]
+        places += [str(Path(raw.path)) for item in plans for raw in item.raw.values()]
         skims = [path for item in plans for split in item.dataset.splits for path in item.skims(split)]
     except (JetloomError, OSError) as error:
         families = _families(config)
@@ -93,6 +101,7 @@ def _add_plan(found: Uses, name: str, config: Path) -> None:
         kept = " and ".join(families) if families else "any data set"
         found.unclear.append(f"{config}: cannot be planned any more ({error}); nothing of {kept} is removed")
         return
+    found.derived[directory] = {Path(place).name for place in derived}
     root = plan.experiment.data_directory
     for path in places:
         found.places["/".join(os.path.relpath(path, root).split(os.sep)[:2])].add(name)
@@ -105,7 +114,9 @@ def _families(config: Path) -> list[str] | None:
     try:
         values: Any = yaml.safe_load(config.read_text())
         changes = values.get("per_dataset") or {}
-        names = [(changes.get(name) or {}).get("based_on") or name for name in values["datasets"]]
+        told = {name: changes.get(name) or {} for name in values["datasets"]}
+        # What trainings make lies among the results.
+        names = [changed.get("based_on") or name for name, changed in told.items() if "made_by" not in changed]
         return sorted({cards.family(name) for name in names}) or None
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return None

@@ -11,7 +11,7 @@ import pytest
 
 from jetloom.config import RemoteFile
 from jetloom.data.fetch.archives import unpack
-from jetloom.data.fetch.download import download
+from jetloom.data.fetch.download import download, fetch
 from jetloom.errors import JetloomError
 from tests.support.downloads import CONTENT, QUICK, dataset, md5, visible
 from tests.support.http_server import served
@@ -160,6 +160,67 @@ def test_only_archives_that_may_hold_what_is_wanted_are_loaded_and_none_is_kept(
     assert not list(tmp_path.rglob("*.tar"))
     # The space is used once: both names are the same file.
     assert os.stat(tmp_path / "A.root").st_ino == os.stat(tmp_path / ".download/A.root").st_ino
+
+
+@pytest.fixture
+def in_parts(tmp_path):
+    """A set in two archives, either of which may hold its three files, and a third with another one."""
+    parts = {
+        "0.tar": tar_of([("A.root", b"a"), ("C.root", b"c")]),
+        "1.tar": tar_of([("B.root", b"b")]),
+        "2.tar": tar_of([("D.root", b"d")]),
+    }
+    holds = {"0.tar": ["{A,B,C}.root"], "1.tar": ["{A,B,C}.root"], "2.tar": ["D.root"]}
+    with served(files=parts) as site:
+        files = [{"name": name, "url": f"{site.url}/{name}", "md5": md5(parts[name]), "holds": holds[name]}
+                 for name in parts]  # fmt: skip
+        yield site, dataset(*files, raw=["A.root", "B.root", "C.root", "D.root"]), tmp_path / "raw"
+
+
+def test_archives_come_one_by_one_and_their_files_get_their_names_together(in_parts, tmp_path):
+    site, data, raw = in_parts
+    assert fetch(data, raw, "1.tar", record=tmp_path / "1", patience=QUICK) == ["B.root"]
+    assert fetch(data, raw, "0.tar", record=tmp_path / "0", patience=QUICK) == ["A.root", "C.root"]
+    assert (tmp_path / "0").read_text() == "A.root\nC.root\n"
+    assert visible(raw) == []
+    assert download(data, raw, files=["0.tar", "1.tar"], patience=QUICK) == [raw / f"{name}.root" for name in "ABC"]
+    assert [(raw / f"{name}.root").read_bytes() for name in "ABC"] == [b"a", b"b", b"c"]
+    assert [path for path, _, _ in site.seen] == ["/1.tar", "/0.tar"]
+
+
+def test_an_archive_that_came_is_not_asked_for_again_unless_something_of_it_is_lost(in_parts, tmp_path):
+    site, data, raw = in_parts
+    for name in ("0.tar", "1.tar"):
+        fetch(data, raw, name, record=tmp_path / "record", patience=QUICK)
+    # The workflow removes the outputs of a job that it repeats.
+    (tmp_path / "record").unlink()
+    assert fetch(data, raw, "0.tar", record=tmp_path / "record", patience=QUICK) == ["A.root", "C.root"]
+    assert len(site.seen) == 2
+    # It is known which of the two has it.
+    (raw / ".download/B.root").unlink()
+    download(data, raw, files=["0.tar", "1.tar"], patience=QUICK)
+    assert [path for path, _, _ in site.seen][2:] == ["/1.tar"]
+    assert (raw / "B.root").read_bytes() == b"b"
+
+
+def test_one_archive_that_fails_leaves_the_others(in_parts, tmp_path):
+    site, data, raw = in_parts
+    site.files["1.tar"] = b"other"
+    with pytest.raises(JetloomError, match=r"^1\.tar from .*md5 is"):
+        fetch(data, raw, "1.tar", record=tmp_path / "1", patience=QUICK)
+    assert not (tmp_path / "1").exists()
+    fetch(data, raw, "2.tar", record=tmp_path / "2", patience=QUICK)
+    assert download(data, raw, files=["2.tar"], patience=QUICK) == [raw / "D.root"]
+
+
+def test_a_file_that_only_one_archive_may_hold_has_to_be_in_it(tmp_path):
+    archive = tar_of([("A.root", b"a")])
+    with served(files={"1.tar": archive}) as site:
+        data = dataset({"name": "1.tar", "url": f"{site.url}/1.tar", "holds": ["{A,B}.root"]}, raw=["A.root", "B.root"])
+        with pytest.raises(JetloomError, match=r"the archive 1\.tar does not hold B\.root"):
+            fetch(data, tmp_path / "raw", "1.tar", record=tmp_path / "1", patience=QUICK)
+    with pytest.raises(JetloomError, match=r"no entry of `files` is '3.tar'; allowed: 1\.tar"):
+        fetch(data, tmp_path / "raw", "3.tar", record=tmp_path / "3", patience=QUICK)
 
 
 def bomb_of(kind):

@@ -309,14 +309,38 @@ download(dataset({"name": "a.bin", "url": sys.argv[1], "md5": md5(CONTENT)}), Pa
     assert (tmp_path / "raw/a.bin").read_bytes() == CONTENT
 
 
-def test_two_downloads_of_the_same_directory_do_not_meet(tmp_path):
+def test_two_downloads_of_the_same_file_do_not_meet(tmp_path):
     import fcntl
 
     (tmp_path / ".download").mkdir()
-    with (tmp_path / ".download/.lock").open("w") as lock:
+    with (tmp_path / ".download/a.bin.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(JetloomError, match="another download is at work"):
             download(dataset({"name": "a.bin"}), tmp_path)
+
+
+def test_downloads_of_other_files_of_the_directory_run_beside_and_learn_their_sums_together(tmp_path):
+    code = """
+import sys
+from pathlib import Path
+from tests.support.downloads import dataset, QUICK
+from jetloom.data.fetch.download import download
+names = ("a.bin", "b.bin", "c.bin")
+files = [{"name": name, "url": f"{sys.argv[1]}/{name}"} for name in names]
+download(dataset(*files), Path(sys.argv[2]), files=sys.argv[3:], patience=QUICK)
+"""
+    names = ["a.bin", "b.bin", "c.bin"]
+    with served(files={name: CONTENT + name.encode() for name in names}) as site:
+        running = [
+            subprocess.Popen([sys.executable, "-c", code, site.url, str(tmp_path / "raw"), name], cwd=ROOT)
+            for name in names
+        ]
+        assert [process.wait() for process in running] == [0, 0, 0]
+    assert visible(tmp_path / "raw") == [*names, "checksums.json"]
+    learnt = json.loads((tmp_path / "raw/checksums.json").read_text())
+    assert {name: entry["sha256"] for name, entry in learnt.items()} == {
+        name: sha256(CONTENT + name.encode()) for name in names
+    }
 
 
 def test_a_full_disk_is_seen_before(tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def test_smaller_sets_are_columns_of_the_full_one():
     flat = {name: ak.to_numpy(ak.flatten(branches[name])) for name in RAW_COLUMNS["full"]}
     pt, energy = (np.repeat(branches[f"jet_{name}"], [40, 60]) for name in ("pt", "energy"))
     whole = standardised("full", flat, pt, energy)
-    for name in ("kin", "kinpid"):
+    for name in ("kin", "kinpid", "kindisp"):
         chosen = [NAMES.index(item.name) for item in FEATURE_SETS[name]]
         few = {column: flat[column] for column in RAW_COLUMNS[name]}
         assert np.array_equal(standardised(name, few, pt, energy), whole[:, chosen])

@@ -142,6 +142,35 @@ def test_what_is_left_out_is_another_part_each_epoch(many):
     assert len(seen) > 7990
 
 
+def test_batches_of_one_size_show_each_jet_once_in_the_mean(tmp_path):
+    """So that the mean of the gradients of a pass is that of all jets, whatever bucket they are in."""
+    few, passes = write(tmp_path, [301, 207, 250], bias=0.3), 300
+    counts = np.zeros(758)
+    for epoch in range(passes):
+        loader = at(few, epoch, one_size=True)
+        length, batches = len(loader), numbers(loader)
+        assert len(batches) == length
+        assert {len(batch) for batch in batches} == {64}
+        assert all(len(set(batch)) == 64 for batch in batches)
+        np.add.at(counts, np.concatenate(batches), 1)
+    # 4 standard deviations of a single jet and of all.
+    assert abs(counts / passes - 1).max() < 0.06
+    assert abs(counts.mean() / passes - 1) < 0.01
+
+
+def test_batches_of_one_size_go_on_in_the_middle_and_are_the_same_for_all_ranks(many):
+    whole = numbers(at(many, 2, one_size=True))
+    loader = make(many, one_size=True)
+    loader.load_state_dict({"epoch": 2, "position": 30})
+    assert numbers(loader) == whole[30:]
+    ranks = [numbers(at(many, 2, one_size=True, rank=rank, world_size=2)) for rank in range(2)]
+    assert len(ranks[0]) == len(ranks[1])
+    pairs = [(len(one), len(two)) for one, two in zip(*ranks, strict=True)]
+    # A lone jet of a group has no full batch.
+    assert set(pairs) <= {(64, 64)} | {pair for pair in pairs if sum(pair) < 128}
+    assert pairs.count((64, 64)) > 50
+
+
 def test_short_epochs_use_every_jet_before_one_comes_again(many):
     loader = make(many, samples_per_epoch=3000)
     whole = [batch for number in range(3) for batch in numbers(at(many, number))]

@@ -19,7 +19,8 @@ from jetloom.report.papers.published import names, published
 from jetloom.report.papers.rebuilt import garwood, measured, pull, rebuild
 from jetloom.report.tables import of_dataset, of_papers
 from jetloom.report.tables.render import csv_text, html, latex, markdown
-from jetloom.results.collect import Collection, collect
+from jetloom.results.collect import collect
+from jetloom.results.collection import Collection
 from jetloom.results.inputs import Inputs
 from jetloom.results.over_seeds import over_seeds
 from jetloom.statistics.values import Value

@@ -12,7 +12,8 @@ from jetloom.drawing.style import looks, publication_style, save
 from jetloom.report.build import looks_of
 from jetloom.report.page.first_screen import answer
 from jetloom.report.tables import of_dataset
-from jetloom.results.collect import Collection, DataSet, collect
+from jetloom.results.collect import collect
+from jetloom.results.collection import Collection, DataSet
 from jetloom.statistics.values import Value
 from jetloom.tasks.classification.labels import arms, label_ratio, labels, scratch_of, table_of_labels
 from jetloom.tasks.classification.over_seeds import paired_difference
@@ -70,6 +71,14 @@ def test_other_figures_show_the_most_labels_alone(dataset: DataSet) -> None:
         of_labels = SHOW.figures_of_size["labels"].of(dataset, colors, [dataset])
     assert {row[2] for row in drawn.rows} == {"part", "tuned", "salt"}
     assert {row[2] for row in of_labels.rows} == {100, 1000, 8000}
+    [wrong, gain] = [plot for plot in of_labels.plots if "Rejection" not in plot.y.label and "[" in plot.y.label]
+    assert [(curve.title, list(curve.x)) for curve in wrong.curves] == [
+        ("ParT", [100, 1000, 8000]),
+        ("tuned", [100, 1000, 8000]),
+    ]
+    assert [curve.title for curve in gain.curves] == ["tuned"], "the other one is what it is compared with"
+    of_tuned = [row for row in of_labels.rows if row[:2] == ["wrong_percent", "tuned"]]
+    assert [list(wrong.curves[1].y), list(gain.curves[0].y)] == [[row[place] for row in of_tuned] for place in (3, 8)]
 
 
 def test_the_page_has_the_figure_and_a_look_for_each_arm(dataset: DataSet, tmp_path: Path) -> None:

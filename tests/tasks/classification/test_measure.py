@@ -116,6 +116,13 @@ def test_same_seed_same_intervals():
     assert merit(scores, label) == merit(scores, label)
 
 
+def test_without_a_working_point_there_is_no_rejection_of_any_kind():
+    """An experiment asks for the mean rejection of all its data sets, shapes among them."""
+    scores, label = gaussians(200, 1.0, np.random.default_rng(7))
+    plain, asked = (merit(scores, label, working_points={}, mean_rejection=value)["values"] for value in (None, 0.8))
+    assert asked == plain and "rejection_mean" not in asked and asked["rejection"] == {}
+
+
 def test_further_efficiencies_and_the_mean_rejection_have_intervals():
     scores, label = gaussians(2000, 2.0, np.random.default_rng(3))
     content = merit(scores, label, resamplings=50, efficiencies=[0.5, 0.8], mean_rejection=0.8)

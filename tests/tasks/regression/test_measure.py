@@ -7,7 +7,7 @@ import pytest
 
 from jetloom.config import Evaluation
 from jetloom.errors import JetloomError
-from jetloom.tasks.regression import measure
+from jetloom.statistics import response as responses
 from jetloom.tasks.regression.measure import merit, spread
 from jetloom.tasks.task import Question, Seen
 
@@ -35,7 +35,7 @@ def test_a_gaussian_response_has_its_width():
 def test_bins_of_many_jets_give_the_same_as_single_jets(monkeypatch):
     response = np.random.default_rng(4).normal(1, 0.1, 20_000)
     binned = spread(response, 0.68, 400, 1)
-    monkeypatch.setattr(measure, "BINS", 20_000)
+    monkeypatch.setattr(responses, "BINS", 20_000)
     exact = spread(response, 0.68, 400, 1)
     for name in ("bias", "resolution"):
         assert binned[name]["value"] == exact[name]["value"]

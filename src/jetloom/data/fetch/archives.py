@@ -48,7 +48,9 @@ def require_space(directory: Path, size: int, what: str) -> None:
         )
 
 
-def unpack(archive: Path, wanted: Collection[str], target: Path, rename: Mapping[str, str]) -> set[str]:
+def unpack(
+    archive: Path, wanted: Collection[str], target: Path, rename: Mapping[str, str], expected: Collection[str] = ()
+) -> set[str]:
     """Write the members that belong to wanted raw files below ``target``.
 
     A member belongs to a wanted file if that is the end of its path (``val_5M/HToBB_120.root`` is ``HToBB_120.root``),
@@ -60,9 +62,10 @@ def unpack(archive: Path, wanted: Collection[str], target: Path, rename: Mapping
         wanted: raw files and directories, relative.
         target: existing directory; what it holds after an exception is worth nothing.
         rename: pattern of a whole member path: path that is used instead.
+        expected: names that are looked for and not written.
 
     Returns:
-        The wanted names that the archive holds.
+        The wanted and expected names that the archive holds.
 
     Raises:
         BadArchiveError: no archive, damaged, or a member that is no regular file, lies outside or comes twice.
@@ -77,6 +80,7 @@ def unpack(archive: Path, wanted: Collection[str], target: Path, rename: Mapping
             continue
         place = _place(parts, wanted)
         if place is None:
+            found |= {other[0]} if (other := _place(parts, expected)) else set()
             continue
         owner, name = place
         if not (target / name).resolve().is_relative_to(target.resolve()):

@@ -1,5 +1,6 @@
 """Checksums of downloaded files: those of the preset, and those learnt where the publisher gives none."""
 
+import fcntl
 import hashlib
 import json
 import threading
@@ -66,12 +67,18 @@ class Checksums:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._learnt = self._read()
+
+    def _read(self) -> dict[str, dict[str, str | int]]:
         try:
-            self._learnt: dict[str, dict[str, str | int]] = json.loads(path.read_text()) if path.exists() else {}
-            if any(not {"sha256", "learnt"} <= entry.keys() for entry in self._learnt.values()):
+            learnt: dict[str, dict[str, str | int]] = json.loads(self.path.read_text()) if self.path.exists() else {}
+            if any(not {"sha256", "learnt"} <= entry.keys() for entry in learnt.values()):
                 raise ValueError("an entry without sha256 or learnt")
         except (ValueError, AttributeError, RecursionError) as error:
-            raise JetloomError(f"{path}: not the JSON file of learnt checksums ({error}); mend or remove it") from None
+            raise JetloomError(
+                f"{self.path}: not the JSON file of learnt checksums ({error}); mend or remove it"
+            ) from None
+        return learnt
 
     def expected(self, file: RemoteFile) -> Expected | None:
         """The preset's checksum, else the learnt one, else None."""
@@ -101,8 +108,13 @@ class Checksums:
         return None
 
     def learn(self, file: RemoteFile, digests: Digests, location: str) -> None:
-        """Pin the sum of a complete file unless one is known already."""
-        with self._lock:
+        """Pin the sum of a complete file unless one is known already; other processes may learn at the same time."""
+        if self.expected(file):
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._lock, self.path.with_name(f".{self.path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._learnt = self._read()
             if self.expected(file):
                 return
             self._learnt[file.name] = {

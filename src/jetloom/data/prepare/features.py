@@ -45,6 +45,7 @@ DIRECTION = [Standard("part_deta"), Standard("part_dphi")]
 FEATURE_SETS: dict[str, list[Standard]] = {
     "kin": [*KINEMATIC, *DIRECTION],
     "kinpid": [*KINEMATIC, *IDENTITY, *DIRECTION],
+    "kindisp": [*KINEMATIC, *DISPLACEMENT, *DIRECTION],
     "full": [*KINEMATIC, *IDENTITY, *DISPLACEMENT, *DIRECTION],
     # The paper scales by quantiles of its training file: 1 / 0.1211 for both angles; that of pT is not known.
     "salt_hls4ml": [
@@ -56,21 +57,22 @@ FEATURE_SETS: dict[str, list[Standard]] = {
     "salt_qg": [Standard("part_pt", 7.0, 1 / 5.56, -1e3, 1e3), *DIRECTION],
     "jetclr": [Standard("part_pt", 0, 1 / 600, -1e3, 1e3), *DIRECTION],
     "xyz": [Standard("points_x"), Standard("points_y"), Standard("points_z")],
+    "codes": [Standard("part_code")],
 }
-"""7, 13 and 17 inputs per particle, in the order and with the constants of the published checkpoints of ParT; three
-inputs as the author code of SAL-T (arXiv:2510.23641) makes them of each data set, and as that of JetCLR
-(arXiv:2108.04253) does; three per point."""
+"""7, 13 and 17 inputs per particle, in the order and with the constants of the published checkpoints of ParT, and 11 of
+them, without charge and types, as arXiv:2608.02735 compares; three inputs as the author code of SAL-T
+(arXiv:2510.23641) makes them of each data set, and as that of JetCLR (arXiv:2108.04253) does; three per point; the code
+of a particle."""
 
 KINEMATIC_COLUMNS = ["part_px", "part_py", "part_pz", "part_energy", "part_deta", "part_dphi"]
+DISPLACEMENT_COLUMNS = ["part_d0val", "part_d0err", "part_dzval", "part_dzerr"]
 RAW_COLUMNS: dict[str, list[str]] = {
     **dict.fromkeys(("kin", "salt_hls4ml", "salt_top", "salt_qg", "jetclr"), KINEMATIC_COLUMNS),
     "kinpid": [*KINEMATIC_COLUMNS, *(item.name for item in IDENTITY)],
-    "full": [
-        *KINEMATIC_COLUMNS,
-        *(item.name for item in IDENTITY),
-        *("part_d0val", "part_d0err", "part_dzval", "part_dzerr"),
-    ],
+    "kindisp": [*KINEMATIC_COLUMNS, *DISPLACEMENT_COLUMNS],
+    "full": [*KINEMATIC_COLUMNS, *(item.name for item in IDENTITY), *DISPLACEMENT_COLUMNS],
     "xyz": ["points_x", "points_y", "points_z"],
+    "codes": ["part_code"],
 }
 """Canonical particle columns that each feature set is computed from."""
 
@@ -102,7 +104,7 @@ def standardised(
             columns["part_logptrel"] = np.log(pt / jet_pt)
             columns["part_logerel"] = np.log(particles["part_energy"] / jet_energy)
         columns["part_deltaR"] = np.hypot(particles["part_deta"], particles["part_dphi"])
-    if feature_set == "full":
+    if "part_d0val" in RAW_COLUMNS[feature_set]:
         columns["part_d0"] = np.tanh(particles["part_d0val"])
         columns["part_dz"] = np.tanh(particles["part_dzval"])
     table = FEATURE_SETS[feature_set]

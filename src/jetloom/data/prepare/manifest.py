@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -61,7 +62,16 @@ class Manifest(Entry):
     seed: int
     splits: dict[str, Split]
     made_from: list[Source]
+    derived: str | None = None
+    """What its jets are, if trainings made them; None: they were not."""
+    codes: int | None = None
+    """How many codes a tokenizer has; None: it has nothing to do with the data."""
     digest: str = ""
+
+    @property
+    def width(self) -> int:
+        """F of ``Batch.features``; of codes how many there are."""
+        return self.codes if self.kind == "tokens" and self.codes else len(self.features)
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
@@ -84,7 +94,12 @@ class Manifest(Entry):
             first = error.errors()[0]
             raise JetloomError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
+    def text(self, indent: int | None = None, exclude: Collection[str] = ()) -> str:
+        """As JSON. What came later is left out where it says nothing: digests of what was made before stay."""
+        later = {name for name in ("derived", "codes") if getattr(self, name) is None}
+        return self.model_dump_json(indent=indent, exclude={*exclude, *later})
+
     def signed(self) -> "Manifest":
         """The same with ``digest``, the sha256 of everything else."""
-        content = self.model_dump_json(exclude={"digest"})
+        content = self.text(exclude={"digest"})
         return self.model_copy(update={"digest": hashlib.sha256(content.encode()).hexdigest()})

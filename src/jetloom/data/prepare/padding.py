@@ -16,12 +16,12 @@ OBSERVERS = ["jet_pt", "jet_eta", "jet_mass", "jet_sdmass", "jet_nparticles"]
 class Jets(NamedTuple):
     """n jets with P kept particles in all, jet by jet, hardest particle first."""
 
-    features: NDArray[np.float32]
-    """(P, F) float32, standardised."""
+    features: NDArray[Any]
+    """(P, F) float32, standardised; (P, 1) int16 for codes."""
     vectors: NDArray[np.float32] | None
-    """(P, 4) float32, px, py, pz, E in GeV; None for point clouds."""
-    coordinates: NDArray[np.float32]
-    """(P, 2) float32 deta, dphi; (P, 3) x, y, z for point clouds."""
+    """(P, 4) float32, px, py, pz, E in GeV; None for point clouds and codes."""
+    coordinates: NDArray[Any]
+    """(P, 2) float32 deta, dphi; (P, 3) x, y, z for point clouds; (P, 0) for codes."""
     length: NDArray[np.integer]
     """(n,) kept particles."""
     count: NDArray[np.integer]  # type: ignore[assignment]  # a field, not the method of tuples
@@ -53,8 +53,8 @@ def flatten(table: pa.Table, kind: str, feature_set: str, max_particles: int) ->
 
     Args:
         table: canonical columns, at least ``needed_columns``.
-        kind: ``jets``, whose particles are ordered by falling pT, or ``points``, which keep their order.
-        feature_set: ``kin``, ``kinpid``, ``full`` or ``xyz``.
+        kind: ``jets``, whose particles are ordered by falling pT, or ``points`` or ``tokens``, which keep their order.
+        feature_set: one of ``FEATURE_SETS``.
         max_particles: the first so many particles of each jet are kept.
     """
     table = table.combine_chunks()
@@ -70,19 +70,25 @@ def flatten(table: pa.Table, kind: str, feature_set: str, max_particles: int) ->
     if count.size and count.max() > max_particles:
         kept = slots(count) < max_particles
         flat, jet = {name: values[kept] for name, values in flat.items()}, jet[kept]
+    names = observer_names(table.column_names)
+    observed = [_observed(table, name) for name in names]
+    rest = {
+        "length": np.minimum(count, max_particles),
+        "count": count,
+        "label": _numbers(table, "label").astype(np.int64),
+        "observers": np.stack(observed, axis=1) if names else np.empty((len(count), 0), np.float32),
+    }
+    if kind == "tokens":
+        codes = flat["part_code"].astype(np.int16)[:, None]
+        return Jets(features=codes, vectors=None, coordinates=codes[:, :0], **rest)
     jets = kind == "jets"
     pt, energy = (_numbers(table, name)[jet] for name in ("jet_pt", "jet_energy")) if jets else (None, None)
     features = standardised(feature_set, flat, pt, energy)
-    names = observer_names(table.column_names)
-    observed = [_observed(table, name) for name in names]
     return Jets(
         features=features,
         vectors=_stack(flat, "part_px", "part_py", "part_pz", "part_energy") if jets else None,
         coordinates=_stack(flat, "part_deta", "part_dphi") if jets else features,
-        length=np.minimum(count, max_particles),
-        count=count,
-        label=_numbers(table, "label").astype(np.int64),
-        observers=np.stack(observed, axis=1) if names else np.empty((len(count), 0), np.float32),
+        **rest,
     )
 
 

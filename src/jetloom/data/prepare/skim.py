@@ -39,7 +39,7 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
     """
     source = importlib.import_module(f"jetloom.data.sources.{dataset.source}")
     read = kept = 0
-    content = _Content()
+    content = Content()
     with appearing(output) as partial, ExitStack() as opened:
         writer = None
         for jets in source.chunks(raw, dataset, chunk):
@@ -50,7 +50,7 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
             kept += len(jets)
             table = awkward.to_arrow_table(jets, extensionarray=False, list_to32=True)
             if writer is None:
-                writer = opened.enter_context(_writer(partial, table.schema))
+                writer = opened.enter_context(writer_of(partial, table.schema))
             if len(jets):
                 writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
         if writer is None:
@@ -69,9 +69,11 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
         writer.add_key_value_metadata({"jetloom": json.dumps(facts)})
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def writer_of(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of canonical jets."""
     # Trying a dictionary for momenta, all different, takes three times as long and is larger.
-    few_values = [name for name in schema.names if name.startswith("part_is") or name in ("part_charge", "label")]
+    coded = ("part_charge", "part_code", "label")
+    few_values = [name for name in schema.names if name.startswith("part_is") or name in coded]
     paths = [f"{name}.list.element" if name.startswith("part_") else name for name in few_values]
     return pq.ParquetWriter(
         path, schema, compression="lz4", use_dictionary=paths, write_statistics=False, write_page_checksum=True
@@ -93,13 +95,14 @@ def selected(dataset: Dataset, jets: awkward.Array, raw: Path) -> np.ndarray:
     return keep
 
 
-class _Content:
+class Content:
     """Hash of jets, whatever the chunks they come in: the bytes of a ROOT file hold the time of writing too."""
 
     def __init__(self) -> None:
         self._columns: dict[str, Any] = {}
 
     def add(self, jets: awkward.Array) -> None:
+        """Take up some jets."""
         for name in jets.fields:
             column = jets[name]
             if column.ndim > 1:
@@ -112,6 +115,7 @@ class _Content:
         digest.update(np.ascontiguousarray(awkward.to_numpy(values)).data.cast("B"))
 
     def hexdigest(self) -> str:
+        """Of all jets so far."""
         whole = hashlib.sha256()
         for key, digest in sorted(self._columns.items()):
             whole.update(f"{key} {digest.hexdigest()}\n".encode())

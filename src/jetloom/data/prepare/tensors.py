@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from jetloom.config import Dataset
+from jetloom.config import Dataset, DerivedDataset
 from jetloom.data.prepare.features import FEATURE_SETS, RAW_COLUMNS
 from jetloom.data.prepare.manifest import SCHEMA_VERSION, Manifest, Shard, Source, Split
 from jetloom.data.prepare.padding import Jets, flatten, needed_columns, observer_names, particle_counts, slots
@@ -130,6 +130,7 @@ def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path
                 )
             made_from[source["sha256"]] = (split, source)
         splits[split] = _split(dataset, split, some, [headers[path] for path in some], output)
+    derived = dataset if isinstance(dataset, DerivedDataset) else None
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         dataset=name,
@@ -145,11 +146,13 @@ def write_manifest(name: str, dataset: Dataset, shards: list[Path], output: Path
         buckets=dataset.buckets or [dataset.max_particles],
         selection=dataset.selection,
         seed=dataset.seed,
+        derived=derived and derived.derived,
+        codes=derived and derived.codes,
         splits=splits,
         made_from=[Source(**source) for _, source in made_from.values()],
     ).signed()
     with appearing(output) as partial:
-        partial.write_text(manifest.model_dump_json(indent=1))
+        partial.write_text(manifest.text(indent=1))
 
 
 def _checked(facts: dict[str, Any], dataset: Dataset, path: Path) -> dict[str, Any]:
@@ -240,14 +243,16 @@ def _places(dataset: Dataset, length: NDArray[np.integer], order: NDArray[np.int
 def _layout(dataset: Dataset, places: _Places, observers: int) -> dict[str, tuple[type, tuple[int, ...]]]:
     """Type and shape of every array of the shard."""
     layout: dict[str, tuple[type, tuple[int, ...]]] = {}
-    points = dataset.kind == "points"
+    tokens = dataset.kind == "tokens"
+    angles = {"jets": 2, "points": 3, "tokens": 0}[dataset.kind]
     for width, jets in zip(places.widths, places.jets, strict=True):
         if not jets:
             continue
         group = f"{width:04d}"
-        layout[f"{group}/features"] = (np.float32, (jets, width, len(FEATURE_SETS[dataset.feature_set])))
-        layout[f"{group}/coordinates"] = (np.float32, (jets, width, 3 if points else 2))
-        if not points:
+        number = len(FEATURE_SETS[dataset.feature_set])
+        layout[f"{group}/features"] = (np.int16 if tokens else np.float32, (jets, width, number))
+        layout[f"{group}/coordinates"] = (np.float32, (jets, width, angles))
+        if dataset.kind == "jets":
             layout[f"{group}/vectors"] = (np.float32, (jets, width, 4))
         layout[f"{group}/length"] = (np.int16, (jets,))
         layout[f"{group}/label"] = (np.int64, (jets,))

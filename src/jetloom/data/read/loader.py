@@ -12,7 +12,7 @@ was shuffled when it was made, and memory is read twice as fast so. Runs are cut
 import math
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from itertools import accumulate, count, islice
@@ -87,6 +87,10 @@ class Loader:
             these are of the same size too: what cannot be shared out, fewer jets than processes, is left out of a pass.
         samples_per_epoch: jets per epoch over all ranks; epochs then go on where the last one ended. Default: all.
         drop_last: only full batches (static shapes); what is left of a bucket is left out of this pass.
+        one_size: batches of a bucket are full, all of them, which a GPU's kernels and recorded graphs want; shuffled
+            only. Of a bucket with J jets a pass has J / S batches of S, rounded up or down at random so that this is
+            the mean. Then some jets come twice or not at all, others in each pass: in the mean each comes once, and
+            has the same weight 1 / S. Where there is not a single full batch, one with all of them stays.
         workers: threads that gather the next batches meanwhile; 0: each is gathered when it is asked for.
         pin: gather into page-locked memory, from which a GPU copies while the processor goes on; needs a GPU.
         reweighting: keep each jet in a pass with the probability of its class and bin; a pass is shorter then.
@@ -109,6 +113,7 @@ class Loader:
         world_size: int = 1,
         samples_per_epoch: int | None = None,
         drop_last: bool = False,
+        one_size: bool = False,
         workers: int = 0,
         pin: bool = False,
         reweighting: Reweighting | None = None,
@@ -122,6 +127,7 @@ class Loader:
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
         self.samples_per_epoch, self.drop_last = samples_per_epoch, drop_last
+        self.one_size = one_size and shuffle
         self.workers, self.pin = workers, pin
         # A damaged shard is an error now, not in mid-training.
         self._shards = [ShardFile(manifest.parent / shard.file) for shard in self.manifest.splits[split].shards]
@@ -222,14 +228,18 @@ class Loader:
         return [tuple(order[start : start + self._open]) for start in range(0, len(order), self._open)]
 
     def _batches_of_pass(self, number: int) -> int:
-        return sum(self._batches_of_group(group) for group in self._groups(number))
+        return sum(self._batches_of_group(number, group) for group in self._groups(number))
 
-    def _batches_of_group(self, shards: tuple[int, ...]) -> int:
-        return sum(self._cut(shards, width).batches for width in self.manifest.buckets)
+    def _batches_of_group(self, number: int, shards: tuple[int, ...]) -> int:
+        return sum(self._cut(number, shards, width).batches for width in self.manifest.buckets)
 
-    def _cut(self, shards: tuple[int, ...], width: int) -> _Cut:
+    def _cut(self, number: int, shards: tuple[int, ...], width: int) -> _Cut:
         jets = sum(self._jets(shard, width) for shard in shards)
         together = self.batch_size * self.world_size
+        if self.one_size and jets >= together:
+            share = np.random.default_rng([self.seed, number, shards[0], width, 1]).random()
+            batches = int(jets / together + share)
+            return _Cut(jets, batches * together, batches)
         unit = together if self.drop_last else self.world_size if self.shuffle else 1
         used = jets // unit * unit
         return _Cut(jets, used, math.ceil(used / together))
@@ -251,7 +261,7 @@ class Loader:
     def _of_pass(self, number: int, start: int) -> Iterator[Rows]:
         """Batches of one pass over the split from number ``start`` on."""
         for index, shards in enumerate(self._groups(number)):
-            batches = self._batches_of_group(shards)
+            batches = self._batches_of_group(number, shards)
             if start < batches:
                 yield from self._of_group(number, index, shards)[start:]
             start = max(start - batches, 0)
@@ -266,15 +276,16 @@ class Loader:
     def _of_bucket(
         self, number: int, shards: tuple[int, ...], width: int, generator: np.random.Generator
     ) -> list[Rows]:
-        jets, used, batches = self._cut(shards, width)
+        jets, used, batches = self._cut(number, shards, width)
         if not batches:
             return []
         together = self.batch_size * self.world_size
         rows = self._rows(number, shards, width)
         if self.shuffle:
             rows = _mixed(rows, WINDOW_BATCHES * together, max(1, min(LONGEST_RUN, together // LONGEST_RUN)), generator)
-            # What is left out is not always the same.
-            rows = np.roll(rows, -int(generator.integers(jets))) if used < jets else rows
+            # What is left out, or comes twice, is not always the same.
+            rows = np.roll(rows, -int(generator.integers(jets))) if used != jets else rows
+            rows = np.concatenate([rows, rows[: used - jets]]) if used > jets else rows
             # Nearly equal batches, none of them tiny.
             edges = np.arange(batches + 1) * (used // self.world_size) // batches * self.world_size
         else:
@@ -300,11 +311,31 @@ class Loader:
                 np.take(array, rows, axis=0, out=arrays[key][filled : filled + len(rows)], mode="clip")
             begin, filled = end, filled + len(rows)
         np.less(np.arange(plan.width, dtype=np.int16), arrays["length"][:, None], out=arrays["mask"])
-        return Batch._make(tensors.get(name) for name in Batch._fields)
+        # The host knows the lengths of what it sends to a GPU.
+        return _batch_of(tensors, arrays["length"].astype(np.int64) if self.pin else None)
 
     def _empty(self, shape: tuple[int, ...], dtype: np.dtype) -> torch.Tensor:
         empty = torch.from_numpy(np.empty(shape, dtype))
         return torch.empty_like(empty, pin_memory=True) if self.pin else empty
+
+
+def batches_of(shard: Path, size: int = 512) -> Iterator[Batch]:
+    """All jets of one shard as they are stored, bucket by bucket.
+
+    Args:
+        shard: file of tensors.
+        size: jets of a batch, at most.
+    """
+    for width, arrays in sorted(ShardFile(shard).buckets.items()):
+        for start in range(0, len(arrays["label"]), size):
+            some = {name: torch.from_numpy(array[start : start + size].copy()) for name, array in arrays.items()}
+            some["mask"] = torch.arange(width) < some["length"][:, None]
+            yield _batch_of(some)
+
+
+def _batch_of(tensors: Mapping[str, torch.Tensor], length: NDArray[np.int64] | None = None) -> Batch:
+    """A batch of tensors by their names."""
+    return Batch._make([*(tensors.get(name) for name in Batch._fields[:6]), length, None])
 
 
 def _mixed(rows: NDArray[np.integer], window: int, run: int, generator: np.random.Generator) -> NDArray[np.integer]:

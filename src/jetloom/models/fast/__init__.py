@@ -41,6 +41,11 @@ def eager() -> bool:
     return _on and values_known()
 
 
+def waits(x: Tensor) -> bool:
+    """Whether the host, to read a number of a tensor, would have to wait until a GPU has got there."""
+    return x.device.type != "cpu"
+
+
 def values_known() -> bool:
     """Whether tensors hold numbers; False while torch.compile or torch.export records a graph."""
     return not torch.compiler.is_compiling()

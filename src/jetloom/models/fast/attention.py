@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, autograd
 from torch.nn import functional
 
-from jetloom.models.fast import eager, exporting, full_precision, on, private_operators
+from jetloom.models.fast import eager, exporting, full_precision, on, private_operators, values_known, waits
 from jetloom.models.fast.dropout import applied, kept
+
+MOST = 65_535
+"""Sets of queries that a GPU's fused kernel takes at once: the third axis of CUDA's grids has no room for more."""
 
 
 def serves() -> bool:
@@ -15,13 +18,24 @@ def serves() -> bool:
     return on()
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float) -> Tensor:
-    """softmax(q k^T / sqrt(d) + bias) v of (B, H, Nq, d), (B, H, Nk, d) twice and a bias to (B, Nq, H d)."""
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: float, causal: bool = False
+) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias) v of (B, H, Nq, d), (B, H, Nk, d) twice and a bias to (B, Nq, H d).
+
+    ``causal``, without a bias: position i sees those up to i only.
+    """
     if bias is not None:
         bias = bias.to(query.dtype)
-    if _by_products_serves(query, bias, dropout):
+    if waits(query) and values_known() and len(query) > MOST:
+        sets = query.split(MOST), key.split(MOST), value.split(MOST)
+        shared = bias is None or bias.dim() < 4 or len(bias) == 1
+        biases = [bias] * len(sets[0]) if bias is None or shared else bias.split(MOST)
+        parts = zip(*sets, biases, strict=True)
+        return torch.cat([attend(*part, dropout, causal) for part in parts])
+    if not causal and _by_products_serves(query, bias, dropout):
         return _by_products(query, key, value, bias, dropout).transpose(1, 2).flatten(-2)
-    attended = functional.scaled_dot_product_attention(query, key, value, bias, dropout).transpose(1, 2)
+    attended = functional.scaled_dot_product_attention(query, key, value, bias, dropout, causal).transpose(1, 2)
     if exporting():
         # The exporter swaps in another kernel, whose output has another memory layout.
         attended = attended.clone(memory_format=torch.contiguous_format)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jetloom.models.fast import eager, exporting, values_known
+from jetloom.models.fast import eager, exporting, values_known, waits
 
 ROWS = 16
 """Matrix products whose sizes are multiples of this round in the same way."""
@@ -18,9 +18,9 @@ def spare(width: int, length: int) -> int:
     return max(0, min(-width % ROWS, length - width)) if values_known() else 0
 
 
-def serves() -> bool:
-    """Where ties may be looked for."""
-    return eager()
+def serves(x: Tensor) -> bool:
+    """Where ties may be looked for: a GPU would have to be asked."""
+    return eager() and not waits(x)
 
 
 def smallest(distance: Tensor, number: int, filled: int, front_first: bool) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,9 @@
-"""Less work for the same answer: no slots that no jet fills, and some jets at a time, which then fit into the cache."""
+"""Less work for the same answer: no slots that no jet fills, and some jets at a time, which then fit into the cache.
 
-from collections.abc import Callable
+What is learnt is the same too: where jets do not know of each other, gradients of all parts add up.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,20 +12,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from jetloom.batch import Batch
-from jetloom.models.fast import eager
+from jetloom.models.fast import eager, waits
 
 if TYPE_CHECKING:
     from jetloom.models.network import Network
 
 SLOTS = 4096
 """Particle slots that go through a network at a time where it only predicts, on a CPU; more in narrow networks."""
+LEARNT = 2048
+"""Slots at a time in training, where jets do not know of each other: no jet is padded to a much longer one."""
 CACHED = 1 << 17
 """Numbers that a thread keeps in its cache: half a megabyte, and the allocator reuses it where it would ask the system
 for fresh pages."""
 
 
 def run(network: "Network", function: Callable[[Batch], Any], batch: Batch) -> Any:
-    """A function of a batch, without needless slots and in parts where no gradient is wanted.
+    """A function of a batch, without needless slots and in parts where jets do not know of each other.
+
+    A GPU gets the slots of the bucket: how many of them are needless it would have to be asked, and its kernels are
+    chosen anew for each width.
 
     Args:
         network: whose function it is; says whether it reads padding and how wide it is.
@@ -32,14 +40,16 @@ def run(network: "Network", function: Callable[[Batch], Any], batch: Batch) -> A
     Returns:
         As ``function(batch)``; the particles of an :class:`Encoded` have all slots of the batch again.
     """
-    if not eager():
+    if not eager() or waits(batch.mask):
         return function(batch)
     width = batch.mask.shape[1]
     if not network.reads_padding:
         batch = trimmed(batch)
-    if not _divides(network, batch):
+    learns = torch.is_grad_enabled() or network.training
+    if learns and not network.jets_apart:
         return _widened(function(batch), width)
-    slots = max(SLOTS, CACHED * torch.get_num_threads() // (network.particle_width or CACHED))
+    threads = torch.get_num_threads()
+    slots = LEARNT if learns else max(SLOTS, CACHED * threads // (network.particle_width or CACHED))
     return _by_parts(function, batch, slots, width, by_length=not network.reads_padding)
 
 
@@ -55,11 +65,6 @@ def cut(batch: Batch, width: int) -> Batch:
     return batch.map_slots(lambda x: x[:, :width])
 
 
-def _divides(network: "Network", batch: Batch) -> bool:
-    """Whether jets may go in parts: no gradient or statistics are wanted, and there is no GPU to fill."""
-    return not (torch.is_grad_enabled() or network.training) and batch.mask.device.type == "cpu"
-
-
 def _by_parts(function: Callable[[Batch], Any], batch: Batch, slots: int, width: int, by_length: bool) -> Any:
     """Jets of like length go together, no wider than the longest, unless padding is read."""
     number, longest = batch.mask.shape
@@ -68,14 +73,12 @@ def _by_parts(function: Callable[[Batch], Any], batch: Batch, slots: int, width:
         return _widened(function(batch), width)
     length = (batch.mask * torch.arange(1, longest + 1)).amax(1)
     order = length.argsort() if by_length else torch.arange(number)
-    whole = None
+    answers = []
     for part in order.split(jets):
         widest = max(1, int(length[part].max())) if by_length else longest
         some = batch.map(partial(_some, rows=part, end=widest))
-        answer = _widened(function(some), width)
-        whole = _empty(answer, number) if whole is None else whole
-        _place(whole, part, answer)
-    return whole
+        answers.append(_widened(function(some), width))
+    return _joined(answers, order.argsort())
 
 
 def _some(x: Tensor, rows: Tensor, end: int) -> Tensor:
@@ -101,22 +104,13 @@ def _widened(answer: Any, width: int) -> Any:
     return answer._replace(particles=particles, mask=functional.pad(answer.mask, (0, missing)), order=order)
 
 
-def _empty(like: Any, jets: int) -> Any:
-    """Room for the answer of so many jets."""
-    if like is None:
+def _joined(answers: Sequence[Any], rows: Tensor) -> Any:
+    """The answers of all parts in one, jets in the order of ``rows``."""
+    first = answers[0]
+    if first is None:
         return None
-    if isinstance(like, Tensor):
-        return like.new_empty(jets, *like.shape[1:])
-    if isinstance(like, dict):
-        return {key: _empty(value, jets) for key, value in like.items()}
-    return like._make(_empty(value, jets) for value in like)
-
-
-def _place(whole: Any, rows: Tensor, part: Any) -> None:
-    """Write the answers of some jets into the whole."""
-    if isinstance(whole, Tensor):
-        whole[rows] = part
-    elif whole is not None:
-        pairs = [(whole[key], part[key]) for key in whole] if isinstance(whole, dict) else zip(whole, part, strict=True)
-        for into, value in pairs:
-            _place(into, rows, value)
+    if isinstance(first, Tensor):
+        return torch.cat(list(answers)).index_select(0, rows)
+    if isinstance(first, dict):
+        return {key: _joined([answer[key] for answer in answers], rows) for key in first}
+    return first._make(_joined(values, rows) for values in zip(*answers, strict=True))

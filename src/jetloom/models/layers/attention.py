@@ -18,6 +18,11 @@ def key_bias(mask: Tensor) -> Tensor:
     return torch.zeros_like(mask, dtype=torch.float32).masked_fill(~mask, CLOSED)[:, None, None, :]
 
 
+def triangle(length: int, device: torch.device) -> Tensor:
+    """(N, N) float32: 0 up to the diagonal, ``CLOSED`` behind it."""
+    return torch.full((length, length), CLOSED, device=device).triu(1)
+
+
 def split(x: Tensor, heads: int) -> Tensor:
     """(B, N, D) to (B, H, N, D / H): head h owns channels h D / H onwards."""
     heads_apart: Tensor = x.unflatten(-1, (heads, -1)).transpose(1, 2)
@@ -29,7 +34,15 @@ def joined(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(-2)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None, dropout: float = 0.0) -> Tensor:
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    heads: int,
+    bias: Tensor | None,
+    dropout: float = 0.0,
+    causal: bool = False,
+) -> Tensor:
     """Attention(Q, K, V) = softmax(q_h k_h^T / sqrt(d_h) + bias) v_h for each head h (arXiv:1706.03762, eq. 1).
 
     Args:
@@ -38,13 +51,16 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor |
         heads: H.
         bias: added to the scores, broadcastable to (B, H, Nq, Nk).
         dropout: of the attention weights.
+        causal: without a bias, position i sees those up to i only.
 
     Returns:
         (B, Nq, D)
     """
     query, key, value = split(query, heads), split(key, heads), split(value, heads)
     if kernel.serves():
-        return kernel.attend(query, key, value, bias, dropout)
+        return kernel.attend(query, key, value, bias, dropout, causal)
+    if causal:
+        bias = triangle(query.shape[2], query.device)
     scores = query @ key.mT / math.sqrt(query.shape[-1])
     if bias is not None:
         scores = scores + bias.to(scores.dtype)

@@ -46,7 +46,7 @@ def smallest(distance: Tensor, number: int, length: int | None) -> tuple[Tensor,
     """
     width = distance.shape[-1]
     filled = larger(length or 0, larger(width, number))
-    if kernel.serves() and (length is None or filled > width):
+    if kernel.serves(distance) and (length is None or filled > width):
         return kernel.smallest(distance, number, filled, length is None)
     distance = functional.pad(distance, (0, filled - width), value=torch.inf)
     values, places = kernel.front_or_any(distance, number, length is None)

@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from jetloom.models.fast import folding
 from jetloom.models.fast import linear_norm_gelu as kernel
+from jetloom.models.fast.triton import linear_norm_gelu as on_gpu
 
 
 class RealBatchNorm(nn.BatchNorm1d):
@@ -28,15 +29,16 @@ class RealBatchNorm(nn.BatchNorm1d):
             return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         if real is None:
             return super().forward(x)
-        weight = real[:, None].float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        weight = real[:, None].to(wide.dtype)
         number = weight.sum().clamp(min=2.0)
-        mean = (x.float() * weight).sum(0) / number
-        variance = ((x.float() - mean).square() * weight).sum(0) / number
+        mean = (wide * weight).sum(0) / number
+        variance = ((wide - mean).square() * weight).sum(0) / number
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * number / (number - 1), self.momentum)
-        return ((x.float() - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias).to(x.dtype)
+        return ((wide - mean) * (variance + self.eps).rsqrt() * self.weight + self.bias).to(x.dtype)
 
 
 def linear_norm_gelu(x: Tensor, weight: Tensor, bias: Tensor, norm: RealBatchNorm, real: Tensor | None) -> Tensor:
@@ -45,4 +47,6 @@ def linear_norm_gelu(x: Tensor, weight: Tensor, bias: Tensor, norm: RealBatchNor
         return functional.gelu(functional.linear(x, *folding.batch_norm(norm, weight, bias)))
     if kernel.serves(x, norm, real):
         return kernel.linear_norm_gelu(x, weight, bias, norm)
+    if on_gpu.serves(x, norm):
+        return on_gpu.linear_norm_gelu(x, weight, bias, norm, real)
     return functional.gelu(norm(functional.linear(x, weight, bias), real))

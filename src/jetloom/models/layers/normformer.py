@@ -23,20 +23,23 @@ def scale_heads(x: Tensor, scale: Tensor, order: ChannelOrder) -> Tensor:
     return (scaled.transpose(-1, -2) if order == "weaver0.4" else scaled).flatten(-2)
 
 
-class NormFormerBlock(nn.Module):
-    """What ParT's blocks share: parameters, under the names of weaver-core, and all steps but the attention itself.
+class NormFormer(nn.Module):
+    """A block without its attention: parameters, under the names of weaver-core, and all steps that are not of it.
 
     Args:
+        attn: weights of the attention.
         width, heads, ffn_ratio: D, H and hidden width of the feed-forward network over D.
         order: of the channels behind the head scale.
         dropout: of attention weights, activations and residuals.
     """
 
-    def __init__(self, width: int, heads: int, ffn_ratio: int, order: ChannelOrder, dropout: float) -> None:
+    def __init__(
+        self, attn: nn.Module, width: int, heads: int, ffn_ratio: int, order: ChannelOrder, dropout: float
+    ) -> None:
         super().__init__()
         self.heads, self.order, self.dropout = heads, order, dropout
         self.pre_attn_norm = nn.LayerNorm(width)
-        self.attn = Projections(width)
+        self.attn = attn
         self.post_attn_norm = nn.LayerNorm(width)
         self.pre_fc_norm = nn.LayerNorm(width)
         self.fc1 = nn.Linear(width, ffn_ratio * width)
@@ -58,14 +61,27 @@ class NormFormerBlock(nn.Module):
         """``c_attn`` times the channels of each head."""
         return scale_heads(x, self.c_attn, self.order)
 
-    def scaled_projection(self, attended: Tensor) -> Tensor:
-        """W_O of what the heads found, then their scale."""
-        if folding.serves_scale():
-            return folding.scaled(self.attn.out_proj, self.scale_heads, attended)
-        return self.scale_heads(self.attn.out_proj(attended))
-
     def feed_forward(self, x: Tensor) -> Tensor:
         """w_resid x + Dropout(W2 LN(Dropout(GELU(W1 LN(x)))))."""
         hidden = self.fc1(self.pre_fc_norm(x))
         hidden = gelu_dropout_norm(hidden, self.post_fc_norm, self.dropout, self.training)
         return self.drop(self.fc2(hidden)) + self.w_resid * x
+
+
+class NormFormerBlock(NormFormer):
+    """What ParT's own blocks share: queries, keys and values, and a projection of what the heads find.
+
+    Args:
+        width, heads, ffn_ratio, order, dropout: as above.
+    """
+
+    attn: Projections
+
+    def __init__(self, width: int, heads: int, ffn_ratio: int, order: ChannelOrder, dropout: float) -> None:
+        super().__init__(Projections(width), width, heads, ffn_ratio, order, dropout)
+
+    def scaled_projection(self, attended: Tensor) -> Tensor:
+        """W_O of what the heads found, then their scale."""
+        if folding.serves_scale():
+            return folding.scaled(self.attn.out_proj, self.scale_heads, attended)
+        return self.scale_heads(self.attn.out_proj(attended))

@@ -15,6 +15,7 @@ from jetloom import kinematics
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.fast import order as kernel
+from jetloom.models.layers.constants import constants
 
 PublishedKey = Literal["published_kt", "published_pt", "published_delta_R", "published_eta", "published_phi"]
 SortKey = Literal["auto", "none", "random", "kt", "pt", "delta_R", "eta", "phi", "morton", "x", "y", "z"] | PublishedKey
@@ -40,14 +41,14 @@ def morton_code(coordinates: Tensor) -> Tensor:
     cell = ((coordinates.detach().float() + 1) * (CELLS // 2)).clamp(0, CELLS - 1).long()
     for factor, kept in _SPREAD[dimensions]:
         cell = (cell | (cell * factor)) & kept
-    return (cell * torch.tensor([1 << axis for axis in range(dimensions)], device=cell.device)).sum(-1)
+    return (cell * constants([1 << axis for axis in range(dimensions)], cell)).sum(-1)
 
 
 def hashed(coordinates: Tensor) -> Tensor:
     """A pseudo-random integer (...,) from the coordinates (..., 2 or 3) of each particle, to a millionth."""
     # Whole numbers: sines or products of floats would depend on how the processor groups the particles.
     cell = (coordinates.detach().float().clamp(-100, 100) * 1e6).round().long()
-    primes = torch.tensor([73856093, 19349663, 83492791][: cell.shape[-1]], device=cell.device)
+    primes = constants([73856093, 19349663, 83492791][: cell.shape[-1]], cell)
     return ((cell * primes).sum(-1) % 2147483647) * 48271 % 2147483647
 
 

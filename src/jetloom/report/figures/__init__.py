@@ -1,25 +1,32 @@
 """The figures of a report: those that all tasks have, and those that a task has of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+import matplotlib.pyplot as plt
+
+from jetloom.drawing.style import Drawing, Look
 from jetloom.report.figures import costs, examples, jets, learning
 from jetloom.report.shows import show_of
-from jetloom.results.collect import DataSet
+from jetloom.results.collection import DataSet
 from jetloom.tasks.shows import Kind
 
+SHOWN = 8
+"""Models that can be told apart in a figure."""
 COSTS: dict[str, Kind] = {
     "scaling": Kind(
         costs.scaling,
         "Latency and memory against the number of {particle}",
         "Both axes are logarithmic, so a power law is a straight line: the grey guides rise like n and n squared. "
-        "Lines: median of repeated forward passes, bands: their central 68 %. Memory: {memory}, without the model "
+        "Lines and bands: {clock}. Memory: {memory}, without the model "
         "itself. On the left fixed overheads dominate; what counts for long jets is the slope on the right.",
     ),
     "throughput": Kind(
         costs.throughput,
         "Latency and throughput against the batch size",
         "Left: time for a whole batch, the flat part is overhead. Right: {thing} per second; where it stops rising, "
-        "the machine is busy and larger batches gain nothing. Median of repeated forward passes, bands central 68 %.",
+        "the machine is full and larger batches gain nothing. Lines and bands: {clock}. Dotted, on a GPU: batches "
+        "launched before the ones before them have ended.",
     ),
 }
 """Of what has a cost."""
@@ -66,6 +73,34 @@ def figures_of(dataset: DataSet) -> dict[str, Kind]:
         return COSTS | TRAININGS
     merit = {f"{lead.key}_vs_cost": costs.against_cost(show.model, lead)}
     return {**show.figures, **merit, **COSTS, **show.figures_of_size, **TRAININGS}
+
+
+def drawn(
+    kind: Kind, dataset: DataSet, looks: dict[str, Look], datasets: Sequence[DataSet]
+) -> tuple[Drawing | None, bool]:
+    """A figure of a data set of a report, and whether it leaves models out: of more than ``SHOWN`` it has the best.
+
+    The numbers behind it are those of all models. Figures whose lines join models have them all.
+    """
+    few = best(dataset)
+    if few is dataset.with_most_labels or kind.compares or kind.of_labels:
+        return kind.of(dataset, looks, datasets), False
+    whole, drawing = kind.of(dataset, looks, datasets), kind.of(few, looks, datasets)
+    if whole is None or drawing is None:
+        return whole, False
+    plt.close(whole.figure)
+    if len(drawing.rows) == len(whole.rows):
+        return drawing, False
+    return replace(drawing, rows=whole.rows, plots=whole.plots), True
+
+
+def best(dataset: DataSet) -> DataSet:
+    """The data set with its best ``SHOWN`` models, or itself if there are no more."""
+    dataset = dataset.with_most_labels
+    if len(dataset.entries) <= SHOWN:
+        return dataset
+    kept = {entry.model for entry in show_of(dataset.task.name).ranked(dataset)[:SHOWN]}
+    return replace(dataset, entries=[entry for entry in dataset.entries if entry.model in kept])
 
 
 def names(datasets: Iterable[DataSet]) -> list[str]:

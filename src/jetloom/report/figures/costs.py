@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from jetloom.drawing.panels import context, legend
+from jetloom.drawing.plots import Axis, Curve, Plot
 from jetloom.drawing.style import Drawing, Look
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 from jetloom.results.cost import largest_batch, milliseconds_per_jet
 from jetloom.tasks.shows import Kind, Metric
 
@@ -46,7 +47,8 @@ def _against_cost(metric: Metric, dataset: DataSet, looks: dict[str, Look]) -> D
     rows: list[list[Any]] = [
         [entry.model, *merit[entry.model][:4], *(of(entry) for _, _, of in axes_of)] for entry in entries
     ]
-    sign = 1 if metric.better == "higher" else -1
+    better: Literal["higher", "lower"] = "higher" if metric.better == "higher" else "lower"
+    sign, plots = 1 if better == "higher" else -1, []
     for axis, (_, label, of) in zip(axes, axes_of, strict=True):
         points = [(of(entry), merit[entry.model].number) for entry in entries]
         front = [points[index] for index in pareto([(cost, sign * gain) for cost, gain in points])]
@@ -62,11 +64,17 @@ def _against_cost(metric: Metric, dataset: DataSet, looks: dict[str, Look]) -> D
         axis.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
         _plain_log_ticks(axis, min(costs) / 1.6, max(costs) * 1.6)
         axis.set_xlabel(label, loc="center", fontsize=11)
+        curves = []
+        for entry, (x, y) in zip(entries, points, strict=True):
+            error = merit[entry.model].combined or 0.0
+            curves.append(Curve(entry.model, entry.title, [x], [y], [y - error], [y + error]))
+        against = Axis(label.replace("\n", ", "), log=True)
+        plots.append(Plot("", against, Axis(metric.title), curves, "points", better=better))
     axes[0].set_ylabel(metric.title, loc="center")
     legend(figure, dataset, looks, "point", extra=[(Line2D([], [], color="0.7", linewidth=1), "best at its cost")])
     context(figure, dataset)
     columns = ("model", metric.key, "low", "high", "seed_spread", *(name for name, _, _ in axes_of))
-    return Drawing(figure, columns, rows)
+    return Drawing(figure, columns, rows, plots)
 
 
 def pareto(points: list[tuple[float, float]]) -> list[int]:
@@ -166,10 +174,13 @@ def throughput(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
             linewidth=0,
         )  # fmt: skip
         axes[1].plot(batches, [point["jets_per_second"] for point in points], **style)
+        pipelined = [point.get("pipelined_jets_per_second") for point in points]
+        if None not in pipelined:
+            axes[1].plot(batches, pipelined, color=look.color, linestyle=":", linewidth=1.2)
         rows += [
             (entry.model, point["batch_size"], point["particles"], *(point["milliseconds"][key] for key in
-             ("median", "low", "high")), point["jets_per_second"])
-            for point in points
+             ("median", "low", "high")), point["jets_per_second"], rate)
+            for point, rate in zip(points, pipelined, strict=True)
         ]  # fmt: skip
     longest = entries[0].costs["latency"][0]["particles"]
     for axis, name in zip(
@@ -184,5 +195,6 @@ def throughput(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
         axis.set_ylabel(name, loc="center")
     legend(figure, dataset, looks, "marker")
     context(figure, dataset)
-    columns = ("model", "batch_size", "particles", "milliseconds", "low", "high", "jets_per_second")
+    columns = ("model", "batch_size", "particles", "milliseconds", "low", "high", "jets_per_second",
+               "pipelined_jets_per_second")  # fmt: skip
     return Drawing(figure, columns, rows)

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from jetloom.drawing.names import in_figure
 from jetloom.drawing.panels import context
 from jetloom.drawing.style import MARKERS, PALETTE, Drawing, Look
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 
 COLUMNS = 5
 """Jets in a figure; they are taken evenly from the list of classes."""

@@ -5,7 +5,7 @@ import numpy as np
 from jetloom.drawing.names import OBSERVERS, in_figure
 from jetloom.drawing.panels import context, linear_bins, panels, shown_observers
 from jetloom.drawing.style import PALETTE, Drawing, Look
-from jetloom.results.collect import DataSet
+from jetloom.results.collection import DataSet
 
 
 def observables(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:

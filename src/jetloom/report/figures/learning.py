@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from jetloom.drawing.panels import context, legend
 from jetloom.drawing.style import Drawing, Look
 from jetloom.report.shows import show_of
-from jetloom.results.collect import DataSet
+from jetloom.results.collection import DataSet
 
 SIDES = ("train", "val")
 STYLES: dict[str, dict[str, Any]] = {

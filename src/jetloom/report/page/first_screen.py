@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from jetloom.drawing.numbers import scaled, significant
 from jetloom.report.shows import show_of
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 from jetloom.results.cost import milliseconds_per_jet
 from jetloom.tasks.shows import Show, enumerated
 

@@ -2,9 +2,9 @@
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 from PIL import Image
@@ -13,23 +13,43 @@ from jetloom import __version__
 from jetloom.drawing.cells import Table, mlflow_link
 from jetloom.drawing.names import in_text
 from jetloom.drawing.numbers import duration
+from jetloom.drawing.plots import Plot
 from jetloom.drawing.style import Look
-from jetloom.report.figures import figures_of
+from jetloom.report.figures import SHOWN, figures_of
 from jetloom.report.page.first_screen import answer
+from jetloom.report.page.fold import Fold
+from jetloom.report.page.pointer import code, content
 from jetloom.report.shows import show_of
 from jetloom.report.tables import Tables
 from jetloom.report.tables.render import TEMPLATES, environment
-from jetloom.results.collect import Collection, DataSet, Entry
+from jetloom.results.collection import Collection, DataSet, Entry
 
 
-def render(collection: Collection, looks: dict[str, Look], figures: Path, title: str, config: str | None,
-           shown: Tables) -> str:  # fmt: skip
+class Drawn(NamedTuple):
+    """What the page needs of a figure beside its picture."""
+
+    plots: Sequence[Plot]
+    """For the pointer."""
+    fewer: bool
+    """It does not show all models."""
+
+
+def render(
+    collection: Collection,
+    looks: dict[str, Look],
+    figures: Path,
+    drawings: Mapping[tuple[str, str], Drawn],
+    title: str,
+    config: str | None,
+    shown: Tables,
+) -> str:
     """The page as text.
 
     Args:
         collection: the results.
         looks: colours of the models.
         figures: directory of the pictures, ``<data set>/<name>.png``.
+        drawings: what else is known of each, by data set and name.
         title: headline.
         config: text of the configuration file.
         shown: the tables.
@@ -42,7 +62,11 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
             title=title,
             lead=_lead(collection),
             looks=looks,
-            sections=[_section(dataset, figures, shown.datasets[dataset.name]) for dataset in collection.datasets],
+            fold=Fold(collection),
+            sections=[
+                _section(dataset, looks, figures, drawings, shown.datasets[dataset.name])
+                for dataset in collection.datasets
+            ],
             papers=shown.papers,
             machines=_machines(collection),
             efficiency=shown.efficiency,
@@ -51,6 +75,7 @@ def render(collection: Collection, looks: dict[str, Look], figures: Path, title:
             # Our own files, no input: nothing in them to escape.
             css=Markup((TEMPLATES / "page.css").read_text()),
             js=Markup((TEMPLATES / "page.js").read_text()),
+            pointer=code() if any(drawing.plots for drawing in drawings.values()) else None,
         )
     )
 
@@ -63,20 +88,32 @@ def words_of(dataset: DataSet) -> dict[str, str]:
         "thing": dataset.words.things,
         "particle": dataset.words.particles,
         "memory": cost["memory_method"] if cost else "",
+        "clock": cost.get("clock", "median of the repetitions and their central 68 %") if cost else "",
         **own,
     }
 
 
-def _section(dataset: DataSet, figures: Path, of_dataset: dict[str, Table]) -> dict[str, Any]:
+def _section(
+    dataset: DataSet,
+    looks: dict[str, Look],
+    figures: Path,
+    drawings: Mapping[tuple[str, str], Drawn],
+    of_dataset: dict[str, Table],
+) -> dict[str, Any]:
     shown, words = [], words_of(dataset)
+    order = [entry.model for entry in show_of(dataset.task.name).ranked(dataset)]
     for name, kind in figures_of(dataset).items():
         path = figures / dataset.name / f"{name}.png"
         if path.is_file():
             image, width, height = _embed(path)
+            drawing = drawings[dataset.name, name]
             shown.append({
                 "name": name, "title": kind.title.format(**words),
                 "caption": kind.caption.format(**words), "leads": kind.leads,
+                "fewer": f"The best {SHOWN} of {len(dataset.with_most_labels.entries)}; the CSV file has all. "
+                if drawing.fewer else "",
                 "image": image, "width": width, "height": height,
+                "plots": content(drawing.plots, looks, order) if drawing.plots else None,
             })  # fmt: skip
     return {
         "id": dataset.name,
@@ -112,7 +149,18 @@ def _lead(collection: Collection) -> str:
     )
 
 
+DERIVED = {
+    "tokenised": "These are codes that a tokenizer gives to the particles of jets, not the particles themselves.",
+    "decoded": "These are no measured or simulated jets, but what the codes of a tokenizer stand for.",
+    "generated": "A generator has made these; no collision, measured or simulated, is behind any of them.",
+    "compared": "What is told apart here was made by a tokenizer or a generator, at least in part.",
+}
+"""What is said of data that trainings made."""
+
+
 def _statement(dataset: DataSet) -> str:
+    if derived := dataset.manifest.get("derived"):
+        return DERIVED[derived]
     if not dataset.manifest["simulated"]:
         return ""
     like = {"jetclass": "JetClass", "modelnet": "ModelNet10"}
@@ -139,7 +187,7 @@ def _data(dataset: DataSet) -> list[tuple[str, str]]:
     cuts = [_cut(name, *bounds) for name, bounds in manifest["selection"].items()]
     rows = [
         ("Data set", f"{dataset.title} ({manifest['dataset']})"),
-        ("Origin", "simulated by jetloom" if manifest["simulated"] else f"public files, read by {manifest['source']}"),
+        ("Origin", _origin(manifest)),
         ("Classes", ", ".join(in_text(name) for name in manifest["classes"])),
         ("Selection", "; ".join(cuts) or "none"),
         ("Features", ", ".join(manifest["features"])),
@@ -154,6 +202,12 @@ def _data(dataset: DataSet) -> list[tuple[str, str]]:
         ("Digest of the tensors", f"sha256 {manifest['digest']}"),
     ]
     return rows
+
+
+def _origin(manifest: dict[str, Any]) -> str:
+    before = "simulated by jetloom" if manifest["simulated"] else f"public files, read by {manifest['source']}"
+    derived = manifest.get("derived")
+    return f"{derived} by trainings of this experiment; before that {before}" if derived else before
 
 
 def _cut(name: str, low: float | None, high: float | None) -> str:

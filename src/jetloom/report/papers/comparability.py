@@ -10,7 +10,7 @@ from jetloom.catalogue import cards
 from jetloom.catalogue.options import check_options
 from jetloom.config import Training, read_by, resolve_training
 from jetloom.report.papers.published import PublishedTable, Row
-from jetloom.results.collect import Entry, words
+from jetloom.results.collection import Entry, words
 from jetloom.training.made_from import all_options
 
 TOLERANCE = 0.1
@@ -33,7 +33,7 @@ def differences(table: PublishedTable, row: Row, entry: Entry, manifest: dict[st
         entry: our model, trained.
         manifest: of the data that it was trained and tested on.
     """
-    found = [*_data(table, row, manifest), *_inputs(table, manifest)]
+    found = [*([row.unlike] if row.unlike else []), *_data(table, row, manifest), *_inputs(table, row, manifest)]
     parameters = float(row.values.get("parameters", entry.parameters))
     if abs(entry.parameters - parameters) > SAME_SIZE * parameters:
         found.append(f"{entry.parameters:,} parameters, published {parameters:,.0f}")
@@ -65,12 +65,12 @@ def _data(table: PublishedTable, row: Row, manifest: dict[str, Any]) -> list[str
     return found
 
 
-def _inputs(table: PublishedTable, manifest: dict[str, Any]) -> list[str]:
-    found = []
+def _inputs(table: PublishedTable, row: Row, manifest: dict[str, Any]) -> list[str]:
+    found, length = [], row.max_particles or table.max_particles
     if manifest["feature_set"] != table.feature_set:
         found.append(f"inputs {manifest['feature_set']}, published {table.feature_set}")
-    if manifest["max_particles"] != table.max_particles:
-        found.append(f"{manifest['max_particles']} {words(manifest).particles}, published {table.max_particles}")
+    if manifest["max_particles"] != length:
+        found.append(f"{manifest['max_particles']} {words(manifest).particles}, published {length}")
     return found
 
 

@@ -8,7 +8,7 @@ from scipy.special import gammaincinv
 from jetloom.report.papers.comparability import differences
 from jetloom.report.papers.flops import profiler_flops
 from jetloom.report.papers.published import Printed, PublishedTable, Row, names, published
-from jetloom.results.collect import Collection, DataSet, Entry
+from jetloom.results.collection import Collection, DataSet, Entry
 from jetloom.results.cost import device_hours, longest_input
 from jetloom.results.over_seeds import over_seeds
 from jetloom.statistics.values import Value, apart, symmetric_interval

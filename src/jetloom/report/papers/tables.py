@@ -18,7 +18,7 @@ from jetloom.drawing.names import in_text
 from jetloom.drawing.numbers import fixed, scaled, significant
 from jetloom.report.papers.published import Printed
 from jetloom.report.papers.rebuilt import Line, Rebuilt, made_from, measured, pull
-from jetloom.results.collect import Result
+from jetloom.results.collection import Result
 from jetloom.statistics.values import Value
 from jetloom.tasks.classification.tables import rejection_cell, working_point
 

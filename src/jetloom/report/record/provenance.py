@@ -17,7 +17,7 @@ from prov.model import ProvActivity, ProvDocument, ProvEntity
 from jetloom import __version__
 from jetloom.drawing.cells import Made, Records
 from jetloom.identity.digests import checksum
-from jetloom.results.collect import Result
+from jetloom.results.collection import Result
 from jetloom.results.inputs import Inputs, identity
 from jetloom.system.files import appearing
 
@@ -51,6 +51,7 @@ def write(path: Path, given: Inputs, report: Path, tables: Mapping[str, Records]
     record.data(given)
     record.trainings(given)
     record.costs(given)
+    record.closeness(given)
     used = list(record.files.values())
     made = [record.file(item, "report") for item in sorted(report.rglob("*")) if item.is_file()]
     record.report(given, used, made)
@@ -187,6 +188,19 @@ class Record:
             facts = {key: content.get(key) for key in ("device", "hardware", "versions", "flop_counter")}
             step = self.activity(f"cost/{_model(content)}", facts, {})
             self.document.wasGeneratedBy(self.file(path, "costs"), step)
+
+    def closeness(self, given: Inputs) -> None:
+        """Comparisons of derived data sets with what they should be like."""
+        manifests = {self.read(path)["digest"]: path for path in given.manifests}
+        beside = {path.parent: path for path in given.observables}
+        for path in given.closeness:
+            content = self.read(path)
+            step = self.activity(f"closeness/{content['set']}", {"reference": content["reference"]}, {})
+            for digest in (content["data_digest"], content["reference_digest"]):
+                if digest in manifests:
+                    self.document.used(step, self.files[manifests[digest]])
+            for product in (path, beside[path.parent]):
+                self.document.wasGeneratedBy(self.files[product], step)
 
     def report(self, given: Inputs, used: Iterable[ProvEntity], made: Iterable[ProvEntity]) -> None:
         """The report itself, with what is needed to make it again."""

@@ -7,8 +7,10 @@ from jetloom.drawing.cells import Table
 from jetloom.report.papers.rebuilt import rebuild
 from jetloom.report.papers.tables import paper_table
 from jetloom.report.shows import show_of
+from jetloom.report.tables.energy import energies
 from jetloom.report.tables.overview import overview, runs
-from jetloom.results.collect import Collection, DataSet
+from jetloom.report.tables.quantised import in_fewer_bits
+from jetloom.results.collection import Collection, DataSet
 
 
 class Tables(NamedTuple):
@@ -31,8 +33,14 @@ class Tables(NamedTuple):
 
 def of_dataset(collection: Collection, dataset: DataSet) -> dict[str, Table]:
     """All tables of a data set that have something to show, by name."""
-    more = show_of(dataset.task.name).tables(dataset) if dataset.evaluated else {}
-    tables = {"overview": overview(dataset), **more, "runs": runs(collection, dataset)}
+    more = show_of(dataset.task.name).tables(dataset, collection.datasets) if dataset.evaluated else {}
+    tables = {
+        "overview": overview(dataset),
+        **more,
+        "quantised": in_fewer_bits(dataset),
+        "energy": energies(dataset),
+        "runs": runs(collection, dataset),
+    }
     return {name: table for name, table in tables.items() if table is not None}
 
 

@@ -11,7 +11,7 @@ from jetloom.drawing.cells import Cell, Records, Table, changed_footnote, commit
 from jetloom.drawing.numbers import fixed, scaled, significant
 from jetloom.errors import JetloomError
 from jetloom.report.shows import show_of
-from jetloom.results.collect import Collection, DataSet, Entry
+from jetloom.results.collection import Collection, DataSet, Entry
 from jetloom.results.cost import device_hours
 from jetloom.statistics.values import Difference
 from jetloom.tasks.shows import Metric

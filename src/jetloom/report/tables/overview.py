@@ -18,9 +18,12 @@ from jetloom.drawing.cells import (
 )
 from jetloom.drawing.numbers import duration, scaled, significant, with_uncertainties
 from jetloom.report.shows import show_of
-from jetloom.results.collect import Collection, DataSet, Entry, Result
-from jetloom.results.cost import largest_batch, longest_input, milliseconds_per_jet
+from jetloom.results.collection import Collection, DataSet, Entry, Result
+from jetloom.results.cost import busy, largest_batch, longest_input, milliseconds_per_jet
 from jetloom.tasks.shows import Metric, Show
+
+BUSY = ("§", "the machine was busy: even the faster half of the repetitions spreads by more than 5 %")
+"""Mark and words for a time that is not to be relied on."""
 
 
 def overview(dataset: DataSet) -> Table:
@@ -54,7 +57,8 @@ def overview(dataset: DataSet) -> Table:
     note = "Uncertainties: first the test jets (68 % bootstrap), then the spread (standard deviation) over seeds."
     if max(len(entry.results) for entry in entries) == 1:
         note = "Uncertainties: the test jets (68 % bootstrap). One seed each: the spread over seeds is unknown."
-    return Table(show.title, note if shown else "", columns, rows, changed_footnote(entries), records(dataset, metrics))
+    notes = changed_footnote(entries) + ((BUSY,) if any(entry.cost and busy(entry.cost) for entry in entries) else ())
+    return Table(show.title, note if shown else "", columns, rows, notes, records(dataset, metrics))
 
 
 def runs(collection: Collection, dataset: DataSet) -> Table:
@@ -201,9 +205,10 @@ def _cost_cells(entry: Entry) -> list[Cell]:
     memory = longest_input(entry.cost)["peak_memory_mb"]
     return [
         Cell(scaled(flops), flops, f"{flops:,} FLOPs = {entry.cost['macs']:,} MACs"),
-        Cell(value, time["median"], "median and central 68 %", tuple(uncertainty)),
+        Cell(value, time["median"], entry.cost.get("clock", "median and central 68 %"), tuple(uncertainty),
+             mark=BUSY[0] if busy(entry.cost) else ""),
         Cell("unknown" if memory is None else significant(memory, 2), memory),
-    ]
+    ]  # fmt: skip
 
 
 def _mlflow(result: Result) -> Cell:

@@ -38,6 +38,7 @@ def html(table: Table, looks: Mapping[str, Look]) -> str:
     return environment().get_template("table_page.html").render(
         table=table,
         looks=looks,
+        fold=None,
         # Our own files, no input: nothing in them to escape.
         css=Markup((TEMPLATES / "page.css").read_text()),
         js=Markup((TEMPLATES / "page.js").read_text()),

@@ -1,3 +1,23 @@
+// Of a long table the first row of each architecture, then the next ones, eight in all; the others one opens.
+function fold(rows) {
+  if (!rows[0]?.dataset.variant) return;
+  const variants = rows.map((row) => row.dataset.variant);
+  const first = rows.filter((row, index) => variants.indexOf(variants[index]) === index);
+  const others = rows.filter((row) => !first.includes(row));
+  const shown = [...first.slice(0, 8), ...others.slice(0, Math.max(8 - first.length, 0))];
+  rows.forEach((row) => row.classList.toggle("more", !shown.includes(row)));
+}
+
+// What an address names is opened.
+function reveal() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (!target) return;
+  for (let part = target.closest("details:not([open])"); part; part = part.closest("details:not([open])")) part.open = true;
+  target.scrollIntoView();
+}
+addEventListener("hashchange", reveal);
+addEventListener("load", reveal);
+
 // A click on the head of a column sorts its table: largest first, then smallest first; text from a to z first.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
@@ -18,6 +38,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", direction);
       body.append(...sorted);
+      fold(sorted);
     });
   });
 }

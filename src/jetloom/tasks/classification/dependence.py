@@ -7,7 +7,7 @@ import numpy as np
 from jetloom.drawing.names import OBSERVERS
 from jetloom.drawing.panels import context, equal_count_bins, legend, panels, shown_observers
 from jetloom.drawing.style import Drawing, Look
-from jetloom.results.collect import DataSet
+from jetloom.results.collection import DataSet
 from jetloom.tasks.classification.scores import Scores
 
 

@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from jetloom.drawing.names import in_figure
+from jetloom.drawing.names import in_figure, in_text
 from jetloom.drawing.panels import context, legend, panels
+from jetloom.drawing.plots import Axis, Curve, Plot, thinned
 from jetloom.drawing.style import Drawing, Look
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 from jetloom.statistics.values import Value
 from jetloom.tasks.classification.metrics import discriminant
 from jetloom.tasks.classification.over_seeds import (
@@ -34,18 +35,22 @@ def roc(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
     if not signals:
         return None
     figure, axes = panels(len(signals), 3.5, 2.7, sharex=True, sharey=True)
-    rows = []
+    rows, plots = [], []
     ceiling = max(item["background_jets"] for item in dataset.first["values"]["rejection"].values())
     for axis, signal in zip(axes, signals, strict=True):
+        curves = []
         for entry in dataset.entries:
             curve, look = roc_over_seeds(entry, signal), looks[entry.model]
             # Below one background jet nothing was measured: the curve ends there.
             shown = curve["background_efficiency"] * ceiling >= 1
-            x = curve["signal_efficiency"][shown]
-            value, low, high = (1 / np.maximum(curve[key][shown], 1 / ceiling) for key in
+            x = curve["signal_efficiency"]
+            value, low, high = (1 / np.maximum(curve[key], 1 / ceiling) for key in
                                 ("background_efficiency", "high", "low"))  # fmt: skip
-            axis.fill_between(x, low, high, color=look.color, alpha=0.16, linewidth=0)
-            axis.plot(x, value, color=look.color, linestyle=look.line)
+            axis.fill_between(x[shown], low[shown], high[shown], color=look.color, alpha=0.16, linewidth=0)
+            axis.plot(x[shown], value[shown], color=look.color, linestyle=look.line)
+            # The same efficiencies of all taggers: they are read at one place.
+            few = np.intersect1d(thinned(len(x)), np.flatnonzero(shown))
+            curves.append(Curve(entry.model, entry.title, *(part[few].tolist() for part in (x, value, low, high))))
             names = ("signal_efficiency", "background_efficiency", "low", "high")
             points = zip(*(curve[name] for name in names), strict=True)
             rows += [(signal, entry.model, *point) for point in points]
@@ -55,13 +60,16 @@ def roc(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
         axis.set_xlim(0, 1)
         axis.set_ylim(1, 1.6 * ceiling)
         axis.text(0.05, 0.06, in_figure(signal), transform=axis.transAxes, fontsize=12)
+        across, up = Axis("Signal efficiency", limits=(0, 1)), Axis("Background rejection", True, (1, 1.6 * ceiling))
+        plots.append(Plot(in_text(signal), across, up, curves, at=point))
     figure.supxlabel(r"Signal efficiency $\varepsilon_S$", fontsize=12)
     name = background(dataset)
     against = in_figure(name) if name else "all others"
     figure.supylabel(rf"Background rejection $1/\varepsilon_B$ against {against}", fontsize=12)
     legend(figure, dataset, looks, "line")
     context(figure, dataset)
-    return Drawing(figure, ("class", "model", "signal_efficiency", "background_efficiency", "low", "high"), rows)
+    columns = ("class", "model", "signal_efficiency", "background_efficiency", "low", "high")
+    return Drawing(figure, columns, rows, plots)
 
 
 def rejection(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:

@@ -21,11 +21,12 @@ from jetloom.drawing.cells import (
     model_cell,
     value_cell,
 )
-from jetloom.drawing.names import in_figure
+from jetloom.drawing.names import in_figure, in_text
 from jetloom.drawing.numbers import significant
 from jetloom.drawing.panels import context, legend
+from jetloom.drawing.plots import Axis, Curve, Plot
 from jetloom.drawing.style import Drawing, Look
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 from jetloom.results.over_seeds import over_seeds
 from jetloom.statistics.values import Difference, Value
 from jetloom.tasks.classification.over_seeds import (
@@ -199,16 +200,20 @@ def labels(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
         height_ratios=[3, 2],
     )  # fmt: skip
     rows: list[list[object]] = []
+    plots: list[Plot] = []
     for place, signal in enumerate([None, *signals]):
         upper, lower = axes[:, place]
         lower.axhline(0, color="0.4", linewidth=0.9)
+        curves, gains = [], []
         for arm in shown:
-            look = looks[next(reversed(arm.points.values())).model]
+            look = looks[_last(arm).model]
             scratch = scratch_of(arm, shown)
             values = {number: _value(entry, signal) for number, entry in arm.points.items()}
-            _band(upper, look, {number: (value.value, *_ends(value, signal)) for number, value in values.items()})
+            curves += _band(
+                upper, look, arm, {number: (value.number, *_ends(value, signal)) for number, value in values.items()}
+            )
             differences = _differences(arm, scratch, signal) if scratch else {}
-            _band(lower, look, {
+            gains += _band(lower, look, arm, {
                 number: (item.value, item.value - item.uncertainty, item.value + item.uncertainty)
                 for number, item in differences.items()
             })  # fmt: skip
@@ -225,9 +230,14 @@ def labels(dataset: DataSet, looks: dict[str, Look]) -> Drawing | None:
         lower.set_ylabel("Difference to scratch" + ("" if signal else "\n[points]"), loc="center")
         lower.set_xlabel(f"Labelled training {dataset.words.things}", loc="center")
         _ticks(lower, dataset, entries)
+        against = Axis(f"Labelled training {dataset.words.things}", log=True)
+        name = f"Rejection, {in_text(signal)}" if signal else "Wrong answers [%]"
+        plots.insert(place, Plot("", against, Axis(name, log=True), curves, "marked"))
+        difference = Axis("Difference to scratch" + ("" if signal else " [points]"))
+        plots += [Plot("", against, difference, gains, "marked")] if gains else []
     legend(figure, replace(dataset, entries=[_last(arm) for arm in shown]), looks, "marker")
     context(figure, dataset)
-    return Drawing(figure, COLUMNS, rows)
+    return Drawing(figure, COLUMNS, rows, plots)
 
 
 def _last(arm: Arm) -> Entry:
@@ -271,12 +281,14 @@ def _differences(arm: Arm, scratch: Arm, signal: str | None) -> dict[int, Differ
     return found
 
 
-def _band(axis: Axes, look: Look, points: dict[int, tuple[float | None, float, float]]) -> None:
+def _band(axis: Axes, look: Look, arm: Arm, points: dict[int, tuple[float, float, float]]) -> list[Curve]:
+    """Draw an arm, value and interval at each number of labelled jets; the same as a curve, none without points."""
     if not points:
-        return
+        return []
     middle, low, high = zip(*points.values(), strict=True)
     axis.plot(list(points), middle, color=look.color, marker=look.marker, linestyle=look.line)
     axis.fill_between(list(points), low, high, color=look.color, alpha=0.16, linewidth=0)
+    return [Curve(_last(arm).model, arm.title, list(points), middle, low, high)]
 
 
 def _ticks(axis: Axes, dataset: DataSet, entries: Sequence[Entry]) -> None:

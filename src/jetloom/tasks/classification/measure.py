@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
+from torch import Tensor, nn
 
+from jetloom.batch import Batch
 from jetloom.statistics import Array
 from jetloom.statistics.bootstrap import FEW, binomial_interval, bootstrap, interval
+from jetloom.statistics.closeness import multi_classifier
 from jetloom.tasks.classification import metrics
 from jetloom.tasks.classification.grouped import Grouped
-from jetloom.tasks.task import Question, Seen, Task
+from jetloom.tasks.task import Over, Question, Seen, Task
 
 LARGE = 500_000
 """Jets from which on bootstrap samples are drawn in groups: a weight for each jet takes minutes and gigabytes."""
@@ -35,7 +39,51 @@ def merit(task: Task, seen: Seen, asked: Question) -> dict[str, Any]:
         mean_rejection=settings.mean_rejection,
         seed=asked.seed,
     )
+    if seen.truth is not None:
+        measured["posteriors"] = posteriors(_of_truth(task, seen.truth), task.data.classes, settings.confidence)
     return {"background": asked.background, **measured}
+
+
+def posteriors(probabilities: NDArray[np.floating], classes: Sequence[str], confidence: float) -> dict[str, Any]:
+    """To which part of a mixture a classifier assigns jets that are of none of them: which is closest to the truth.
+
+    Args:
+        probabilities: (n, C) of n jets.
+        classes: C names.
+        confidence: coverage of the intervals, those of a mean.
+
+    Returns:
+        ``jets``, ``confidence`` and ``values``: of each class -mean ln p (:func:`multi_classifier`), ``low``, ``high``.
+    """
+    value, error = multi_classifier(probabilities)
+    reach = error * ndtri((1 + confidence) / 2)
+    rows = zip(value.tolist(), (value - reach).tolist(), (value + reach).tolist(), strict=True)
+    values = [{"value": middle, "low": low, "high": high} for middle, low, high in rows]
+    return {"jets": len(probabilities), "confidence": confidence, "values": dict(zip(classes, values, strict=True))}
+
+
+def _of_truth(task: Task, ask: Over) -> NDArray[np.float32]:
+    def answer(network: nn.Module, batch: Batch) -> tuple[Tensor]:
+        return (task.outputs(task.answer(network, batch)),)
+
+    return np.concatenate([values for (values,) in ask("evaluated", answer)])
+
+
+def lost(
+    scores: NDArray[np.floating], other: NDArray[np.floating], label: NDArray[np.integer], confidence: float
+) -> dict[str, Any]:
+    """Accuracy that other scores of the same jets lose, with the normal interval of the difference jet by jet.
+
+    Args:
+        scores: (N, C).
+        other: (N, C).
+        label: (N,) class index.
+        confidence: coverage.
+    """
+    difference = (scores.argmax(axis=1) == label).astype(float) - (other.argmax(axis=1) == label)
+    middle = float(difference.mean())
+    error = float(ndtri((1 + confidence) / 2) * difference.std() / np.sqrt(len(difference)))
+    return {"accuracy": {"value": middle, "low": middle - error, "high": middle + error}}
 
 
 def figures_of_merit(
@@ -62,7 +110,8 @@ def figures_of_merit(
         resamplings: bootstrap samples behind each interval.
         confidence: coverage of the central intervals.
         efficiencies: signal efficiencies of further rejections of each signal class.
-        mean_rejection: signal efficiency of the mean rejection of :func:`metrics.mean_rejection`; None: not computed.
+        mean_rejection: signal efficiency of the mean rejection of :func:`metrics.mean_rejection`; None, or no working
+            point: not computed.
         seed: of the bootstrap.
 
     Returns:
@@ -78,6 +127,9 @@ def figures_of_merit(
     metrics.check(scores, label, classes)
     against = classes.index(background) if background else None
     signals = [name for name in working_points if name != background]
+    if not signals:
+        # Of several data sets of an experiment some may have none, such as shapes: they have no rejection of any kind.
+        mean_rejection = None
     grid = metrics.efficiency_grid()
     points = {classes.index(name): np.array([*grid, working_points[name], *efficiencies]) for name in signals}
     compute = _resampled_by_jet if len(label) <= LARGE else _resampled_in_groups

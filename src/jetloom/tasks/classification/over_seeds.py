@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 from jetloom.results.over_seeds import over_seeds
 from jetloom.statistics.values import Difference, Value, apart, spread
 from jetloom.tasks.classification.scores import Scores

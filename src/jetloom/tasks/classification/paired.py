@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from jetloom.errors import JetloomError
-from jetloom.results.collect import Entry
+from jetloom.results.collection import Entry
 from jetloom.statistics.values import Difference
 from jetloom.tasks.classification.influence import auc_and_influence
 from jetloom.tasks.classification.metrics import discriminant

@@ -1,6 +1,7 @@
 """What the report shows of taggers."""
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -8,12 +9,15 @@ import numpy as np
 from jetloom.drawing.cells import Table
 from jetloom.drawing.names import in_text
 from jetloom.drawing.numbers import significant, with_uncertainties
-from jetloom.results.collect import DataSet, Entry, Task
+from jetloom.results.collection import DataSet, Entry, Task
 from jetloom.results.over_seeds import over_seeds
 from jetloom.statistics.values import Difference
 from jetloom.tasks.classification import figures
+from jetloom.tasks.classification.closest import closest
 from jetloom.tasks.classification.dependence import dependence
 from jetloom.tasks.classification.labels import labels, table_of_labels
+from jetloom.tasks.classification.laws import drawing as drawing_of_laws
+from jetloom.tasks.classification.laws import table as table_of_laws
 from jetloom.tasks.classification.over_seeds import (
     accuracy_difference,
     background,
@@ -73,6 +77,15 @@ FIGURES_OF_SIZE: dict[str, Kind] = {
         "classes for which it is measured everywhere, higher is better. Error bars: {thing} and seeds in quadrature.",
         compares=True,
     ),
+    "laws": Kind(
+        drawing_of_laws,
+        "How the taggers improve with size",
+        "Taggers that differ in one number, or in the number of training {thing}. Lines: limit + B / x^exponent, "
+        "fitted to the means over seeds where there are four sizes or more; bands: 68 % of a bootstrap over seeds. "
+        "Both axes are logarithmic: a line that stays straight has not met its limit yet. Error bars: seeds alone, as "
+        "all of them see the same test {thing}. The table of power laws has the numbers.",
+        compares=True,
+    ),
     "labels": Kind(
         labels,
         "What pre-training buys, by the number of labelled {thing}",
@@ -122,10 +135,11 @@ class Classification(Show):
             *(_rejection(name, point["efficiency"]) for name, point in points.items()),
         ]  # fmt: skip
 
-    def tables(self, dataset: DataSet) -> dict[str, Table | None]:
-        """Rejections, paired differences, accuracy by multiplicity and by labelled jets."""
+    def tables(self, dataset: DataSet, datasets: Sequence[DataSet]) -> dict[str, Table | None]:
+        """Rejections, paired differences, accuracy by multiplicity, by labels; power laws, closeness to the truth."""
         return {"rejections": rejections(dataset), "pairs": pairs(dataset), "multiplicity": multiplicity(dataset),
-                "labels": table_of_labels(dataset)}  # fmt: skip
+                "labels": table_of_labels(dataset), "laws": table_of_laws(dataset, datasets),
+                "closest": closest(dataset)}  # fmt: skip
 
     def words(self, dataset: DataSet) -> dict[str, str]:
         """The background class and its jets."""

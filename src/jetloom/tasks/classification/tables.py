@@ -22,7 +22,7 @@ from jetloom.drawing.cells import (
 )
 from jetloom.drawing.names import in_text
 from jetloom.drawing.numbers import decimals, fixed, significant
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 from jetloom.results.over_seeds import mean_value
 from jetloom.statistics.values import Value
 from jetloom.tasks.classification.over_seeds import (

@@ -9,7 +9,7 @@ from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator, StrMethod
 from jetloom.drawing.names import in_figure
 from jetloom.drawing.panels import context, legend
 from jetloom.drawing.style import Drawing, Look
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 from jetloom.results.over_seeds import over_seeds
 from jetloom.tasks.classification.over_seeds import background, combined_interval, rejection_over_seeds
 

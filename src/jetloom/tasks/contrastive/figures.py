@@ -8,7 +8,7 @@ import torch
 from jetloom.drawing.names import in_figure
 from jetloom.drawing.panels import context, panels
 from jetloom.drawing.style import PALETTE, Drawing, Look
-from jetloom.results.collect import DataSet
+from jetloom.results.collection import DataSet
 from jetloom.tasks.contrastive import views
 from jetloom.tasks.contrastive.views import View
 from jetloom.tasks.draws import drawing

@@ -132,9 +132,12 @@ class Contrastive(Task):
     def _projected(self, model: nn.Module, batch: Batch) -> Tensor:
         with torch.no_grad():
             one, two = self.views(batch)
-            pair = [None if a is None or b is None else torch.cat([a, b]) for a, b in zip(one, two, strict=True)]
+            pair = [
+                None if a is None or b is None else torch.cat([a, b])
+                for a, b in zip(one.tensors, two.tensors, strict=True)
+            ]
         # Both at once: normalisation over the batch sees them alike.
-        projected: Tensor = model(Batch._make(pair)).float()
+        projected: Tensor = model(Batch._make([*pair, None, None])).float()
         return projected
 
 

@@ -3,7 +3,7 @@
 from functools import partial
 from typing import ClassVar
 
-from jetloom.results.collect import DataSet
+from jetloom.results.collection import DataSet
 from jetloom.results.over_seeds import over_seeds
 from jetloom.tasks.contrastive.figures import pictures
 from jetloom.tasks.probed import Probed

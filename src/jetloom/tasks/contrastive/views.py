@@ -14,6 +14,7 @@ from torch import Tensor
 
 from jetloom import kinematics
 from jetloom.batch import Batch
+from jetloom.models.layers.constants import constants
 from jetloom.tasks.task import Input
 
 SMEARING = 0.1
@@ -63,7 +64,7 @@ def translated(view: View, width: float) -> View:
     low = view.place.masked_fill(~real, torch.inf).amin(1, keepdim=True)
     high = view.place.masked_fill(~real, -torch.inf).amax(1, keepdim=True)
     reach = (width * (high - low)).clamp(min=0.0)
-    most = torch.tensor([torch.inf, torch.pi], device=reach.device)
+    most = constants([torch.inf, torch.pi], reach)
     lowest, highest = torch.maximum(-reach, -most - low), torch.minimum(reach, most - high)
     shift = lowest + (highest - lowest) * torch.rand_like(reach)
     return view._replace(place=torch.where(real, view.place + shift, view.place))

@@ -1,6 +1,8 @@
 """What stands behind an encoder while it learns from masked particles."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jetloom.models.layers.attention import key_bias
@@ -57,12 +59,18 @@ class TokenHead(nn.Module):
         """(B, K) as it is: what the network says of a jet without this head."""
         return jet
 
-    def logits(self, encoded: Encoded, chosen: Tensor) -> Tensor:
-        """(n, codes) of chosen particles (B, N), which stand in the slots of their batch, hardest first."""
-        packing, bias = Packing(encoded.mask), key_bias(encoded.mask)
+    def logits(self, encoded: Encoded, chosen: Packing, length: NDArray[np.int64] | None = None) -> Tensor:
+        """(n, codes) of chosen particles, which stand in the slots of their batch, hardest first.
+
+        Args:
+            encoded: all particles.
+            chosen: of (B, N).
+            length: (B,) particles of each jet, where the host knows it.
+        """
+        packing, bias = Packing(encoded.mask, length), key_bias(encoded.mask)
         known = self.of_particle(encoded.kept) + self.of_jet(encoded.jet)[:, None]
-        x = packing.pack(known + self.rank[: chosen.shape[1]])
+        x = packing.pack(known + self.rank[: chosen.mask.shape[1]])
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
             x = feed_forward(attention(x, packing, bias))
-        logits: Tensor = self.code(self.norm(packing.unpack(x)[chosen]))
+        logits: Tensor = self.code(self.norm(chosen.pack(packing.unpack(x))))
         return logits

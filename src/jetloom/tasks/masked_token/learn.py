@@ -12,7 +12,8 @@ from torch.nn import functional
 from jetloom import kinematics
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.kmeans import kmeans, nearest
+from jetloom.models.layers.kmeans import kmeans, nearest
+from jetloom.models.layers.packing import Packing, vectors_of
 from jetloom.models.network import Encoded, Network
 from jetloom.tasks.draws import drawing
 from jetloom.tasks.masked_token.head import TokenHead
@@ -143,8 +144,12 @@ class MaskedToken(Task):
         assert isinstance(model, Network) and isinstance(model.head, TokenHead)
         head, hidden = model.head, masked_slots(batch.mask, self.share)
         encoded: Encoded = model.run(model.encode, covered(batch, hidden, head.stand_in))
-        logits = head.logits(encoded.in_place(hidden.shape[1]), hidden).float()
-        code = nearest(particles(batch, hidden), head.centres)
+        number = None
+        if batch.length is not None:
+            number = masked_number(torch.from_numpy(batch.length), self.share).numpy()
+        chosen = Packing(hidden, number)
+        logits = head.logits(encoded.in_place(hidden.shape[1]), chosen, batch.length).float()
+        code = nearest(particles(*(chosen.pack(x) for x in (vectors_of(batch), batch.coordinates))), head.centres)
         figures = torch.stack([
             functional.cross_entropy(logits, code, reduction="none"),
             (logits.detach().argmax(1) == code).float(),
@@ -152,7 +157,7 @@ class MaskedToken(Task):
             -head.frequency[code].log(),
         ], 1)  # fmt: skip
         # Sums over the masked particles of each jet.
-        return figures.new_zeros(len(hidden), 4).index_add(0, hidden.nonzero()[:, 0], figures)
+        return chosen.sums(figures)
 
 
 def masked_number(number: Tensor, share: float) -> Tensor:
@@ -182,18 +187,17 @@ def covered(batch: Batch, hidden: Tensor, stand_in: Tensor) -> Batch:
     )
 
 
-def particles(batch: Batch, chosen: Tensor) -> Tensor:
-    """(n, 3) of chosen particles (B, N): ln pT - 1.8 (pT in GeV), 3 deta, 3 dphi (arXiv:2403.05618)."""
-    assert batch.vectors is not None
-    pt = kinematics.pt(batch.vectors[chosen]).clamp(min=SOFTEST)
-    return torch.cat([pt.log()[:, None] - 1.8, 3 * batch.coordinates[chosen].float()], 1)
+def particles(vectors: Tensor, coordinates: Tensor) -> Tensor:
+    """(n, 3) of particles (n, 4) and (n, 2): ln pT - 1.8 (pT in GeV), 3 deta, 3 dphi (arXiv:2403.05618)."""
+    pt = kinematics.pt(vectors).clamp(min=SOFTEST)
+    return torch.cat([pt.log()[:, None] - 1.8, 3 * coordinates.float()], 1)
 
 
 def _sample(jets: Iterable[Batch], share: float) -> tuple[Tensor, float]:
     """Particles of the first jets, at most ``SAMPLE``, and the mean number of masked ones of these jets."""
     points, number = [torch.empty(0, 3)], [torch.empty(0)]
     for batch in jets:
-        points.append(particles(batch, batch.mask))
+        points.append(particles(vectors_of(batch)[batch.mask], batch.coordinates[batch.mask]))
         number.append(masked_number(batch.mask.sum(1), share).float())
         if sum(map(len, points)) >= SAMPLE:
             break

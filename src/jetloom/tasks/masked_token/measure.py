@@ -2,10 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtri
-
+from jetloom.statistics.ratio import ratio
 from jetloom.tasks.probe import probes
 from jetloom.tasks.task import Question, Seen, Task
 
@@ -25,11 +22,3 @@ def merit(task: Task, seen: Seen, asked: Question) -> dict[str, Any]:
     own = {name: ratio(value, masked, confidence) for name, value in figures.items()}
     told = probes(seen, confidence)
     return {"jets": len(nats), "confidence": confidence, **told, "values": told["values"] | own}
-
-
-def ratio(value: NDArray[np.float64], number: NDArray[np.float64], confidence: float) -> dict[str, float]:
-    """sum(value) / sum(number) over jets, with the normal interval of a ratio whose jets are independent."""
-    middle = float(value.sum() / number.sum())
-    residual = value - middle * number
-    error = float(ndtri((1 + confidence) / 2) * np.sqrt((residual**2).sum()) / number.sum())
-    return {"value": middle, "low": middle - error, "high": middle + error}

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from jetloom.results.collect import DataSet
+from jetloom.results.collection import DataSet
 from jetloom.results.over_seeds import over_seeds
 from jetloom.tasks.probed import Probed
 from jetloom.tasks.shows import Metric

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from jetloom.drawing.names import OBSERVERS
 from jetloom.drawing.panels import context, legend
 from jetloom.drawing.style import Drawing, Look
-from jetloom.results.collect import DataSet, Entry
+from jetloom.results.collection import DataSet, Entry
 from jetloom.statistics.values import symmetric_interval
 from jetloom.tasks.regression.response import bins, quantity, responses
 

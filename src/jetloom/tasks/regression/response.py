@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jetloom.results.collect import Entry, Result, Task
+from jetloom.results.collection import Entry, Result, Task
 from jetloom.results.over_seeds import mean_value, over_seeds
 from jetloom.results.predictions import Predictions
 from jetloom.statistics.values import Difference, Value

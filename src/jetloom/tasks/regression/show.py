@@ -1,12 +1,13 @@
 """What the report shows of a regression: bias and resolution of the response."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
 from jetloom.drawing.cells import Cell, Records, Table, changed_footnote, made, model_cell, value_cell
 from jetloom.drawing.names import observer_in_text
 from jetloom.drawing.numbers import fixed, significant, with_uncertainties
-from jetloom.results.collect import DataSet, Entry, Task
+from jetloom.results.collection import DataSet, Entry, Task
 from jetloom.results.over_seeds import over_seeds
 from jetloom.tasks.regression.figures import resolution_vs_pt, response, response_vs_pt
 from jetloom.tasks.regression.response import bias, bins, difference, quantity, resolution
@@ -70,7 +71,7 @@ class Regression(Show):
                    "median of predicted / true, less 1", difference=partial(difference, "bias", bias, predicted)),
         ]  # fmt: skip
 
-    def tables(self, dataset: DataSet) -> dict[str, Table | None]:
+    def tables(self, dataset: DataSet, datasets: Sequence[DataSet]) -> dict[str, Table | None]:
         """Resolution and bias in bins of pT."""
         return {name: self._binned(dataset, name) for name in ("resolution", "bias")}
 

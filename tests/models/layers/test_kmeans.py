@@ -6,7 +6,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 from sklearn.cluster import KMeans
 
-from jetloom.models.kmeans import improved, kmeans, nearest, spread_out
+from jetloom.models.layers.kmeans import improved, kmeans, nearest, spread_out
 
 
 def points(number: int = 3000, seed: int = 1) -> torch.Tensor:
@@ -26,7 +26,7 @@ def test_the_nearest_centre_is_that_of_brute_force(monkeypatch):
     taken = distance.gather(1, found[:, None])[:, 0]
     torch.testing.assert_close(taken, distance.amin(1), atol=1e-5, rtol=1e-5)
     assert (found == distance.argmin(1)).float().mean() > 0.999
-    monkeypatch.setattr("jetloom.models.kmeans.ROWS", 100)
+    monkeypatch.setattr("jetloom.models.layers.kmeans.ROWS", 100)
     assert torch.equal(nearest(some, centres), found)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(nearest(some, centres), found)

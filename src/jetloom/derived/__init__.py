@@ -1,0 +1,1 @@
+"""Data sets that trainings make of jets: tokens, decoded and generated jets, mixtures; and how close they come."""

@@ -1,0 +1,1 @@
+../../../../envs/jetloom.post-deploy.sh

@@ -1,0 +1,146 @@
+"""Each task in a training by Lightning on the pretended GPU, its steps recorded as soon as that is so by itself."""
+
+from tests.support.pretended_gpu import Record, recording  # isort: skip  (before torch)
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import torch
+
+from jetloom.config import Training, resolve_tasks
+from jetloom.training.module import Tagger
+from jetloom.training.train import train
+from tests.support.outcome import history
+from tests.support.tensors import BUCKETS, write_codes, write_tensors
+from tests.support.trainings import OPTIONS, RUN
+
+BATCH = 32
+
+
+class Case(NamedTuple):
+    """A training."""
+
+    model: str
+    task: Any
+    recipe: dict[str, Any]
+    options: dict[str, Any] = {}  # noqa: RUF012
+    codes: bool = False
+
+
+SMALL_VQVAE = {"codes": 24, "width": 16, "blocks": 1, "heads": 2, "patience": 1}
+SMALL_JETCLR = {"width": 16, "layers": 1, "heads": 2, "hidden": 16}
+REGRESSION = {"target": "jet_nparticles"}
+CASES = {
+    "classification": Case("transformer", None, {"precision": "bf16", "optimizer": "ranger"}, OPTIONS),
+    "classification, clipped": Case("transformer", None, {"precision": "auto", "gradient_clip": 1.0}, OPTIONS),
+    "regression": Case("transformer", {"regression": REGRESSION}, {"precision": "16", "optimizer": "adam"}, OPTIONS),
+    "combined": Case("pfn", {"classification": {}, "regression": REGRESSION | {"weight": 0.5}}, {"precision": "tf32"}),
+    "tokenisation": Case("vqvae", "tokenisation", {"precision": "32", "optimizer": "ranger"}, SMALL_VQVAE),
+    "tokenisation by clusters": Case("kmeans", "tokenisation", {"precision": "bf16"}, {"codes": 24}),
+    "next_token": Case("omnijet", "next_token", {"precision": "bf16"}, {"width": 16, "blocks": 1, "heads": 2}, True),
+    "masked_token": Case("transformer", {"masked_token": {"codes": 20}}, {"precision": "bf16"}, OPTIONS),
+    "contrastive": Case("jetclr", "contrastive", {"precision": "16"}, SMALL_JETCLR),
+}  # fmt: skip
+EPOCHS = 3
+"""Of two batches for each bucket: two ordinary ones, two in fixed shapes, two of one recording."""
+SMALL_PART = {"embedding": [16], "blocks": 1, "class_blocks": 1, "heads": 2, "ffn_ratio": 1, "pair_embedding": [8]}
+RECORDED = Case(
+    "part",
+    None,
+    {"gradient_clip": 0.1, "freeze": "encoder", "freeze_random": True, "unfreeze_after": 2, "optimizer": "ranger"}
+    | {"batch_phases": [(BATCH, 4), (BATCH // 2, 1)], "precision": "32"},
+    SMALL_PART | {"dropout": 0.0},
+)
+"""Clipped, frozen at first, in batches of two sizes; trained with recorded steps and without."""
+
+
+class Phases:
+    """Which part of a training an event belongs to."""
+
+    def __init__(self, record: Record) -> None:
+        self.record, self.begins = record, [(0, "before")]
+
+    def begin(self, phase: str) -> None:
+        self.begins.append((len(self.record.events), phase))
+
+    def of(self, phase: str, kind: str) -> list[str]:
+        ends = [*(begin for begin, _ in self.begins[1:]), len(self.record.events)]
+        parts = [
+            self.record.events[begin:end] for (begin, name), end in zip(self.begins, ends, strict=True) if name == phase
+        ]
+        return sorted({str(event) for part in parts for event in part if event.kind == kind})
+
+
+def trained(case: Case, data: dict[bool, Path], directory: Path) -> dict[str, Any]:
+    """A training, with what the steps and the validation waited for."""
+    hooks = {
+        "on_train_batch_start": "step",
+        "on_train_batch_end": "end of the epoch",
+        "on_validation_epoch_start": "validation",
+        "on_validation_epoch_end": "end of the epoch",
+    }
+    with recording() as record, ExitStack() as patched:
+        phases = Phases(record)
+
+        def noting(name: str, phase: str) -> Any:
+            plain = getattr(Tagger, name)
+
+            def hook(self: Tagger, *args: Any) -> Any:
+                result = plain(self, *args)
+                if name != "on_train_batch_end" or self.trainer.is_last_batch:
+                    phases.begin(phase)
+                return result
+
+            return patch.object(Tagger, name, hook)
+
+        for name, phase in hooks.items():
+            patched.enter_context(noting(name, phase))
+        train(
+            data[case.codes],
+            directory / "run",
+            model=case.model,
+            preset=None,
+            options=case.options,
+            tasks=resolve_tasks(case.task, "task"),
+            training=Training(**({"epochs": EPOCHS, "batch_size": BATCH} | case.recipe)),
+            seed=1,
+            run=RUN | {"seed": 1},
+            scratch=directory / "scratch",
+            threads=1,
+        )
+    rows = history(directory / "run")
+    return {
+        "step": phases.of("step", "wait"),
+        "validation": phases.of("validation", "wait"),
+        "copied": len(phases.of("step", "copy")),
+        "graphs": sum(event.kind == "graph" for event in record.events),
+        "sorted": phases.of("step", "sorted gradient"),
+        "losses": [float(row[f"{split}_loss"]) for row in rows for split in ("train", "val")],
+        "tf32": [torch.get_float32_matmul_precision() != "highest", torch.backends.cudnn.allow_tf32],
+    }
+
+
+def data_of(directory: Path) -> dict[bool, Path]:
+    """Jets, and codes: two batches of each bucket."""
+    jets = 2 * BATCH * len(BUCKETS)
+    return {
+        False: write_tensors(directory / "jets", jets, BATCH),
+        True: write_codes(directory / "codes", 24, jets, BATCH),
+    }
+
+
+def all_tasks(directory: Path) -> dict[str, dict[str, Any]]:
+    """What each training did."""
+    data = data_of(directory)
+    return {name: trained(case, data, directory / str(index)) for index, (name, case) in enumerate(CASES.items())}
+
+
+def all_recorded(directory: Path) -> dict[str, Any]:
+    """What a training did whose steps are recorded, beside the same without."""
+    data = data_of(directory)
+    return {"buckets": len(BUCKETS)} | {
+        way: trained(RECORDED._replace(recipe=RECORDED.recipe | {"compile": way}), data, directory / way)
+        for way in ("off", "graphs")
+    }
