@@ -99,6 +99,16 @@ def test_recorded_steps_learn_what_others_do(found) -> None:
 
 
 @pytest.mark.slow
+def test_recorded_steps_that_were_ended_go_on(found) -> None:
+    """Ended by SIGTERM in mid-epoch, the second try records anew and comes to the same; MLflow's thread reads along."""
+    stopped, graphs = found["recorded"]["stopped"], found["recorded"]["graphs"]
+    assert (stopped["status"], graphs["status"]) == (143, 0)
+    assert stopped["losses"] == pytest.approx(graphs["losses"], rel=1e-5)
+    assert stopped["graphs"] >= graphs["graphs"]
+    assert stopped["tracked"] == pytest.approx(stopped["losses"][1::2], rel=1e-6)
+
+
+@pytest.mark.slow
 def test_steps_are_played_back_where_that_is_no_slower(found) -> None:
     faster, slower = found["graphs"]["faster"], found["graphs"]["slower"]
     before = found["graphs"]["before"]

@@ -2,7 +2,11 @@
 
 from tests.support.pretended_gpu import Record, recording  # isort: skip  (before torch)
 
+import json
+import os
+import signal
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -10,6 +14,7 @@ from unittest.mock import patch
 import torch
 
 from jetloom.config import Training, resolve_tasks
+from jetloom.tracking.store import open_client, prepare
 from jetloom.training.module import Tagger
 from jetloom.training.train import train
 from tests.support.outcome import history
@@ -54,6 +59,8 @@ RECORDED = Case(
     SMALL_PART | {"dropout": 0.0},
 )
 """Clipped, frozen at first, in batches of two sizes; trained with recorded steps and without."""
+STOPPED_AFTER = 2 * len(BUCKETS) * 3 + 3
+"""Steps, in the middle of the second epoch in which the encoder is free: some of those were played back."""
 
 
 class Phases:
@@ -73,8 +80,15 @@ class Phases:
         return sorted({str(event) for part in parts for event in part if event.kind == kind})
 
 
-def trained(case: Case, data: dict[bool, Path], directory: Path) -> dict[str, Any]:
-    """A training, with what the steps and the validation waited for."""
+def trained(case: Case, data: dict[bool, Path], directory: Path, stopped_after: int | None = None) -> dict[str, Any]:
+    """A training, with what the steps and the validation waited for.
+
+    Args:
+        case: which one.
+        data: of the two kinds.
+        directory: for its files.
+        stopped_after: steps, at which it is told to end; then it goes on in a second try. Its losses go to MLflow.
+    """
     hooks = {
         "on_train_batch_start": "step",
         "on_train_batch_end": "end of the epoch",
@@ -82,13 +96,16 @@ def trained(case: Case, data: dict[bool, Path], directory: Path) -> dict[str, An
         "on_validation_epoch_end": "end of the epoch",
     }
     with recording() as record, ExitStack() as patched:
-        phases = Phases(record)
+        phases, stops = Phases(record), list[int]()
 
         def noting(name: str, phase: str) -> Any:
             plain = getattr(Tagger, name)
 
             def hook(self: Tagger, *args: Any) -> Any:
                 result = plain(self, *args)
+                if name == "on_train_batch_start" and self.progress.step + 1 == stopped_after and not stops:
+                    stops.append(stopped_after)
+                    os.kill(os.getpid(), signal.SIGTERM)
                 if name != "on_train_batch_end" or self.trainer.is_last_batch:
                     phases.begin(phase)
                 return result
@@ -97,7 +114,8 @@ def trained(case: Case, data: dict[bool, Path], directory: Path) -> dict[str, An
 
         for name, phase in hooks.items():
             patched.enter_context(noting(name, phase))
-        train(
+        fit = partial(
+            train,
             data[case.codes],
             directory / "run",
             model=case.model,
@@ -108,10 +126,22 @@ def trained(case: Case, data: dict[bool, Path], directory: Path) -> dict[str, An
             seed=1,
             run=RUN | {"seed": 1},
             scratch=directory / "scratch",
+            store=directory / "store.json" if stopped_after else None,
             threads=1,
         )
+        if stopped_after:
+            prepare(None, [f"{RUN['experiment']}/{RUN['dataset']}"], directory, directory / "store.json")
+        status = 0
+        try:
+            fit()
+        except SystemExit as end:
+            status = int(str(end))
+            fit()
     rows = history(directory / "run")
+    tracked = json.loads((directory / "run/training.json").read_text())["mlflow"]
     return {
+        "tracked": tracked and _losses(tracked),
+        "status": status,
         "step": phases.of("step", "wait"),
         "validation": phases.of("validation", "wait"),
         "copied": len(phases.of("step", "copy")),
@@ -120,6 +150,12 @@ def trained(case: Case, data: dict[bool, Path], directory: Path) -> dict[str, An
         "losses": [float(row[f"{split}_loss"]) for row in rows for split in ("train", "val")],
         "tf32": [torch.get_float32_matmul_precision() != "highest", torch.backends.cudnn.allow_tf32],
     }
+
+
+def _losses(tracked: dict[str, Any]) -> list[float]:
+    """Those of the epochs, as MLflow has them."""
+    points = open_client(tracked["uri"]).get_metric_history(tracked["run_id"], "val/loss")
+    return [point.value for point in sorted(points, key=lambda point: point.step)]
 
 
 def data_of(directory: Path) -> dict[bool, Path]:
@@ -138,9 +174,12 @@ def all_tasks(directory: Path) -> dict[str, dict[str, Any]]:
 
 
 def all_recorded(directory: Path) -> dict[str, Any]:
-    """What a training did whose steps are recorded, beside the same without."""
+    """What a training did whose steps are recorded, beside the same without, and one that was ended and went on."""
     data = data_of(directory)
-    return {"buckets": len(BUCKETS)} | {
-        way: trained(RECORDED._replace(recipe=RECORDED.recipe | {"compile": way}), data, directory / way)
-        for way in ("off", "graphs")
+    recorded = RECORDED._replace(recipe=RECORDED.recipe | {"compile": "graphs"})
+    return {
+        "buckets": len(BUCKETS),
+        "off": trained(RECORDED._replace(recipe=RECORDED.recipe | {"compile": "off"}), data, directory / "off"),
+        "graphs": trained(recorded, data, directory / "graphs"),
+        "stopped": trained(recorded, data, directory / "stopped", STOPPED_AFTER),
     }
