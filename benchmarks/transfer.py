@@ -2,8 +2,10 @@
 
     snakemake --profile profiles/local --configfile workflow/experiments/omnijet.yaml
     snakemake --profile profiles/local --configfile workflow/experiments/selfsupervised.yaml
+    snakemake --profile profiles/local --configfile benchmarks/generators.yaml
     python benchmarks/transfer.py omnijet results/omnijet
     python benchmarks/transfer.py selfsupervised results/selfsupervised
+    python benchmarks/transfer.py generators results/generators
 
 Each row has its value and what it is held against: a threshold, a baseline, or nothing. Nothing is trained here.
 """
@@ -78,6 +80,18 @@ class Results:
         names = [path.name for path in (self.home / dataset).glob(f"{model}-n*")]
         return sorted(names, key=lambda name: int(name.rpartition("-n")[2]))
 
+    def closeness(self, dataset: str, observable: str) -> dict[str, float]:
+        """How far generated jets are from their reference."""
+        found: dict[str, Any] = json.loads((self.home / dataset / "closeness.json").read_text())
+        distances: dict[str, float] = found["observables"][observable]
+        return distances
+
+    def multiplicity(self, dataset: str) -> float:
+        """Mean number of particles of generated jets over that of their reference, less one, in %."""
+        table = pq.read_table(self.home / dataset / "observables.parquet", columns=["reference", "multiplicity"])
+        number, reference = table["multiplicity"].to_numpy(), table["reference"].to_numpy() == 1
+        return 100 * float(number[~reference].mean() / number[reference].mean() - 1)
+
     def gains(self, dataset: str, arm: str, control: str, name: str) -> dict[int, list[float]]:
         """Difference of two arms for each number of labels, seed by seed."""
         found = {}
@@ -116,14 +130,12 @@ def of_codes(results: Results) -> Iterator[Row]:
     yield Row("generator: nats less those of the bigram", nats - bigram, -0.30, at_least=False)
     yield Row("generator: nats of test less training", nats - results.history(*generator, "train_loss")[best], 0.2,
               at_least=False)  # fmt: skip
-    made = json.loads((results.home / "generated/closeness.json").read_text())["observables"]
-    yield Row("generated: W1(mass) over floor", made["mass"]["ratio"], 6, at_least=False)
-    yield Row("generated: W1(mass) [GeV]", made["mass"]["w1"], POSITION_WISE, at_least=False)
-    yield Row("generated: W1(pT) over floor", made["pt"]["ratio"])
-    table = pq.read_table(results.home / "generated/observables.parquet", columns=["reference", "multiplicity"])
-    number, reference = table["multiplicity"].to_numpy(), table["reference"].to_numpy() == 1
-    off = float(number[~reference].mean() / number[reference].mean() - 1)
-    yield Row("generated: mean multiplicity off by [%]", 100 * abs(off), 5, at_least=False)
+    mass = results.closeness("generated", "mass")
+    yield Row("generated: W1(mass) over floor", mass["ratio"], 6, at_least=False)
+    yield Row("generated: W1(mass) [GeV]", mass["w1"], POSITION_WISE, at_least=False)
+    yield Row("generated: W1(pT) over floor", results.closeness("generated", "pt")["ratio"])
+    off = results.multiplicity("generated")
+    yield Row("generated: mean multiplicity off by [%]", abs(off), 5, at_least=False)
     skim = next((results.home / "derived").glob("generated-*/test_000.parquet"))
     told = json.loads(pq.read_metadata(skim).metadata[b"jetloom"])
     yield Row("generated: jets that were cut [%]", 100 * told["cut"], 1, at_least=False)
@@ -175,7 +187,20 @@ def of_pretraining(results: Results) -> Iterator[Row]:
         yield Row(f"{arm}: uncertainty of it at 1,000 labels", float(at.std(ddof=1) / math.sqrt(len(at))))
 
 
-EXPERIMENTS = {"omnijet": (of_codes, of_transfer), "selfsupervised": (of_pretraining,)}
+def of_generators(results: Results) -> Iterator[Row]:
+    """What depends on the seed of the generator."""
+    names = sorted(path.parent.name for path in results.home.glob("generated_*/closeness.json"))
+    off = np.array([results.multiplicity(name) for name in names])
+    yield Row(f"mean multiplicity off by [%], mean of {len(names)}", abs(float(off.mean())), 5, at_least=False)
+    for name, value in zip(names, off, strict=True):
+        yield Row(f"{name}: mean multiplicity against the reference [%]", float(value))
+    for observable in ("mass", "pt"):
+        ratios = [results.closeness(name, observable)["ratio"] for name in names]
+        yield Row(f"W1({observable}) over floor, mean of {len(names)}", float(np.mean(ratios)))
+        yield Row(f"W1({observable}) over floor, standard deviation", float(np.std(ratios, ddof=1)))
+
+
+EXPERIMENTS = {"generators": (of_generators,), "omnijet": (of_codes, of_transfer), "selfsupervised": (of_pretraining,)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
