@@ -190,6 +190,8 @@ def of_pretraining(results: Results) -> Iterator[Row]:
 def of_generators(results: Results) -> Iterator[Row]:
     """What depends on the seed of the generator."""
     names = sorted(path.parent.name for path in results.home.glob("generated_*/closeness.json"))
+    if not names:
+        raise SystemExit(f"{results.home}: no generated_*/closeness.json; the experiment has not ended")
     off = np.array([results.multiplicity(name) for name in names])
     yield Row(f"mean multiplicity off by [%], mean of {len(names)}", abs(float(off.mean())), 5, at_least=False)
     for name, value in zip(names, off, strict=True):
