@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,13 @@ def test_the_page_has_the_figure_and_a_look_for_each_arm(dataset: DataSet, tmp_p
     assert len({colors[name].color for name in ("part", "tuned", "salt")}) == 3
     assert {"labels", "pairs", "rejections", "overview"} <= of_dataset(Collection([dataset]), dataset).keys()
     assert answer(dataset.with_most_labels)[0].startswith("tuned is the most accurate")
+
+
+def test_equal_networks_are_not_ranked_by_their_cost(dataset: DataSet) -> None:
+    shown = dataset.with_most_labels
+    assert "fewest FLOPs" in answer(shown)[1]
+    equal = replace(shown, entries=[replace(entry, cost=shown.entries[0].cost) for entry in shown.entries])
+    assert answer(equal)[1].startswith("All of them take as many FLOPs (")
 
 
 def test_differences_are_paired_by_seed_and_by_jet(dataset: DataSet) -> None:

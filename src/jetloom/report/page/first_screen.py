@@ -28,6 +28,9 @@ def _cheapest(show: Show, dataset: DataSet, best: Entry, entries: list[Entry]) -
     fewest = min(entries, key=lambda entry: entry.costs["flops"])
     fastest = min(entries, key=lambda entry: milliseconds_per_jet(entry)["median"])
     particles = f"for {fewest.costs['flops_particles']} {dataset.words.particles}"
+    if len({(entry.costs["flops"], milliseconds_per_jet(entry)["median"]) for entry in entries}) == 1:
+        # The same network, measured once.
+        return f"All of them take as many FLOPs ({scaled(best.costs['flops'])} {particles}) and as long."
     times = milliseconds_per_jet(best)["median"] / milliseconds_per_jet(fastest)["median"]
     if fewest is best:
         text = f"{best.title} also takes the fewest FLOPs ({scaled(best.costs['flops'])} {particles})"
