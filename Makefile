@@ -3,6 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+# The same lock by either; uv, where it is there, takes a fifth of the time.
+ADD := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check)
 
 SEQUENCES ?= 300
 # One process per core; tests of a file share its fixtures and stay together, in the order of tests/conftest.py.
@@ -31,8 +33,8 @@ $(INSTALLED): envs/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "jetloom needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@echo "Setting up .venv (a few minutes, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/pip install --quiet --disable-pip-version-check --only-binary pythia8mc,fastjet -r envs/requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(ADD) --only-binary pythia8mc --only-binary fastjet -r envs/requirements.lock
+	@$(ADD) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 demo: install

@@ -1,6 +1,9 @@
 """The lock, the conda environment, the images and pyproject install the same."""
 
+import os
 import re
+import shutil
+import subprocess
 import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
@@ -40,6 +43,19 @@ def test_the_lock_installs_on_the_lowest_python():
         assert found is not None, f"{line} is not installed"
         needs = SpecifierSet(found.metadata.get("Requires-Python") or "")
         assert needs.contains("3.11.0"), f"{line}: {needs}"
+
+
+def test_make_installs_the_lock_with_uv_where_it_is_there(tmp_path):
+    """And with pip otherwise; both know what must not be built from source."""
+    (tmp_path / "uv").write_text("#!/bin/sh\n")
+    (tmp_path / "uv").chmod(0o755)
+    command = [shutil.which("make"), "--dry-run", "--always-make", "install"]
+    for path, program in ((tmp_path, "uv pip install"), (tmp_path / "nothing", ".venv/bin/pip install")):
+        environment = os.environ | {"PATH": str(path)}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        packages, ours = [line for line in done.stdout.splitlines() if line.startswith(program)]
+        assert packages.endswith("--only-binary pythia8mc --only-binary fastjet -r envs/requirements.lock")
+        assert ours.endswith("--no-deps --no-build-isolation --editable .")
 
 
 def test_both_images_install_the_lock_and_the_same_files():
