@@ -1,9 +1,11 @@
-"""NT-Xent, against the formula in float64 and its limits; what of a network it trains."""
+"""NT-Xent, against the formula in float64, another package and its limits; what of a network it trains."""
 
 import math
 
 import pytest
 import torch
+from pytorch_metric_learning.losses import NTXentLoss
+from torch.nn import functional
 
 from jetloom.config import resolve_tasks
 from jetloom.data.prepare.features import FEATURE_SETS
@@ -50,6 +52,17 @@ def test_the_loss_is_that_of_the_paper(temperature):
     logits, partner = nt_xent(answer, temperature)
     without = logits.scatter(1, partner[:, None], -torch.inf).logsumexp(1) - logits.gather(1, partner[:, None])[:, 0]
     assert without.mean().item() < loss - 1e-3
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_loss_and_gradient_are_those_of_another_package(temperature):
+    torch.manual_seed(3)
+    answer = torch.randn(2 * 16, 8, requires_grad=True)
+    logits, partner = nt_xent(answer, temperature)
+    ours = functional.cross_entropy(logits, partner)
+    theirs = NTXentLoss(temperature=temperature)(answer, torch.arange(16).repeat(2))
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
+    torch.testing.assert_close(*(torch.autograd.grad(loss, answer)[0] for loss in (ours, theirs)))
 
 
 def test_the_two_limits():
