@@ -78,9 +78,14 @@ def legend(
             handles.append(Line2D([], [], color=look.color, linestyle=line, marker=marker))
     names = [entry.title for entry in dataset.entries] + [name for _, name in extra]
     handles += [handle for handle, _ in extra]
-    # At the width of the figure about one entry fits into 1.45 inches.
+    # Short names take about 1.45 inches; of long ones fewer fit into the width of the figure.
     columns = min(len(names), max(2, int(figure.get_figwidth() / 1.45)))
-    figure.legend(handles, names, loc="outside upper center", ncols=columns, columnspacing=1.6)
+    while True:
+        drawn = figure.legend(handles, names, loc="outside upper center", ncols=columns, columnspacing=1.6)
+        if columns == 1 or drawn.get_window_extent().width <= figure.bbox.width:
+            return
+        drawn.remove()
+        columns -= 1
 
 
 def context(figure: Figure, dataset: DataSet, in_margin: bool = False) -> None:
