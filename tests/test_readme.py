@@ -1,4 +1,4 @@
-"""The README's worked example, carried out."""
+"""The README's worked example, carried out, and its list of taggers."""
 
 import json
 import os
@@ -8,7 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from jetloom.catalogue import cards
+
 ROOT = Path(__file__).parents[1]
+
+
+def test_every_row_of_the_registry_is_in_the_table_of_taggers():
+    table = (ROOT / "README.md").read_text().partition("## Taggers")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| ")]
+    assert set(re.findall(r"`([a-z0-9_]+)`", "\n".join(rows[1:]))) == set(cards.names("models"))
 
 
 def test_the_model_of_the_readme_can_be_added(tmp_path):
