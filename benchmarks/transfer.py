@@ -190,8 +190,6 @@ def of_pretraining(results: Results) -> Iterator[Row]:
 def of_generators(results: Results) -> Iterator[Row]:
     """What depends on the seed of the generator."""
     names = sorted(path.parent.name for path in results.home.glob("generated_*/closeness.json"))
-    if not names:
-        raise SystemExit(f"{results.home}: no generated_*/closeness.json; the experiment has not ended")
     off = np.array([results.multiplicity(name) for name in names])
     yield Row(f"mean multiplicity off by [%], mean of {len(names)}", abs(float(off.mean())), 5, at_least=False)
     for name, value in zip(names, off, strict=True):
@@ -211,6 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("experiment", choices=list(EXPERIMENTS))
     parser.add_argument("results", type=Path)
     given = parser.parse_args(arguments)
+    if not (given.results / "report/index.html").is_file():
+        parser.error(f"{given.results} has no report: the experiment has not ended")
     results = Results(given.results)
     rows = [row for part in EXPERIMENTS[given.experiment] for row in part(results)]
     words = {True: "reached", False: "MISSED", None: ""}

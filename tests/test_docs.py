@@ -16,7 +16,13 @@ DOCS = ROOT / "docs"
 SCHEMAS = ROOT / "src/jetloom/catalogue/schemas"
 SHIPPED = sorted(
     path.relative_to(ROOT)
-    for pattern in ("config.yaml", ".test/*.yaml", "workflow/experiments/*.yaml", "src/jetloom/catalogue/*/*.yaml")
+    for pattern in (
+        "config.yaml",
+        ".test/*.yaml",
+        "benchmarks/*.yaml",
+        "workflow/experiments/*.yaml",
+        "src/jetloom/catalogue/*/*.yaml",
+    )
     for path in ROOT.glob(pattern)
 )
 
