@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,3 +96,19 @@ def jobs(text: str) -> dict[str, int]:
     """Jobs that a dry run lists, by rule."""
     table = re.search(r"Job stats:\n.*?\n-+.*?\n(.*?)\n\n", text, flags=re.S)
     return {name: int(count) for name, count in re.findall(r"^(\w+)\s+(\d+)", table[1], re.M)} if table else {}
+
+
+@contextmanager
+def edited(file: Path, change: Callable[[str], str]) -> Iterator[None]:
+    """A file with another text, as long as this lasts."""
+    text = file.read_text()
+    try:
+        file.write_text(change(text))
+        yield
+    finally:
+        file.write_text(text)
+
+
+def more_code(text: str) -> str:
+    """The text of a module with one more line that means something."""
+    return f"{text}\n\nEDITED = 1\n"

@@ -1,6 +1,8 @@
 """Each architecture learns by the recipe of its tiny preset."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,49 +39,41 @@ def codes(tmp_path_factory):
     return write_codes(tmp_path_factory.mktemp("codes"), 32, train=512, val=300)
 
 
+def trained(data: Path, output: Path, name: str, **order: Any) -> Path:
+    """Four epochs of the tiny recipe."""
+    recipe = cards.model_card(name).presets["tiny"].training
+    train(
+        data,
+        output / "run",
+        model=name,
+        preset="tiny",
+        training=Training(**merge(recipe, {"epochs": 4, "batch_size": 32})),
+        seed=1,
+        run=RUN | {"seed": 1},
+        scratch=output / "scratch",
+        threads=1,
+        **order,
+    )
+    return output / "run"
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", [name for name in cards.names("models") if name not in TOKENIZERS])
 def test_it_learns(easy, hard, codes, tmp_path, name):
-    recipe = cards.model_card(name).presets["tiny"].training
-    train(
-        codes if cards.model_card(name).inputs == ["tokens"] else hard if name in OF_MOMENTA else easy,
-        tmp_path / "run",
-        model=name,
-        preset="tiny",
-        options={},
-        training=Training(**merge(recipe, {"epochs": 4, "batch_size": 32})),
-        seed=1,
-        run=RUN | {"seed": 1},
-        scratch=tmp_path / "scratch",
-        store=None,
-        threads=1,
-    )
-    rows = history(tmp_path / "run")
+    data = codes if cards.model_card(name).inputs == ["tokens"] else hard if name in OF_MOMENTA else easy
+    run = trained(data, tmp_path, name, options={})
+    rows = history(run)
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
     # A third of the jets is of each class.
-    assert json.loads((tmp_path / "run/training.json").read_text())["best"] > 0.5
+    assert json.loads((run / "training.json").read_text())["best"] > 0.5
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_a_tokenizer_learns_by_its_own_task(easy, tmp_path, name):
-    recipe = cards.model_card(name).presets["tiny"].training
-    train(
-        easy,
-        tmp_path / "run",
-        model=name,
-        preset="tiny",
-        options={"codes": 64},
-        tasks=resolve_tasks(cards.model_card(name).task, "task"),
-        training=Training(**merge(recipe, {"epochs": 4, "batch_size": 32})),
-        seed=1,
-        run=RUN | {"seed": 1},
-        scratch=tmp_path / "scratch",
-        store=None,
-        threads=1,
-    )
-    rows = history(tmp_path / "run")
+    tasks = resolve_tasks(cards.model_card(name).task, "task")
+    rows = history(trained(easy, tmp_path, name, options={"codes": 64}, tasks=tasks))
     assert float(rows[-1]["train_mse"]) < float(rows[0]["train_mse"])
     assert float(rows[-1]["val_used"]) > 0.5

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.support.kills import DIES
-from tests.support.project import Project, clone
+from tests.support.project import Project, clone, edited, more_code
 from tests.support.warm_project import WarmProject
 
 EXPERIMENT = ("--configfile", "workflow/experiments/omnijet.yaml", "--config", "scale=tiny")
@@ -134,15 +134,14 @@ def test_the_page_never_calls_a_generated_jet_a_jet(project):
 @pytest.mark.slow
 def test_a_second_call_does_nothing_and_what_follows_from_the_tokenizer_follows_it(project):
     assert project.plan(*EXPERIMENT) == {}
-    file = project.path / "workflow/experiments/omnijet.yaml"
-    text = file.read_text()
-    values = yaml.safe_load(text)
-    values["scales"]["tiny"]["per_model"]["kmeans"]["options"]["codes"] = 24
-    try:
-        file.write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def fewer_codes(text: str) -> str:
+        values = yaml.safe_load(text)
+        values["scales"]["tiny"]["per_model"]["kmeans"]["options"]["codes"] = 24
+        return yaml.safe_dump(values, sort_keys=False)
+
+    with edited(project.path / "workflow/experiments/omnijet.yaml", fewer_codes):
         jobs = project.plan(*EXPERIMENT)
-    finally:
-        file.write_text(text)
     # The tokenizer, the generator, eight classifiers of codes, and ParticleNet on decoded jets and on the mixtures; not
     # the other tokenizer, and not ParticleNet on the jets themselves.
     trained = 1 + 1 + 8 + 4
@@ -152,13 +151,8 @@ def test_a_second_call_does_nothing_and_what_follows_from_the_tokenizer_follows_
 
 @pytest.mark.slow
 def test_an_edited_generator_leaves_the_tokenizer_alone(project):
-    file = project.path / "src/jetloom/tasks/next_token/learn.py"
-    text = file.read_text()
-    try:
-        file.write_text(text + "\n\nEDITED = 1\n")
+    with edited(project.path / "src/jetloom/tasks/next_token/learn.py", more_code):
         jobs = project.plan(*EXPERIMENT)
-    finally:
-        file.write_text(text)
     assert "tokenise" not in jobs
     # The generator, what starts from it (8 labels and all, fine-tuned and frozen; of two classes), two mixtures.
     assert (jobs["train_model"], jobs["generate"]) == (1 + 5 + 2, 3)

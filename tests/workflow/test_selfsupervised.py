@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.project import Project, clone
+from tests.support.project import Project, clone, edited, more_code
 from tests.support.warm_project import WarmProject
 
 EXPERIMENT = ("--configfile", "workflow/experiments/selfsupervised.yaml", "--config", "scale=tiny")
@@ -65,13 +65,8 @@ def test_the_page_shows_views_and_controls(project):
 @pytest.mark.slow
 def test_a_second_call_does_nothing_and_an_edited_pre_training_trains_no_other_classifier(project):
     assert project.plan(*EXPERIMENT) == {}
-    file = project.path / "src/jetloom/tasks/contrastive/views.py"
-    text = file.read_text()
-    try:
-        file.write_text(text + "\n\nEDITED = 1\n")
+    with edited(project.path / "src/jetloom/tasks/contrastive/views.py", more_code):
         jobs = project.plan(*EXPERIMENT)
-    finally:
-        file.write_text(text)
     # The pre-training, and what starts from it: as a whole, and with a frozen encoder.
     assert jobs["train_model"] == 3
     assert "tensors_shard" not in jobs
