@@ -1,6 +1,11 @@
-"""The order of the test files."""
+"""The order of the test files, and one thread for each of their processes."""
+
+import os
 
 import pytest
+
+# A process for each core (Makefile): with two threads each they wait for each other, four times as long as they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest.register_assert_rewrite("tests.support")
 
