@@ -20,6 +20,7 @@ from jetloom.tracking import tracker as tracking
 from jetloom.tracking.description import DataInput, Description, describe
 from jetloom.tracking.spool import Left
 from jetloom.tracking.store import Store, choose_uri, open_client, open_store, prepare, unmasked
+from jetloom.tracking.sync import send
 from jetloom.tracking.tracker import Tracker
 from jetloom.training.callbacks import Checkpoints
 from jetloom.training.reporting import TrackerCallback
@@ -273,6 +274,35 @@ def test_points_wait_for_a_server_that_returns(results, tmp_path, monkeypatch) -
     assert len(client.get_metric_history(tracker.run_id, "loss")) == 1200
     (given,) = client.get_run(tracker.run_id).inputs.dataset_inputs
     assert len(given.dataset.digest) == 36
+
+
+def test_a_short_training_leaves_all_to_be_sent_by_others(results, tmp_path, monkeypatch) -> None:
+    """Nor does it load MLflow; one that lasts is in the store while it runs, one that fails as soon as it has."""
+    store = open_store(results / "mlflow.json", "exp/toy")
+    client = open_client(store.uri)
+    loaded = []
+    monkeypatch.setattr(tracking, "PERIOD", 0.05)
+    monkeypatch.setattr(tracking, "open_client", lambda uri: loaded.append(uri) or client)
+
+    def training(name: str, live_after: float) -> Tracker:
+        (tmp_path / name).mkdir()
+        tracker = Tracker(store, SMALL, tmp_path / name, live_after)
+        tracker.log({"loss": 1.5}, 3)
+        return tracker
+
+    short, failing, long = training("short", 60), training("failing", 60), training("long", 0.2)
+    short.close("FINISHED")
+    assert (short.run_id, loaded) == (None, [])
+    left = tmp_path / "short/unsent.jsonl"
+    run_id = send(client, left)
+    assert client.get_run(run_id).info.status == "FINISHED" and not left.exists()
+    assert [(point.value, point.step) for point in client.get_metric_history(run_id, "loss")] == [(1.5, 3)]
+    wait_until(lambda: long.run_id is not None)
+    assert client.get_run(long.run_id).info.status == "RUNNING"
+    failing.close("FAILED")
+    assert client.get_run(failing.run_id).info.status == "FAILED"
+    long.close("FINISHED")
+    assert not (tmp_path / "long/unsent.jsonl").exists()
 
 
 def test_a_full_disk_is_counted(tmp_path, monkeypatch, capsys) -> None:

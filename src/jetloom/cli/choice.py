@@ -39,6 +39,7 @@ class TrainingChoice:
         tasks: what it is trained to do, the main task first.
         recipe: all of it.
         run: ``experiment``, ``dataset``, ``model``, ``seed``, ``title``.
+        live_after: seconds after which MLflow shows it.
     """
 
     architecture: str
@@ -47,6 +48,7 @@ class TrainingChoice:
     tasks: list[TaskChoice]
     recipe: Training
     run: dict[str, Any]
+    live_after: float = 0.0
 
 
 def find_run(config: Path, name: str) -> tuple[Experiment, Run]:
@@ -74,7 +76,8 @@ def chosen_training(config: Path, name: str) -> TrainingChoice:
     recipe = planned.recipe.model_copy(update={"initial_weights": planned.weights})
     told = {"experiment": experiment.experiment, **run._asdict(), "title": choice.title}
     tasks = experiment.tasks_of(run.model)
-    return TrainingChoice(choice.architecture, choice.preset, choice.options, tasks, recipe, told)
+    live_after = experiment.tracking.live_after
+    return TrainingChoice(choice.architecture, choice.preset, choice.options, tasks, recipe, told, live_after)
 
 
 def training_by_hand(

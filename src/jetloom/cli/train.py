@@ -93,6 +93,7 @@ def train(
         run=choice.run,
         scratch=scratch,
         store=store,
+        live_after=choice.live_after,
         threads=threads,
         profile_steps=profile_steps,
     )

@@ -86,6 +86,9 @@ class Tracking(Strict):
         None, description="default: MLFLOW_TRACKING_URI, else SQLite in the results directory"
     )
     offline: bool = Field(False, description="trainings ask no server; the last rule or `jetloom mlflow sync` sends")
+    live_after: float = Field(
+        60.0, ge=0, description="seconds until a training is seen in MLflow; what ends before is sent by the last rule"
+    )
     onnx: bool = Field(True, description="register the best models as ONNX, seconds for each; else as checkpoints")
 
 

@@ -36,10 +36,12 @@ class Tracker:
         store: where the run goes.
         description: what it says.
         directory: scratch of the training; a resumed training goes on in its own run.
+        live_after: seconds after its start before which nothing is sent; a training that ends well until then leaves
+            all of it to a later step, which sends for many: MLflow takes seconds of a core to load.
     """
 
-    def __init__(self, store: Store, description: Description, directory: Path) -> None:
-        self.store, self.description = store, description
+    def __init__(self, store: Store, description: Description, directory: Path, live_after: float = 0.0) -> None:
+        self.store, self.description, self.live_after = store, description, live_after
         self._spool = Spool(directory, time.time())
         self._run: StoredRun | None = None
         self._points: deque[tuple[str, Any, int, int]] = deque()
@@ -110,7 +112,7 @@ class Tracker:
                 self.log(_system(self._process), int(time.time() - self._spool.began))
             try:
                 self._write()
-                if not self.store.offline and (closing or not self._failing or time.monotonic() - tried > PAUSE):
+                if self._is_due() and (closing or not self._failing or time.monotonic() - tried > PAUSE):
                     tried = time.monotonic()
                     self._send(closing)
                     self._failing = False
@@ -120,6 +122,12 @@ class Tracker:
                 self._warn(reason(error))
             if closing:
                 return
+
+    def _is_due(self) -> bool:
+        if self.store.offline:
+            return False
+        # Behind a training that failed no other step comes.
+        return self._status == "FAILED" or time.time() - self._spool.began >= self.live_after
 
     def _warn(self, why: str) -> None:
         if not self._warned:

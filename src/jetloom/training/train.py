@@ -54,7 +54,7 @@ FITTED = 512
 
 # Lightning's notes on the accelerator, its tips and its advice on loader workers do not concern a user of the workflow.
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", module="lightning.pytorch")
+warnings.filterwarnings("ignore", module="lightning")
 
 
 def train(
@@ -70,6 +70,7 @@ def train(
     run: dict[str, Any],
     scratch: Path,
     store: Path | None = None,
+    live_after: float = 0.0,
     threads: int | None = None,
     profile_steps: int | None = None,
 ) -> None:
@@ -89,6 +90,7 @@ def train(
         scratch: directory of the running training. If it holds one that is made from the same, that one resumes; one
             of other data, settings, code or starting weights is given up, with a line that says so. Removed at the end.
         store: file of ``jetloom mlflow init``; None tracks nothing.
+        live_after: seconds after which it is seen there; what ends well before is left in ``unsent.jsonl``.
         threads: CPU threads; None leaves it to torch.
         profile_steps: write where the time of so many steps goes to ``<output>-profile``; None: of none.
 
@@ -123,7 +125,7 @@ def train(
         return
     with locked(scratch):
         _claim(order)
-        _train(order, output, store, threads)
+        _train(order, output, store, live_after, threads)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -201,7 +203,7 @@ def _state(order: _Order) -> dict[str, Any] | None:
     return None if state is None or order.identity.other_parts(state.get("identity")) else state
 
 
-def _train(order: _Order, output: Path, store: Path | None, threads: int | None) -> None:
+def _train(order: _Order, output: Path, store: Path | None, live_after: float, threads: int | None) -> None:
     """The training on rank 0, with its MLflow run and its files."""
     described, training, run, scratch = order.described, order.training, order.run, order.scratch
     tracker = None
@@ -221,7 +223,7 @@ def _train(order: _Order, output: Path, store: Path | None, threads: int | None)
             threads=threads,
             start=start_of(Path(weights), content) if weights else None,
         )
-        tracker = Tracker(opened, description, scratch)
+        tracker = Tracker(opened, description, scratch, live_after)
     try:
         with gpu_use() as used:
             tagger = _fit(order, tracker)
