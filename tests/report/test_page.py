@@ -153,6 +153,15 @@ def test_figures_alone_are_those_of_the_report(made, tmp_path):
         figure("roch", made.results, tmp_path)
 
 
+def test_several_processes_make_the_same_bytes(made, tmp_path):
+    report(made.results, tmp_path, processes=2)
+    first, second = (
+        {path.relative_to(home): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+        for home in (made.output, tmp_path)
+    )
+    assert first == second and len(first) > 60
+
+
 def test_one_model_one_seed_without_cost(made, tmp_path):
     """The least that a report can be made of."""
     less = replace(

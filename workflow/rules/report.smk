@@ -42,7 +42,7 @@ rule report:
         f"{HERE}/benchmarks/report/report.tsv"
     conda:
         "../../envs/jetloom.yaml"
-    threads: 1
+    threads: 2
     resources:
         mem_mb=3000,
         runtime=30,
@@ -52,7 +52,7 @@ rule report:
         key=[PLAN.report_key(), short(FROZEN_TEXT)],
     shell:
         "jetloom report --config {params.config:q} --manifests {input.manifests:q} --resources {output.resources:q}"
-        " --provenance {output.provenance:q} --output {params.directory:q} &> {log:q}"
+        " --provenance {output.provenance:q} --threads {threads} --output {params.directory:q} &> {log:q}"
 
 
 # MLflow is a viewer: what a dead server does not take is listed, and nothing else waits for it.

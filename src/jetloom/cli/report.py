@@ -66,6 +66,7 @@ def report(
     benchmarks: Some = (),
     resources: Path | None = None,
     provenance: Path | None = None,
+    threads: int = 1,
 ) -> None:
     """Write the page with its tables and figures from stored results; trains nothing, reads no MLflow.
 
@@ -83,6 +84,8 @@ def report(
         File of what jobs asked for and used, for the table of it; made from the benchmark files, if there are any.
     provenance
         File for the record that ties each number to runs, files, hashes and commits (provenance.json).
+    threads
+        Figures drawn at the same time.
     """
     from jetloom.report.build import report as run
     from jetloom.report.resources import read_jobs, write_jobs
@@ -93,7 +96,7 @@ def report(
             write_jobs(read_jobs(benchmarks or measured), resources)
         given = replace(given, resources=resources)
     given = replace(given, title=title) if title else given
-    rows = run(given, output)
+    rows = run(given, output, threads)
     if provenance:
         from jetloom.report.record.provenance import write
 

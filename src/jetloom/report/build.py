@@ -6,12 +6,13 @@ import yaml
 
 from jetloom.config import parse_experiment
 from jetloom.drawing.cells import Records, Table
-from jetloom.drawing.style import Look, looks, publication_style, save, write_csv
+from jetloom.drawing.style import write_csv
 from jetloom.errors import JetloomError
 from jetloom.report import tables
 from jetloom.report.belonging import check
-from jetloom.report.figures import drawn, figures_of, names
-from jetloom.report.page.render import Drawn, render
+from jetloom.report.draw import draw, looks_of
+from jetloom.report.figures import names
+from jetloom.report.page.render import render
 from jetloom.report.resources import stored_jobs, summarise
 from jetloom.report.resources import table as table_of_efficiency
 from jetloom.report.shows import read
@@ -26,10 +27,15 @@ NEEDED = {"experiment", "datasets", "models", "seeds"}
 """Keys of the configuration of a whole experiment."""
 
 
-def report(given: Inputs, output: Path) -> dict[str, Records]:
+def report(given: Inputs, output: Path, processes: int = 1) -> dict[str, Records]:
     """Write ``index.html``, ``figures/<data set>/<name>.{pdf,png,csv}`` and ``tables/*.csv`` into ``output``.
 
     The same files give the same bytes.
+
+    Args:
+        given: files of the trainings.
+        output: directory.
+        processes: that draw figures at the same time.
 
     Returns:
         For each table, by the name of its CSV file, its numbers and what they were made from.
@@ -48,7 +54,7 @@ def report(given: Inputs, output: Path) -> dict[str, Records]:
     unrounded["runs"] = csv_of_runs(collection)
     with appearing(output / "figures") as directory:
         directory.mkdir()
-        drawings = _draw(collection, directory)
+        drawings = draw(collection, directory, processes=processes)
         config = given.config.read_text() if given.config else None
         text = render(collection, colors, directory, drawings, given.title, config, shown)
     with appearing(output / "tables") as directory:
@@ -67,7 +73,7 @@ def figures(given: Inputs, output: Path) -> None:
     collection = _collect(given)
     with appearing(output) as directory:
         directory.mkdir()
-        _draw(collection, directory)
+        draw(collection, directory)
 
 
 def figure(name: str, given: Inputs, output: Path) -> None:
@@ -80,7 +86,7 @@ def figure(name: str, given: Inputs, output: Path) -> None:
     known = names(collection.datasets)
     if name not in known:
         raise JetloomError(f"no figure {name!r}; allowed: {', '.join(known)}")
-    if not _draw(collection, output, name):
+    if not draw(collection, output, name):
         datasets = ", ".join(dataset.name for dataset in collection.datasets)
         raise JetloomError(f"figure {name}: the results of {datasets} hold nothing to show in it")
 
@@ -104,26 +110,3 @@ def _efficiency(collection: Collection, resources: Path) -> Table | None:
     }
     rows = summarise(stored_jobs(resources), used)
     return table_of_efficiency(rows) if rows else None
-
-
-def looks_of(collection: Collection) -> dict[str, Look]:
-    """A look for each model, the same with few labelled jets and with many."""
-    arms = {entry.model: entry.arm[0] for dataset in collection.datasets for entry in dataset.entries}
-    of = looks(list(dict.fromkeys(arms.values())))
-    return {model: of[arm] for model, arm in arms.items()}
-
-
-def _draw(collection: Collection, output: Path, only: str | None = None) -> dict[tuple[str, str], Drawn]:
-    """Draw figures of all data sets; return what the page needs of each, by data set and name."""
-    colors = looks_of(collection)
-    figures = {}
-    with publication_style():
-        for dataset in collection.datasets:
-            for name, kind in figures_of(dataset).items():
-                if only not in (None, name):
-                    continue
-                drawing, fewer = drawn(kind, dataset, colors, collection.datasets)
-                if drawing is not None:
-                    save(drawing, output / dataset.name / name)
-                    figures[dataset.name, name] = Drawn(drawing.plots, fewer)
-    return figures

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from jetloom.drawing.style import looks, publication_style, save
-from jetloom.report.build import looks_of
+from jetloom.report.draw import looks_of
 from jetloom.report.page.first_screen import answer
 from jetloom.report.tables import of_dataset
 from jetloom.results.collect import collect
