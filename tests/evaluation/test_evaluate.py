@@ -129,9 +129,15 @@ def test_predictions_are_written_in_row_groups_as_they_come(checkpoint, manifest
     np.testing.assert_array_equal(seen.label, parts.read()["label"])
 
 
-def test_evaluation_imports_neither_lightning_nor_mlflow():
+def test_evaluation_imports_neither_lightning_nor_mlflow_nor_pandas(checkpoint, manifest, tmp_path):
     code = (
-        "import sys, jetloom.evaluation.evaluate, jetloom.tasks.classification.measure\n"
-        "print({'mlflow', 'lightning', 'sklearn', 'scipy.stats'} & set(sys.modules))"
+        "import sys; from pathlib import Path\n"
+        "from jetloom.config import Evaluation; from jetloom.evaluation.evaluate import evaluate\n"
+        "points = {'Hbb': 0.5, 'Tbl': 0.9}\n"
+        "settings = {'settings': Evaluation(bootstrap=20), 'background': 'QCD', 'working_points': points}\n"
+        "evaluate(*map(Path, sys.argv[1:]), **settings, threads=1)\n"
+        "print({'mlflow', 'lightning', 'sklearn', 'scipy.stats', 'pandas'} & set(sys.modules))\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+    given = [str(path) for path in (checkpoint, manifest, tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr

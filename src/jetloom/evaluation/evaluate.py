@@ -315,9 +315,12 @@ def write_predictions(
     return Seen(seen.values[:end], seen.truths[:end], seen.label[:end], scales)
 
 
+_EXACT = {pa.float32(): np.float32, pa.int16(): np.int16}
+
+
 def _column(values: NDArray[np.generic], kind: pa.DataType) -> pa.Array:
-    """Numbers as they are; pyarrow's own conversion would import pandas."""
-    exact = np.ascontiguousarray(values, dtype=kind.to_pandas_dtype())
+    """Numbers as they are; to convert them, or to name their type in numpy, pyarrow would import pandas."""
+    exact = np.ascontiguousarray(values, dtype=_EXACT[kind])
     return pa.Array.from_buffers(kind, len(exact), [None, pa.py_buffer(exact)])
 
 
