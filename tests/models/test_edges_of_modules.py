@@ -22,6 +22,11 @@ PREDECESSOR = {
 """Rows that are a variant of another paper's network."""
 
 
+def forget() -> None:
+    code.fingerprint.cache_clear()
+    code.syntax.cache_clear()
+
+
 @pytest.fixture
 def files_of(monkeypatch):
     """Modules that the fingerprint of a row is made of."""
@@ -29,13 +34,13 @@ def files_of(monkeypatch):
     def get(row: str) -> set[str]:
         asked = set()
         monkeypatch.setattr(code, "source_file", lambda name, find=code.source_file: asked.add(name) or find(name))
-        code.fingerprint.cache_clear()
+        forget()
         code.model_fingerprint(row)
         monkeypatch.undo()
         return asked
 
     yield get
-    code.fingerprint.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize("row", cards.names("models"))

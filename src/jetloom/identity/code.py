@@ -36,9 +36,8 @@ def fingerprint(*modules: str, without: str = "") -> str:
             continue
         if without and name.startswith(without):
             continue
-        tree = _without_docstrings(ast.parse(source_file(name).read_text()))
-        found[name] = ast.dump(tree)
-        queue += _imports(tree)
+        found[name], imported = syntax(name)
+        queue += imported
     digest = hashlib.sha256()
     for name in sorted(found):
         digest.update(f"{name}\n{found[name]}\n".encode())
@@ -48,6 +47,13 @@ def fingerprint(*modules: str, without: str = "") -> str:
 def model_fingerprint(architecture: str) -> str:
     """Hash of the code of one architecture and the parts it is made of."""
     return fingerprint(model_card(architecture).class_path.rpartition(".")[0])
+
+
+@cache
+def syntax(module: str) -> tuple[str, list[str]]:
+    """What a module computes, as text, and the modules of jetloom that it imports."""
+    tree = _without_docstrings(ast.parse(source_file(module).read_text()))
+    return ast.dump(tree), _imports(tree)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
