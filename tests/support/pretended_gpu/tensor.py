@@ -158,6 +158,8 @@ def _copied(function: Any, source: torch.Tensor, kwargs: dict[str, Any]) -> torc
     onto = off if device is None else torch.device(device).type == "cuda"
     rest = {key: value for key, value in kwargs.items() if key != "device"}
     _note_copy(source, onto, off, kwargs.get("non_blocking", False))
+    if onto and off and kwargs.get("dtype", source.dtype) != source.dtype:
+        note("cast", f"{source.dtype} to {kwargs['dtype']}")
     inner = source.inner if isinstance(source, OnGpu) else source
     copied: torch.Tensor = graphs.computed(function._schema, function, [inner], rest)
     return OnGpu(copied) if onto else copied
