@@ -9,7 +9,8 @@ comes after it: clipping, and the step of the optimiser with its rate.
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import get_ident
 from typing import Any
@@ -107,16 +108,7 @@ class Graphs:
         self._clear()
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
-        told, own = list[str](), get_ident()
-
-        def note(message: Warning | str, *_: Any) -> None:
-            # Other threads may wait, as the tracker's does.
-            if get_ident() == own:
-                told.append(str(message))
-
-        with torch.cuda.stream(self._stream), warnings.catch_warnings():
-            warnings.simplefilter("always")
-            warnings.showwarning = note
+        with torch.cuda.stream(self._stream), _warned() as told:
             torch.cuda.set_sync_debug_mode("warn" if asked else "default")
             try:
                 loss: Tensor = _timed(shape, timed, lambda: self.work(batch))
@@ -173,6 +165,21 @@ class Graphs:
             raise JetloomError(f"training.compile is graphs, but {why}; set it to auto or off")
         print(f"No CUDA graphs: {why}", flush=True)
         self._refused = True
+
+
+@contextmanager
+def _warned() -> Iterator[list[str]]:
+    """Warnings of this thread; others may wait, as the tracker's does."""
+    told, own = list[str](), get_ident()
+
+    def note(message: Warning | str, *_: Any) -> None:
+        if get_ident() == own:
+            told.append(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = note  # type: ignore[assignment]
+        yield told
 
 
 def _timed(shape: _Shape, timed: bool, work: Callable[[], Any]) -> Any:
