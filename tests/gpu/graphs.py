@@ -4,6 +4,7 @@ from tests.support.pretended_gpu import recording  # isort: skip  (before torch)
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 from unittest.mock import patch
 
@@ -20,17 +21,26 @@ BEFORE = ORDINARY + FIXED
 
 
 class Step:
-    """Sum of the squares of what a layer makes of the first particle, and what became of a batch."""
+    """Sum of the squares of what a layer makes of the first particle, and what became of a batch.
 
-    def __init__(self, asks: bool = False) -> None:
+    Args:
+        asks: for a number, in this thread; None: in another one.
+    """
+
+    def __init__(self, asks: bool | None = False) -> None:
         torch.manual_seed(0)
         self.layer, self.asks, self.ran = nn.Linear(17, 2).to(GPU), asks, 0
+        self.before = torch.ones((), device=GPU)
 
     def __call__(self, batch: Batch) -> Tensor:
         self.ran += 1
         loss = self.layer(batch.features[:, 0]).square().sum()
         if self.asks:
             loss.item()
+        if self.asks is None:
+            other = Thread(target=self.before.item)
+            other.start()
+            other.join()
         loss.backward()
         return loss.detach()
 
@@ -48,7 +58,7 @@ def lasting(played: float) -> Iterator[None]:
         yield
 
 
-def choice(measured: bool = True, asks: bool = False, played: float = 0.5) -> dict[str, Any]:
+def choice(measured: bool = True, asks: bool | None = False, played: float = 0.5) -> dict[str, Any]:
     """Twelve steps of one shape, and the gradient of the last one beside what it should be."""
     step = Step(asks)
     graphs = Graphs(step, step.layer.parameters(), measured)
@@ -96,6 +106,7 @@ def all_choices() -> dict[str, Any]:
         "faster": choice(),
         "slower": choice(played=2.0),
         "asks": choice(asks=True),
+        "asks elsewhere": choice(asks=None),
         "must": said(lambda: choice(measured=False, asks=True)),
         "crowded": crowded(),
         "of three recordings": [sum(event.kind == "graph" for event in record.events), step.ran],

@@ -46,6 +46,7 @@ def looked_at(name: str, kind: str) -> dict[str, Any]:
             "waits": record.of("wait"),
             "sorted": record.of("sorted gradient"),
             "unfused": record.of("unfused attention"),
+            "casts": record.of("cast"),
             "operators": record.operators,
             "answer": float((answer.detach().float().cpu() - expected).abs().max() / expected.abs().max()),
             "gradient": float((off.sum() / size.sum()).sqrt()),

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import numpy as np
 import torch
 
 from jetloom.config import Training, resolve_tasks
+from jetloom.evaluation.evaluate import score
 from jetloom.tracking.store import open_client, prepare
+from jetloom.training.checkpoint import load, load_model, task_of
 from jetloom.training.module import Tagger
 from jetloom.training.train import train
 from tests.support.outcome import history
@@ -55,10 +58,10 @@ RECORDED = Case(
     "part",
     None,
     {"gradient_clip": 0.1, "freeze": "encoder", "freeze_random": True, "unfreeze_after": 2, "optimizer": "ranger"}
-    | {"batch_phases": [(BATCH, 4), (BATCH // 2, 1)], "precision": "32"},
+    | {"batch_phases": [(BATCH, 4), (BATCH // 2, 1)]},
     SMALL_PART | {"dropout": 0.0},
 )
-"""Clipped, frozen at first, in batches of two sizes; trained with recorded steps and without."""
+"""Clipped, frozen at first, in batches of two sizes; trained with recorded steps and without, in two precisions."""
 STOPPED_AFTER = 2 * len(BUCKETS) * 3 + 3
 """Steps, in the middle of the second epoch in which the encoder is free: some of those were played back."""
 
@@ -170,16 +173,37 @@ def data_of(directory: Path) -> dict[bool, Path]:
 def all_tasks(directory: Path) -> dict[str, dict[str, Any]]:
     """What each training did."""
     data = data_of(directory)
-    return {name: trained(case, data, directory / str(index)) for index, (name, case) in enumerate(CASES.items())}
+    found = {name: trained(case, data, directory / name) for name, case in CASES.items()}
+    found["classification"]["after"] = after(directory / "classification" / "run", data[False])
+    return found
+
+
+def after(output: Path, manifest: Path) -> dict[str, Any]:
+    """The loss of the best epoch in validation, and what evaluations of its checkpoint make of it."""
+    summary = json.loads((output / "training.json").read_text())
+    model, content = load_model(output / "best.ckpt")
+    found: dict[str, Any] = {"validation": float(history(output)[summary["best_epoch"]]["val_loss"])}
+    for precision in ("bf16", "32"):
+        scored = list(score(model, task_of(content), manifest, "val", BATCH, precision))
+        right = [values[range(len(label)), label] for values, label, _ in scored]
+        found[precision] = -float(np.log(np.concatenate(right), dtype=np.float64).mean())
+    state = load(output / "best.ckpt")["state_dict"].values()
+    return found | {"types": sorted({str(value.dtype) for value in state if value.is_floating_point()})}
 
 
 def all_recorded(directory: Path) -> dict[str, Any]:
     """What a training did whose steps are recorded, beside the same without, and one that was ended and went on."""
     data = data_of(directory)
-    recorded = RECORDED._replace(recipe=RECORDED.recipe | {"compile": "graphs"})
-    return {
-        "buckets": len(BUCKETS),
-        "off": trained(RECORDED._replace(recipe=RECORDED.recipe | {"compile": "off"}), data, directory / "off"),
-        "graphs": trained(recorded, data, directory / "graphs"),
-        "stopped": trained(recorded, data, directory / "stopped", STOPPED_AFTER),
+
+    def run(precision: str, way: str, name: str, stopped_after: int | None = None) -> dict[str, Any]:
+        case = RECORDED._replace(recipe=RECORDED.recipe | {"precision": precision, "compile": way})
+        return trained(case, data, directory / precision / name, stopped_after)
+
+    return {"buckets": len(BUCKETS)} | {
+        precision: {
+            "off": run(precision, "off", "off"),
+            "graphs": run(precision, "graphs", "graphs"),
+            "stopped": run(precision, "graphs", "stopped", STOPPED_AFTER),
+        }
+        for precision in ("32", "bf16")
     }

@@ -86,8 +86,10 @@ def test_a_loss_that_is_no_number_ends_both_processes_with_one_line(manifest, tm
 
 
 @pytest.mark.slow
-def test_both_processes_end_at_sigterm_and_go_on_exactly(manifest, tmp_path) -> None:
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_both_processes_end_at_sigterm_and_go_on_exactly(manifest, tmp_path, precision) -> None:
     recipe = ("devices=2", "batch_size=4", "optimizer=ranger", "epochs=8", "checkpoint_minutes=0.001")
+    recipe += (f"precision={precision}",)
     whole = train_by_command(manifest, tmp_path, "whole", *recipe)
     assert whole.returncode == 0, whole.stderr
     arguments = command(manifest, tmp_path, "ended", *recipe)

@@ -8,6 +8,7 @@ from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.layers.attention import CLOSED, Projections, attend
 from jetloom.models.layers.dropout import dropout
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.packing import Packing, vectors_of
 from jetloom.models.network import Encoded, Network
 
@@ -30,7 +31,7 @@ class Layer(nn.Module):
         self.heads, self.dropout = heads, dropout
         self.attn = Projections(width)
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm1, self.norm2 = LayerNorm(width), LayerNorm(width)
 
     def forward(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
         """Packed (n, D) to (n, D); ``bias`` (B, 1, 1, N) is added to the scores of the keys."""

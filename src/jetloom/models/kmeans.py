@@ -20,6 +20,8 @@ class KMeans(Tokenizer):
         codes: K.
     """
 
+    single = True
+
     def __init__(self, n_features: int, n_classes: int, *, codes: int = 8192) -> None:
         super().__init__(3, n_classes, codes)
         del n_features

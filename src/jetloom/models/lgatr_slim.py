@@ -197,6 +197,7 @@ class LGATrSlim(Network):
         mass_floor: particles of a smaller mass, GeV, get this one.
     """
 
+    single = True
     jets_apart = True
 
     def __init__(

@@ -196,6 +196,8 @@ class LGN(Network):
         scale: of all momenta, 1 / GeV. Logits grow with a high power of it.
     """
 
+    single = True
+
     def __init__(
         self,
         n_features: int,

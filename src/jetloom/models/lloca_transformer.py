@@ -161,6 +161,7 @@ class LLoCaTransformer(Network):
         mass_floor: particles of a smaller mass, GeV, get this one.
     """
 
+    single = True
     published_names: ClassVar[dict[str, str]] = {
         r"^net\.linear_in\.": "embed.",
         r"^net\.linear_out\.": "head.",

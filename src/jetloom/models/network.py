@@ -1,6 +1,7 @@
 """What every architecture is: an encoder of jets, which is its paper's network, and a head, its last layers."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
@@ -9,7 +10,7 @@ from torch.nn import functional
 
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
-from jetloom.models.fast import parts
+from jetloom.models.fast import masters, parts
 
 Result = TypeVar("Result")
 
@@ -79,6 +80,8 @@ class Network(nn.Module):
     """Whether padded slots, or their number, are part of what is read, so that they must not be cut off."""
     jets_apart: bool = False
     """Whether in training, too, no jet knows of others: there are no statistics of a batch, and nothing is drawn."""
+    single: bool = False
+    """Whether its weights stay in single precision under autocast, as what is computed with them does."""
     published_names: ClassVar[dict[str, str]] = {}
     """Patterns of parameter names in the authors' checkpoints, and ours (:mod:`jetloom.models.published`)."""
     published_extra: ClassVar[tuple[str, ...]] = ()
@@ -123,8 +126,8 @@ class Network(nn.Module):
                 of such.
             batch: as it comes.
         """
-        result: Result = parts.run(self, function, batch)
-        return result
+        computed: Callable[[Batch], Result] = partial(parts.run, self, function)
+        return masters.run(self, computed, batch) if masters.serves(batch.mask) else computed(batch)
 
     def looks(self, batch: Batch) -> Looks | None:
         """What the network looks at; None: it cannot say."""

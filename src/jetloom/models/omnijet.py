@@ -15,6 +15,7 @@ from torch.nn import functional
 from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.layers.attention import attend, joined, split
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.packing import Packing, unpacked
 from jetloom.models.network import Encoded, Network
 
@@ -73,7 +74,7 @@ class Block(nn.Module):
         super().__init__()
         self.mha_block = CausalAttention(width, heads, dropout)
         self.ff_block = nn.Sequential(nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width))
-        self.layernorm_1, self.layernorm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.layernorm_1, self.layernorm_2 = LayerNorm(width), LayerNorm(width)
 
     def forward(self, x: Tensor, packing: Packing) -> Tensor:
         """Packed (n, D) to (n, D)."""

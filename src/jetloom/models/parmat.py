@@ -20,6 +20,7 @@ from jetloom.models.fast import packing as kernel
 from jetloom.models.layers.attention import CLOSED, attend, key_bias
 from jetloom.models.layers.dropout import dropout
 from jetloom.models.layers.embedding import ParticleEmbedding
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.normformer import NormFormerBlock
 from jetloom.models.layers.order import largest_first
 from jetloom.models.layers.packing import Packing, vectors_of
@@ -121,13 +122,13 @@ class GroupAttentionLayer(nn.Module):
     def __init__(self, width: int, heads: int, ffn_ratio: int, size: int, dropout: float, relative: bool) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.attention_norm = nn.LayerNorm(width)
+        self.attention_norm = LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out_proj = nn.Linear(width, width)
         self.relative_position = (
             nn.Parameter(nn.init.trunc_normal_(torch.empty(2 * size - 1, heads), std=0.02)) if relative else None
         )
-        self.ffn_norm = nn.LayerNorm(width)
+        self.ffn_norm = LayerNorm(width)
         self.ffn = nn.Sequential(nn.Linear(width, ffn_ratio * width), nn.GELU(), nn.Linear(ffn_ratio * width, width))
         slot = torch.arange(size)
         self.register_buffer("offset", slot[:, None] - slot[None, :] + size - 1, persistent=False)

@@ -16,6 +16,7 @@ from jetloom.errors import JetloomError
 from jetloom.models.layers.attention import attend, key_bias
 from jetloom.models.layers.dropout import dropout
 from jetloom.models.layers.embedding import ParticleEmbedding
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.packed_attention import Bias, bias_of_pairs, packed_attend
 from jetloom.models.layers.packing import Packing, vectors_of
 from jetloom.models.layers.pairs import PairEmbedding
@@ -139,13 +140,13 @@ class ClassBlock(Block):
         key, value = self.attn.project(normed, slice(1, 3)).chunk(2, -1)
         query = self.attn.query(self.attn.project(token, slice(0, 1)))
         attended = self.attn.projected(attend(query, self.attn.key(key), value, self.heads, bias), token)
-        token = token + attended * self.kept(token)
-        return token + self.feed_forward(token) * self.kept(token)
+        token = token + (attended * self.kept(token)).to(token.dtype)
+        return token + (self.feed_forward(token) * self.kept(token)).to(token.dtype)
 
 
 def norm(width: int, version: Version) -> nn.Module:
     """Normalisation of a version."""
-    return nn.LayerNorm(width) if version == "v2" else RMSNorm(width)
+    return LayerNorm(width) if version == "v2" else RMSNorm(width)
 
 
 def without_bias(embedding: PairEmbedding) -> PairEmbedding:

@@ -122,6 +122,8 @@ class Pelican(Network):
         dropout: in front of all maps but those of the scalars, and of the logits.
     """
 
+    single = True
+
     def __init__(
         self,
         n_features: int,

@@ -64,6 +64,8 @@ class PelicanNano(Network):
         dropout: of d_ij, of y_ij and of s.
     """
 
+    single = True
+
     def __init__(
         self,
         n_features: int,

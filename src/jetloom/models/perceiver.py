@@ -12,6 +12,7 @@ from jetloom.models.layers.attention import Projections, attend, key_bias
 from jetloom.models.layers.dropout import dropout
 from jetloom.models.layers.embedding import ParticleEmbedding
 from jetloom.models.layers.feedforward import FeedForward
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.packing import Packing
 from jetloom.models.network import Encoded, Network
 
@@ -27,8 +28,8 @@ class LatentAttention(nn.Module):
     def __init__(self, width: int, heads: int, hidden: int, dropout: float, cross: bool) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.norm = nn.LayerNorm(width)
-        self.context_norm = nn.LayerNorm(width) if cross else None
+        self.norm = LayerNorm(width)
+        self.context_norm = LayerNorm(width) if cross else None
         self.attn = Projections(width)
         self.feed_forward = FeedForward(width, hidden, dropout, normformer=False)
 
@@ -83,7 +84,7 @@ class Perceiver(Network):
             for _ in range(repeats)
             for index in range(self_layers + 1)
         )
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, n_classes))
+        self.head = nn.Sequential(LayerNorm(width), nn.Linear(width, n_classes))
 
     def encode(self, batch: Batch) -> Encoded:
         """Embedded particles, and the mean of the latents that looked at them. Uses features and mask."""

@@ -20,6 +20,7 @@ from jetloom.errors import JetloomError
 from jetloom.models.fast import grid as kernel
 from jetloom.models.layers.attention import attend, key_bias
 from jetloom.models.layers.init import glorot_, keras_linear_
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.order import SortKey, largest_first, real_first, sort_key, take
 from jetloom.models.layers.packing import lengthened, of_length, zero_padding
 from jetloom.models.layers.readout import mean_of_real
@@ -46,7 +47,7 @@ class GridMessages(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
         glorot_(self.kernel, KERNEL**2 * width, KERNEL**2)
         self.pointwise = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width, eps=EPSILON)
+        self.norm = LayerNorm(width, eps=EPSILON)
 
     def forward(self, h: Tensor, coordinates: Tensor, mask: Tensor) -> Tensor:
         """Messages (B, N, d) from h (B, N, d), coordinates (B, N, 2) and which particles send (B, N)."""
@@ -134,7 +135,7 @@ class Block(nn.Module):
         super().__init__()
         self.patch = patch
         self.grid = GridMessages(width, cell)
-        self.norm1, self.norm2 = nn.LayerNorm(width, eps=EPSILON), nn.LayerNorm(width, eps=EPSILON)
+        self.norm1, self.norm2 = LayerNorm(width, eps=EPSILON), LayerNorm(width, eps=EPSILON)
         self.within, self.among = Attention(width, heads), Attention(width, heads)
         self.tokens = Tokens(width, tokens)
         self.projection = nn.Linear(width, width)

@@ -10,6 +10,7 @@ from jetloom.errors import JetloomError
 from jetloom.models.layers.attention import Projections, attend, key_bias
 from jetloom.models.layers.codebook import Codebook
 from jetloom.models.layers.dropout import dropout
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.packing import Packing
 from jetloom.models.tokenizer import Particles, Reconstruction, Tokenizer, particles_of
 
@@ -27,10 +28,10 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, dropout
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.norm1, self.norm2 = LayerNorm(width), LayerNorm(width)
         self.attn = Projections(width)
         last = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), last)
+        self.mlp = nn.Sequential(LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Dropout(dropout), last)
         for start in (self.norm1.weight, last.weight, last.bias):
             nn.init.zeros_(start)
 

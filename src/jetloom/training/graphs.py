@@ -9,8 +9,10 @@ comes after it: clipping, and the step of the optimiser with its rate.
 """
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -106,15 +108,14 @@ class Graphs:
         self._clear()
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream), warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always")
+        with torch.cuda.stream(self._stream), _warned() as told:
             torch.cuda.set_sync_debug_mode("warn" if asked else "default")
             try:
                 loss: Tensor = _timed(shape, timed, lambda: self.work(batch))
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         current.wait_stream(self._stream)
-        if asked and any(WAITS in str(one.message) for one in told):
+        if asked and any(WAITS in one for one in told):
             self._refuse("in a step the host waits for the GPU")
         return loss
 
@@ -164,6 +165,21 @@ class Graphs:
             raise JetloomError(f"training.compile is graphs, but {why}; set it to auto or off")
         print(f"No CUDA graphs: {why}", flush=True)
         self._refused = True
+
+
+@contextmanager
+def _warned() -> Iterator[list[str]]:
+    """Warnings of this thread; others may wait, as the tracker's does."""
+    told, own = list[str](), get_ident()
+
+    def note(message: Warning | str, *_: Any) -> None:
+        if get_ident() == own:
+            told.append(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = note  # type: ignore[assignment]
+        yield told
 
 
 def _timed(shape: _Shape, timed: bool, work: Callable[[], Any]) -> Any:

@@ -4,12 +4,15 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Literal, NamedTuple
 
-Kind = Literal["wait", "copy", "unfused attention", "sorted gradient", "graph"]
+import torch
+
+Kind = Literal["wait", "copy", "unfused attention", "sorted gradient", "cast", "graph"]
 """wait: the host waits for the GPU; copy: it copies meanwhile; unfused attention: no fused kernel takes these tensors;
 sorted gradient: rows that were gathered by index get their gradients one after the other, those of one row in turn;
-graph: one is recorded."""
+cast: numbers get another type; graph: one is recorded."""
 
 
 class Event(NamedTuple):
@@ -38,10 +41,24 @@ class Record:
 
 
 _open: list[Record] = []
-capturing = False
-"""Whether a graph is recorded."""
+capturing: int | None = None
+"""The thread that records a graph; others may wait."""
 asked = False
 """Whether torch warns where the host waits."""
+
+
+WAITS = "called a synchronizing CUDA operation"
+_delayed: list[str] = []
+"""Warnings of autograd's threads, which torch repeats in the one that called it."""
+
+
+def captures() -> bool:
+    """Whether this thread records a graph, or is one of autograd's."""
+    return capturing is not None and (capturing == get_ident() or _of_autograd())
+
+
+def _of_autograd() -> bool:
+    return torch._C._current_autograd_node() is not None
 
 
 @contextmanager
@@ -61,10 +78,13 @@ def note(kind: Kind, operator: str) -> None:
     Raises:
         RuntimeError: the host would wait while a graph is recorded.
     """
-    if kind == "wait" and capturing:
+    if kind == "wait" and captures():
         raise RuntimeError("operation not permitted when stream is capturing")
     if kind == "wait" and asked:
-        warnings.warn("called a synchronizing CUDA operation", stacklevel=3)
+        if _of_autograd():
+            _delayed.append(WAITS)
+        else:
+            warnings.warn(WAITS, stacklevel=3)
     if _open:
         event = Event(kind, operator, _caller())
         for record in _open:
@@ -96,3 +116,5 @@ def ask(mode: str) -> None:
     """``torch.cuda.set_sync_debug_mode``."""
     global asked
     asked = mode == "warn"
+    while _delayed:
+        warnings.warn(_delayed.pop(), stacklevel=2)

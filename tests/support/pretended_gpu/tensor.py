@@ -20,6 +20,7 @@ WAITS = {
 }  # fmt: skip
 """Operators whose result the host has to know."""
 INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index", "_unsafe_index_put"}
+HALF = (torch.bfloat16, torch.float16)
 FOREIGN = {"_scaled_dot_product_flash_attention_for_cpu", "mkldnn_linear", "_mkldnn_reshape"}
 """Operators of CPUs only."""
 
@@ -129,7 +130,12 @@ def _run(function: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _computed(name: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-    """On the CPU, whose softmax knows no result of another type."""
+    """On the CPU, whose softmax knows no result of another type, and whose LayerNorm rounds its statistics."""
+    if name in ("native_layer_norm", "native_layer_norm_backward"):
+        wide = pytree.tree_map_only(torch.Tensor, lambda x: x.float() if x.dtype in HALF else x, args)
+        out, *others = function(*wide, **kwargs)
+        statistics = name == "native_layer_norm"
+        return out.to(args[0].dtype), *(x if statistics or x is None else x.to(args[0].dtype) for x in others)
     if name in ("_softmax", "_log_softmax") and args[2]:
         return function(args[0].float(), args[1], False)
     if name in ("_softmax_backward_data", "_log_softmax_backward_data") and args[3] != args[0].dtype:
@@ -152,6 +158,8 @@ def _copied(function: Any, source: torch.Tensor, kwargs: dict[str, Any]) -> torc
     onto = off if device is None else torch.device(device).type == "cuda"
     rest = {key: value for key, value in kwargs.items() if key != "device"}
     _note_copy(source, onto, off, kwargs.get("non_blocking", False))
+    if onto and off and kwargs.get("dtype", source.dtype) != source.dtype:
+        note("cast", f"{source.dtype} to {kwargs['dtype']}")
     inner = source.inner if isinstance(source, OnGpu) else source
     copied: torch.Tensor = graphs.computed(function._schema, function, [inner], rest)
     return OnGpu(copied) if onto else copied

@@ -17,7 +17,8 @@ from jetloom.models.fast.dropout import applied, kept
 
 def serves(x: Tensor, norm: nn.LayerNorm) -> bool:
     """With gradients, on a CPU, in one precision."""
-    plain = x.device.type != "cpu" or x.dtype != norm.weight.dtype or not torch.is_grad_enabled()
+    mixed = x.dtype != norm.weight.dtype or torch.is_autocast_enabled("cpu")
+    plain = x.device.type != "cpu" or mixed or not torch.is_grad_enabled()
     return not plain and eager() and private_operators()
 
 

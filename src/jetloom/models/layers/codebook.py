@@ -24,6 +24,7 @@ class Codebook(nn.Module):
         patience: training steps.
     """
 
+    single = True
     idle: Tensor
     """(K,) int64, steps that are left before the entry is replaced."""
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.norm import RealBatchNorm
 
 
@@ -20,7 +21,7 @@ class ParticleEmbedding(nn.Module):
         self.input_bn = RealBatchNorm(n_features)
         layers: list[nn.Module] = []
         for before, after in zip((n_features, *widths), widths, strict=False):
-            layers += [nn.LayerNorm(before)] if layers or first_norm else []
+            layers += [LayerNorm(before)] if layers or first_norm else []
             layers += [nn.Linear(before, after), nn.GELU()]
         self.embed = nn.Sequential(*layers)
 

@@ -6,9 +6,10 @@ from torch.nn import functional
 
 from jetloom.models.fast import gelu_dropout_norm as kernel
 from jetloom.models.layers.dropout import dropout
+from jetloom.models.layers.layer_norm import LayerNorm
 
 
-def gelu_dropout_norm(x: Tensor, norm: nn.LayerNorm, probability: float, training: bool) -> Tensor:
+def gelu_dropout_norm(x: Tensor, norm: LayerNorm, probability: float, training: bool) -> Tensor:
     """LayerNorm(Dropout(GELU(x))): NormFormer's middle of a feed-forward network."""
     if kernel.serves(x, norm):
         return kernel.gelu_dropout_norm(x, norm, probability if training else 0.0)
@@ -30,9 +31,9 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, hidden: int, dropout: float, normformer: bool, step: float = 1.0) -> None:
         super().__init__()
         self.dropout, self.step = dropout, step
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
         self.fc1 = nn.Linear(width, hidden)
-        self.hidden_norm = nn.LayerNorm(hidden) if normformer else None
+        self.hidden_norm = LayerNorm(hidden) if normformer else None
         self.fc2 = nn.Linear(hidden, width)
         self.residual_scale = nn.Parameter(torch.ones(width)) if normformer else None
 

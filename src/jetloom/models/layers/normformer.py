@@ -9,6 +9,7 @@ from jetloom.models.fast import folding
 from jetloom.models.layers.attention import Projections
 from jetloom.models.layers.dropout import dropout
 from jetloom.models.layers.feedforward import gelu_dropout_norm
+from jetloom.models.layers.layer_norm import LayerNorm
 
 ChannelOrder = Literal["weaver0.4", "weaver0.5"]
 
@@ -38,12 +39,12 @@ class NormFormer(nn.Module):
     ) -> None:
         super().__init__()
         self.heads, self.order, self.dropout = heads, order, dropout
-        self.pre_attn_norm = nn.LayerNorm(width)
+        self.pre_attn_norm = LayerNorm(width)
         self.attn = attn
-        self.post_attn_norm = nn.LayerNorm(width)
-        self.pre_fc_norm = nn.LayerNorm(width)
+        self.post_attn_norm = LayerNorm(width)
+        self.pre_fc_norm = LayerNorm(width)
         self.fc1 = nn.Linear(width, ffn_ratio * width)
-        self.post_fc_norm = nn.LayerNorm(ffn_ratio * width)
+        self.post_fc_norm = LayerNorm(ffn_ratio * width)
         self.fc2 = nn.Linear(ffn_ratio * width, width)
         self.c_attn = nn.Parameter(torch.ones(heads))
         self.w_resid = nn.Parameter(torch.ones(width))

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from jetloom.errors import JetloomError
 from jetloom.models.layers.attention import attend, key_bias, split
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.normformer import ChannelOrder, NormFormerBlock
 
 
@@ -21,7 +22,7 @@ class MeanReadout(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
 
     def forward(self, particles: Tensor, mask: Tensor) -> Tensor:
         """Particles (B, N, D), zero where padded, and mask (B, N) to (B, D)."""
@@ -70,7 +71,7 @@ class ClassAttention(nn.Module):
             raise JetloomError(f"heads = {heads} does not divide the width {width}, the last entry of embedding")
         self.cls_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, width), std=0.02))
         self.cls_blocks = nn.ModuleList(ClassBlock(width, heads, ffn_ratio, order, 0.0) for _ in range(blocks))
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
 
     def forward(self, particles: Tensor, mask: Tensor) -> Tensor:
         """Particles (B, N, D) and mask (B, N) to what stands in the token, (B, D)."""

@@ -7,6 +7,7 @@ from torch.nn import functional
 from jetloom.errors import JetloomError
 from jetloom.models.layers.attention import Projections, attend
 from jetloom.models.layers.dropout import dropout
+from jetloom.models.layers.layer_norm import LayerNorm
 from jetloom.models.layers.lsh_attention import ITSELF, lsh_attend, rotations
 from jetloom.models.layers.normformer import scale_heads
 from jetloom.models.layers.packing import Packing
@@ -41,10 +42,10 @@ class SelfAttention(nn.Module):
         if heads < 1 or width % heads:
             raise JetloomError(f"heads = {heads} does not divide the width {width}")
         self.heads, self.dropout = heads, dropout
-        self.norm = nn.LayerNorm(width)
+        self.norm = LayerNorm(width)
         self.attn: Projections | SharedProjections = SharedProjections(width) if shared else Projections(width)
         self.head_scale = nn.Parameter(torch.ones(heads)) if normformer else None
-        self.out_norm = nn.LayerNorm(width) if normformer else None
+        self.out_norm = LayerNorm(width) if normformer else None
 
     def attended(self, x: Tensor, packing: Packing, bias: Tensor) -> Tensor:
         """What the heads return, (B, N, D), from normalised packed particles (n, D)."""
