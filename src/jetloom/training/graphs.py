@@ -8,9 +8,11 @@ What differs from step to step lies on the device (sums, scale of a loss in 16 b
 comes after it: clipping, and the step of the optimiser with its rate.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -51,10 +53,18 @@ class Graphs:
         work: from a batch to its loss, with the gradients added to those of the parameters.
         parameters: whose gradients they are.
         measured: play back only where that is no slower, by one step of either kind, and where it can be done at all.
+        plan: what the host does before a step is played back.
     """
 
-    def __init__(self, work: Callable[[Batch], Tensor], parameters: Iterable[Tensor], measured: bool) -> None:
-        self.work, self.parameters, self.measured = work, list(parameters), measured
+    def __init__(
+        self,
+        work: Callable[[Batch], Tensor],
+        parameters: Iterable[Tensor],
+        measured: bool,
+        plan: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.work, self.parameters, self.measured, self.plan = work, list(parameters), measured, plan
+        self.device = self.parameters[0].device
         self._refused = False
         self._shapes: dict[tuple[Any, ...], _Shape] = {}
         self._stream = torch.cuda.Stream()
@@ -69,7 +79,7 @@ class Graphs:
         """Loss of a batch, with the gradients in their places; None: nothing was done, the step is an ordinary one.
 
         Args:
-            batch: on the GPU; more of its shape will come.
+            batch: on the GPU, or in page-locked memory; more of its shape will come.
 
         Raises:
             JetloomError: a step cannot be recorded, but is to be.
@@ -78,7 +88,8 @@ class Graphs:
             return None
         key = tuple((value.shape, value.dtype) for value in batch.tensors if value is not None)
         if key not in self._shapes:
-            self._shapes[key] = _Shape(batch.map(torch.empty_like)._replace(room=_room(batch)))
+            place = batch.map(lambda value: torch.empty_like(value, device=self.device))
+            self._shapes[key] = _Shape(place._replace(room=_room(batch)))
         shape = self._shapes[key]
         if not _fits(batch, shape.batch.room) or (self.measured and self._slower(shape)):
             return None
@@ -86,7 +97,7 @@ class Graphs:
         number = shape.steps - (ORDINARY if self.measured else 0)
         if number <= 0:
             # The first one of a shape chooses kernels.
-            return self._beside(shape, batch, timed=number == 0)
+            return self._beside(shape, batch.to(self.device), timed=number == 0)
         _copy(batch, shape.batch)
         if number <= FIXED:
             return self._beside(shape, shape.batch, asked=number == FIXED)
@@ -106,15 +117,19 @@ class Graphs:
         self._clear()
         current = torch.cuda.current_stream()
         self._stream.wait_stream(current)
-        with torch.cuda.stream(self._stream), warnings.catch_warnings(record=True) as told:
+        told: list[Warning | str] = []
+        with torch.cuda.stream(self._stream), warnings.catch_warnings():
             warnings.simplefilter("always")
+            # Other threads may wait, such as the tracker's for losses.
+            others = {thread.ident for thread in threading.enumerate()} - {get_ident()}
+            warnings.showwarning = lambda message, *_: None if get_ident() in others else told.append(message)
             torch.cuda.set_sync_debug_mode("warn" if asked else "default")
             try:
                 loss: Tensor = _timed(shape, timed, lambda: self.work(batch))
             finally:
                 torch.cuda.set_sync_debug_mode("default")
         current.wait_stream(self._stream)
-        if asked and any(WAITS in str(one.message) for one in told):
+        if asked and any(WAITS in str(one) for one in told):
             self._refuse("in a step the host waits for the GPU")
         return loss
 
@@ -139,6 +154,7 @@ class Graphs:
         assert shape.graph is not None and shape.loss is not None
         for p, gradient in zip(self.parameters, shape.gradients, strict=True):
             p.grad = gradient
+        self.plan()
         _timed(shape, timed, shape.graph.replay)
         return shape.loss
 

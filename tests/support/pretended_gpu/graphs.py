@@ -94,10 +94,10 @@ class graph:
     def __enter__(self) -> None:
         self.generator = torch.default_generator.get_state()
         _open.append(self.graph)
-        record.capturing = True
+        record.capture(True)
 
     def __exit__(self, *error: object) -> None:
-        record.capturing = False
+        record.capture(False)
         _open.remove(self.graph)
         self.graph.end()
         torch.default_generator.set_state(self.generator)
@@ -105,7 +105,7 @@ class graph:
 
 def computed(schema: Any, work: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """An operator, on what tensors of the GPU hold."""
-    return _open[-1].run(schema, work, args, kwargs) if _open else work(*args, **kwargs)
+    return _open[-1].run(schema, work, args, kwargs) if record.capturing() else work(*args, **kwargs)
 
 
 def _written(schema: Any, args: Any, kwargs: Any) -> list[torch.Tensor]:

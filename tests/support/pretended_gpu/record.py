@@ -1,9 +1,11 @@
 """What was done on the pretended GPU that costs more than it looks."""
 
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Literal, NamedTuple
 
 Kind = Literal["wait", "copy", "unfused attention", "sorted gradient", "graph"]
@@ -38,8 +40,8 @@ class Record:
 
 
 _open: list[Record] = []
-capturing = False
-"""Whether a graph is recorded."""
+_recorder: int | None = None
+"""Thread that records a graph."""
 asked = False
 """Whether torch warns where the host waits."""
 
@@ -61,7 +63,7 @@ def note(kind: Kind, operator: str) -> None:
     Raises:
         RuntimeError: the host would wait while a graph is recorded.
     """
-    if kind == "wait" and capturing:
+    if kind == "wait" and capturing():
         raise RuntimeError("operation not permitted when stream is capturing")
     if kind == "wait" and asked:
         warnings.warn("called a synchronizing CUDA operation", stacklevel=3)
@@ -69,6 +71,21 @@ def note(kind: Kind, operator: str) -> None:
         event = Event(kind, operator, _caller())
         for record in _open:
             record.events.append(event)
+
+
+def capture(on: bool) -> None:
+    """A graph is recorded from now on, or no more."""
+    global _recorder
+    _recorder = get_ident() if on else None
+
+
+def capturing() -> bool:
+    """Whether what this thread does is recorded: the one that said so, and that of the backward pass.
+
+    Python has not begun the latter; those that it has, such as the tracker's, go on meanwhile.
+    """
+    own = get_ident()
+    return _recorder is not None and (own == _recorder or own not in {thread.ident for thread in threading.enumerate()})
 
 
 def count() -> None:
