@@ -4,8 +4,8 @@ A small network spends its step in telling the GPU what to do, some microseconds
 told at once. It is the same kernels on the same memory each time: a batch is copied to where the recorded one lay, loss
 and gradients appear where they appeared then, and nothing may depend on what only the host knows of a batch, such as
 lengths. Instead there is room for the particles and pairs of nearly all batches; one with more has an ordinary step.
-What differs from step to step lies on the device (sums, scale of a loss in 16 bit, seed of random numbers) or
-comes after it: clipping, and the step of the optimiser with its rate.
+What differs from step to step lies on the device: sums, scale of a loss in 16 bit, seed of random numbers, rate and
+counters of an optimiser. What the host has to work out for it is sent there before (``plan``).
 """
 
 import threading
@@ -47,10 +47,11 @@ class _Shape:
 
 
 class Graphs:
-    """Steps of a training up to the gradients.
+    """Steps of a training, up to the gradients or beyond.
 
     Args:
-        work: from a batch to its loss, with the gradients added to those of the parameters.
+        work: from a batch to its loss, with the gradients added to those of the parameters; what it does to anything
+            else on the GPU is recorded too.
         parameters: whose gradients they are.
         measured: play back only where that is no slower, by one step of either kind, and where it can be done at all.
         plan: what the host does before a step is played back.

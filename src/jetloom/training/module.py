@@ -77,7 +77,7 @@ class Tagger(LightningModule):
         return cast("LightningOptimizer", self.optimizers()).optimizer
 
     def on_train_start(self) -> None:
-        """Record steps, or compile them, where the recipe says so; whole steps leave Lightning's way to learn."""
+        """Record steps, or compile them, where the recipe says so; whole ones leave nothing to Lightning."""
         compiled = self.progress.training.compile
         if compiled == "inductor":
             self._step = _compiled(self.task.step, self.device)
@@ -128,7 +128,7 @@ class Tagger(LightningModule):
             torch.mps.manual_seed(number)
 
     def training_step(self, run: Run, batch_idx: int) -> Tensor:
-        """Mean loss of each batch of a run, (steps,), each of which was learnt from; or of the one that is to be."""
+        """Mean loss of the one batch, from which Lightning learns; of each, (steps,), after whole steps."""
         if self.automatic_optimization:
             (batch,) = run
             return self._loss(batch)
@@ -136,7 +136,7 @@ class Tagger(LightningModule):
         return torch.stack([self._loss(batch).clone() for batch in run])
 
     def _loss(self, batch: Batch) -> Tensor:
-        """A step: its mean loss, with what else Lightning would ask for after it."""
+        """A step: mean loss of a batch; if it is a whole one, or recorded, with what Lightning would do after it."""
         self._begin()
         # Counted here: the callbacks' hook after the batch, which saves what is counted, comes before the module's own.
         self.progress.position += 1
@@ -160,12 +160,15 @@ class Tagger(LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             (loss if scaler is None else scaler.scale(loss)).backward()
             if not self.automatic_optimization:
-                most = self.progress.training.gradient_clip
-                if most is not None:
-                    groups = self.optimiser.param_groups
-                    nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], most)
-                self.optimiser.step()
+                self._update()
         return loss.detach()
+
+    def _update(self) -> None:
+        """Clip the gradients and move the weights, as Lightning does where a step is not a whole one."""
+        optimiser, largest = self.optimiser, self.progress.training.gradient_clip
+        if largest is not None:
+            nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], largest)
+        optimiser.step()
 
     def _plan(self) -> None:
         """What the host does for a step that is played back."""

@@ -113,12 +113,12 @@ def build_optimiser(model: Network, training: Training, recorded: bool = False) 
     Args:
         model: where it is trained.
         training: recipe.
-        recorded: its steps are, on a GPU; what differs between them must lie there.
+        recorded: its steps are, on a GPU and without Lightning; rate and counters must lie there.
     """
     groups = parameter_groups(model, training)
     rate, decay = training.learning_rate, training.weight_decay
     # A fused step unscales 16-bit gradients itself, after they would have been clipped; Lightning refuses bf16 too.
-    fused = training.gradient_clip is None or training.precision in ("32", "tf32")
+    fused = recorded or training.gradient_clip is None or training.precision in ("32", "tf32")
     if training.optimizer == "ranger":
         on_gpu = any(p.is_cuda for p in model.parameters())
         return (FlatRanger if on_gpu else Ranger)(groups, lr=rate, weight_decay=decay)
