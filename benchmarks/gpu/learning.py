@@ -16,12 +16,16 @@ from jetloom.config import Training
 from jetloom.models.fast.triton import WANTED
 from jetloom.system.device import CPU
 from jetloom.training.callbacks import Checkpoints
+from jetloom.training.runs import LONGEST
 from jetloom.training.train import train
 
 SEEDS = (1, 2, 3, 4)
 STEPS = 300
 SPREADS = 2.0
 """Means over the seeds may differ by so many times the range of the CPU's."""
+BATCHES, SAVES = 20, 4
+"""Batches of an epoch, which takes checkpoints after each of its runs but the last and at its end; a training is killed
+at this checkpoint: after the first run of the second epoch, or in the first one where steps come one by one."""
 RESUMED = 1e-3
 """Relative difference of the curves: a card adds in any order."""
 PRESETS = {"part": "tiny", "salt": "tiny"}
@@ -93,7 +97,7 @@ def resume(order: Order) -> Iterator[Piece]:
     for mode in MODES[1:2] if order.tiny else MODES:
         for precision in ("32",) if order.tiny else ("32", "bf16"):
             recipe = {
-                "epochs": 2, "samples_per_epoch": 4 * batch, "validation_samples": batch, "batch_size": batch,
+                "epochs": 2, "samples_per_epoch": BATCHES * batch, "validation_samples": batch, "batch_size": batch,
                 "optimizer": "ranger", "precision": precision, "compile": mode, "checkpoint_minutes": 1e-9,
             }  # fmt: skip
             yield f"{precision}, {mode}", partial(_resumed, order, recipe)
@@ -107,7 +111,7 @@ def _resumed(order: Order, recipe: dict[str, Any]) -> dict[str, Any]:
         nonlocal saves
         save(*arguments)
         saves += 1
-        if saves == 6:
+        if saves == SAVES:
             raise _Killed
 
     shutil.rmtree(order.scratch / "killed-scratch", ignore_errors=True)
@@ -150,11 +154,15 @@ def trainings(order: Order) -> Iterator[Piece]:
                 }  # fmt: skip
                 rate = partial(_rate, order, model, preset, recipe, kernels)
                 yield f"{model}, {mode}{', kernels' if kernels else ''}", rate
+                if model == "salt" and mode == "auto":
+                    yield f"{model}, {mode}, one by one", partial(rate, longest=1)
 
 
-def _rate(order: Order, model: str, preset: str, recipe: dict[str, Any], kernels: bool) -> dict[str, Any]:
+def _rate(
+    order: Order, model: str, preset: str, recipe: dict[str, Any], kernels: bool, longest: int = LONGEST
+) -> dict[str, Any]:
     torch.cuda.reset_peak_memory_stats()
-    with patch.dict(os.environ, {WANTED: str(int(kernels))}):
+    with patch.dict(os.environ, {WANTED: str(int(kernels))}), patch("jetloom.training.datamodule.LONGEST", longest):
         rows = _trained(order, f"rate-{model}", model, preset, 1, recipe)
     rates = [row["jets"] / max(row["seconds"], 1e-3) for row in rows]
     peak = torch.cuda.max_memory_allocated() / 2**30

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from tests.gpu import evaluation, graphs, rows, trainings
+from tests.gpu import evaluation, graphs, rows, runs, trainings
 
 
 def main(output: Path) -> None:
@@ -20,6 +20,7 @@ def main(output: Path) -> None:
             "trainings": trainings.all_tasks(Path(directory)),
             "recorded": trainings.all_recorded(Path(directory) / "recorded"),
             "graphs": graphs.all_choices(),
+            "runs": runs.all_runs(Path(directory) / "runs"),
             "evaluation": evaluation.all_verbs(Path(directory)),
         }
     output.write_text(json.dumps(found))

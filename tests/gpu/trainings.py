@@ -51,6 +51,8 @@ CASES = {
     "masked_token": Case("transformer", {"masked_token": {"codes": 20}}, {"precision": "bf16"}, OPTIONS),
     "contrastive": Case("jetclr", "contrastive", {"precision": "16"}, SMALL_JETCLR),
 }  # fmt: skip
+LONGEST = 3
+"""Batches of a run, of which an epoch then has more than one."""
 EPOCHS = 3
 """Of two batches for each bucket: two ordinary ones, two in fixed shapes, two of one recording."""
 SMALL_PART = {"embedding": [16], "blocks": 1, "class_blocks": 1, "heads": 2, "ffn_ratio": 1, "pair_embedding": [8]}
@@ -106,9 +108,11 @@ def trained(case: Case, data: dict[bool, Path], directory: Path, stopped_after: 
 
             def hook(self: Tagger, *args: Any) -> Any:
                 result = plain(self, *args)
-                if name == "on_train_batch_start" and self.progress.step + 1 == stopped_after and not stops:
-                    stops.append(stopped_after)
-                    os.kill(os.getpid(), signal.SIGTERM)
+                if name == "on_train_batch_start" and stopped_after and not stops:
+                    done = self.progress.step
+                    if done < stopped_after <= done + len(args[0]):
+                        stops.append(stopped_after)
+                        os.kill(os.getpid(), signal.SIGTERM)
                 if name != "on_train_batch_end" or self.trainer.is_last_batch:
                     phases.begin(phase)
                 return result
@@ -117,6 +121,7 @@ def trained(case: Case, data: dict[bool, Path], directory: Path, stopped_after: 
 
         for name, phase in hooks.items():
             patched.enter_context(noting(name, phase))
+        patched.enter_context(patch("jetloom.training.datamodule.LONGEST", LONGEST))
         fit = partial(
             train,
             data[case.codes],

@@ -113,11 +113,39 @@ def test_flat_ranger_takes_weights_that_were_put_into_the_model() -> None:
         optimiser.step()
     with torch.no_grad():
         weight.fill_(7.0)
+    slow = optimiser.state[weight]["slow"]
     optimiser.take_weights()
+    # Recorded steps read them where they lie.
+    assert optimiser.state[weight]["slow"] is slow
     assert optimiser.state_dict()["state"][0]["slow"].tolist() == [7.0] * 3
     weight.grad = torch.zeros(3)
     optimiser.step()
     assert (weight < 7.0).all() and (weight > 6.5).all()
+
+
+def test_flat_ranger_plans_a_recorded_step_before_it_is_played_back(monkeypatch) -> None:
+    """While it is recorded nothing is counted, and nobody may begin to learn."""
+    weights = [nn.Parameter(torch.ones(3)) for _ in range(2)]
+    ordinary, recorded = (FlatRanger([weight], lr=0.1, weight_decay=0.1) for weight in weights)
+    for number in range(8):
+        for weight in weights:
+            weight.grad = torch.full((3,), number - 2.5)
+        ordinary.step()
+        if not number:
+            recorded.step()
+            continue
+        recorded.plan()
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.cuda, "is_available", lambda: True)
+            patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+            recorded.step()
+    assert torch.equal(*weights)
+    assert [one.state_dict()["state"][0]["steps"] for one in (ordinary, recorded)] == [8, 8]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+    weights[1].grad = None
+    with pytest.raises(RuntimeError, match="other parameters learn"):
+        recorded.step()
 
 
 def test_adam_decays_the_weights_themselves() -> None:

@@ -65,7 +65,8 @@ def train(
     threads
         CPU threads.
     profile_steps
-        Write where the time of so many steps goes to OUTPUT-profile: a trace (for ui.perfetto.dev) and a table.
+        Write where the time of so many steps goes to OUTPUT-profile: a trace (for ui.perfetto.dev) and a table. With
+        recorded steps on a GPU up to seven more.
     """
     from jetloom.cli.choice import chosen_training, training_by_hand
     from jetloom.workflow.machines import place

@@ -9,6 +9,7 @@ from jetloom.batch import Batch
 from jetloom.training.checkpoint import SCHEMA_VERSION, load, save, save_model
 from jetloom.training.lightning import Callback, LightningModule, Trainer
 from jetloom.training.module import Tagger
+from jetloom.training.runs import Run
 
 SIGTERM_STATUS = 128 + signal.SIGTERM
 RANKS_AGREE_EVERY = 16
@@ -41,7 +42,7 @@ class Checkpoints(Callback):
         self._terminated = True
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Run, batch_idx: int
     ) -> None:
         """Save when it is time; after the last batch the end of the epoch does.
 

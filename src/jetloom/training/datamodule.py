@@ -1,11 +1,15 @@
 """Prepared tensors, as Lightning asks for them."""
 
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
 from jetloom.training.lightning import LightningDataModule, Trainer
 from jetloom.training.progress import Progress
+from jetloom.training.runs import LONGEST, Runs, whole
 
 VALIDATION_BATCH = 512
 GPU_WORKERS = 2
@@ -16,7 +20,8 @@ LABELLED_PER_VALIDATION, LEAST_OF_CLASS = 4, 10
 class Tensors(LightningDataModule):
     """Training and validation split of a manifest.
 
-    The loader yields whole batches, so that there is nothing for torch's DataLoader to collate.
+    The loader yields whole batches, so that there is nothing for torch's DataLoader to collate; those of the training
+    come in runs (:mod:`jetloom.training.runs`), nearly everywhere of one.
 
     Args:
         manifest: ``manifest.json``.
@@ -33,7 +38,7 @@ class Tensors(LightningDataModule):
         self._loaders: dict[int, Loader] = {}
         self._validation: Loader | None = None
 
-    def train_dataloader(self) -> Loader:
+    def train_dataloader(self) -> Runs:
         """What is left of the current epoch; Lightning asks anew for each."""
         size, training = self.progress.batch_size, self.progress.training
         if size not in self._loaders:
@@ -56,7 +61,13 @@ class Tensors(LightningDataModule):
             }
         loader = self._loaders[size]
         loader.load_state_dict({"epoch": self.progress.epoch, "position": self.progress.position})
-        return loader
+        return Runs(loader, LONGEST if whole(self.trainer, training) else 1)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Of a run each batch is copied when its step comes, to where a recorded one reads it."""
+        if self.trainer.training and whole(self.trainer, self.progress.training):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     @property
     def _as_many_steps(self) -> int | None:

@@ -8,6 +8,7 @@ itself is the same kernels on the same memory each time: it can be captured in a
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -103,22 +104,35 @@ class FlatRanger(optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step of the parameters that have a gradient."""
+        """One step of the parameters that have a gradient; while it is recorded, nothing is planned.
+
+        Raises:
+            RuntimeError: others learn in a step that is recorded than in the one before.
+        """
         result = None
         if closure is not None:
             with torch.enable_grad():
                 result = closure()
+        recorded = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
         learning = [[p for p in group["params"] if p.grad is not None] for group in self.param_groups]
         if [{id(p) for cohort in cohorts for p in cohort.params} for cohorts in self._cohorts] != [
             set(map(id, params)) for params in learning
         ]:
+            if recorded:
+                raise RuntimeError("other parameters learn than in the step before")
             self._settle()
             self._cohorts = [list(self._grouped(params)) for params in learning]
+        if not recorded:
+            self.plan()
+        for cohort in chain(*self._cohorts):
+            cohort.step()
+        return result
+
+    def plan(self) -> None:
+        """What the host does for a step; before one that was recorded is played back, all that it does."""
         for group, cohorts in zip(self.param_groups, self._cohorts, strict=True):
             for cohort in cohorts:
                 cohort.plan(group["lr"], group["weight_decay"], self.every, self.alpha)
-                cohort.step()
-        return result
 
     def _grouped(self, params: list[Tensor]) -> Iterable[_Cohort]:
         by_steps: dict[int, list[Tensor]] = {}
@@ -128,7 +142,7 @@ class FlatRanger(optim.Optimizer):
 
     def _settle(self) -> None:
         """Note in the state of each parameter how many steps it has done."""
-        for cohort in (cohort for cohorts in self._cohorts for cohort in cohorts):
+        for cohort in chain(*self._cohorts):
             for p in cohort.params:
                 self.state[p] |= {"steps": cohort.steps, "step": torch.tensor(float(cohort.steps))}
 
@@ -144,11 +158,9 @@ class FlatRanger(optim.Optimizer):
 
     @torch.no_grad()
     def take_weights(self) -> None:
-        """Make fast and slow weights those that the model has now; to be called when others were put into it."""
-        self._settle()
-        self._cohorts = []
+        """Make the slow weights those that the model has now; to be called when others were put into it."""
         for p, state in self.state.items():
-            state["slow"] = p.detach().clone()
+            state["slow"].copy_(p)
 
 
 def _end_to_end(tensors: Iterable[Tensor]) -> Tensor:

@@ -4,8 +4,8 @@ A small network spends its step in telling the GPU what to do, some microseconds
 told at once. It is the same kernels on the same memory each time: a batch is copied to where the recorded one lay, loss
 and gradients appear where they appeared then, and nothing may depend on what only the host knows of a batch, such as
 lengths. Instead there is room for the particles and pairs of nearly all batches; one with more has an ordinary step.
-What differs from step to step lies on the device (sums, scale of a loss in 16 bit, seed of random numbers) or
-comes after it: clipping, and the step of the optimiser with its rate.
+What differs from step to step lies on the device: sums, scale of a loss in 16 bit, seed of random numbers, rate and
+counters of an optimiser. What the host has to work out for it is sent there before (``plan``).
 """
 
 import warnings
@@ -47,16 +47,25 @@ class _Shape:
 
 
 class Graphs:
-    """Steps of a training up to the gradients.
+    """Steps of a training, up to the gradients or beyond.
 
     Args:
-        work: from a batch to its loss, with the gradients added to those of the parameters.
+        work: from a batch to its loss, with the gradients added to those of the parameters; what it does to anything
+            else on the GPU is recorded too.
         parameters: whose gradients they are.
         measured: play back only where that is no slower, by one step of either kind, and where it can be done at all.
+        plan: what the host does before a step is played back.
     """
 
-    def __init__(self, work: Callable[[Batch], Tensor], parameters: Iterable[Tensor], measured: bool) -> None:
-        self.work, self.parameters, self.measured = work, list(parameters), measured
+    def __init__(
+        self,
+        work: Callable[[Batch], Tensor],
+        parameters: Iterable[Tensor],
+        measured: bool,
+        plan: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.work, self.parameters, self.measured, self.plan = work, list(parameters), measured, plan
+        self.device = self.parameters[0].device
         self._refused = False
         self._shapes: dict[tuple[Any, ...], _Shape] = {}
         self._stream = torch.cuda.Stream()
@@ -71,7 +80,7 @@ class Graphs:
         """Loss of a batch, with the gradients in their places; None: nothing was done, the step is an ordinary one.
 
         Args:
-            batch: on the GPU; more of its shape will come.
+            batch: on the GPU, or in page-locked memory; more of its shape will come.
 
         Raises:
             JetloomError: a step cannot be recorded, but is to be.
@@ -80,7 +89,8 @@ class Graphs:
             return None
         key = tuple((value.shape, value.dtype) for value in batch.tensors if value is not None)
         if key not in self._shapes:
-            self._shapes[key] = _Shape(batch.map(torch.empty_like)._replace(room=_room(batch)))
+            place = batch.map(lambda value: torch.empty_like(value, device=self.device))
+            self._shapes[key] = _Shape(place._replace(room=_room(batch)))
         shape = self._shapes[key]
         if not _fits(batch, shape.batch.room) or (self.measured and self._slower(shape)):
             return None
@@ -88,7 +98,7 @@ class Graphs:
         number = shape.steps - (ORDINARY if self.measured else 0)
         if number <= 0:
             # The first one of a shape chooses kernels.
-            return self._beside(shape, batch, timed=number == 0)
+            return self._beside(shape, batch.to(self.device), timed=number == 0)
         _copy(batch, shape.batch)
         if number <= FIXED:
             return self._beside(shape, shape.batch, asked=number == FIXED)
@@ -140,6 +150,7 @@ class Graphs:
         assert shape.graph is not None and shape.loss is not None
         for p, gradient in zip(self.parameters, shape.gradients, strict=True):
             p.grad = gradient
+        self.plan()
         _timed(shape, timed, shape.graph.replay)
         return shape.loss
 

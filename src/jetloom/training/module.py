@@ -16,8 +16,9 @@ from jetloom.training.flat_ranger import FlatRanger
 from jetloom.training.freezing import let_learn
 from jetloom.training.graphs import Graphs
 from jetloom.training.lightning import LightningModule, LightningOptimizer
-from jetloom.training.optimisers import Ranger, build_optimiser, rate_factor, set_rate
+from jetloom.training.optimisers import Ranger, build_optimiser, rate_factor, set_rate, take_state
 from jetloom.training.progress import Progress
+from jetloom.training.runs import Run, Runs, whole
 
 SEED_STRIDE = 1_000_003
 Step = Callable[[nn.Module, Batch, Sums], Tensor]
@@ -57,15 +58,17 @@ class Tagger(LightningModule):
         self._val_sums: Sums = {}
         self._began = time.monotonic()
         self._steps = 1
+        self._factor = 1.0
         self._graphs: Graphs | None = None
         self._recorded: tuple[int, bool] | None = None
         self._done = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the recipe, with its state if the training goes on."""
-        optimiser = build_optimiser(self.model, self.progress.training)
+        recorded = whole(self.trainer, self.progress.training)
+        optimiser = build_optimiser(self.model, self.progress.training, recorded)
         if self._optimiser_state is not None:
-            optimiser.load_state_dict(self._optimiser_state)
+            take_state(optimiser, self._optimiser_state)
         return optimiser
 
     @property
@@ -74,12 +77,13 @@ class Tagger(LightningModule):
         return cast("LightningOptimizer", self.optimizers()).optimizer
 
     def on_train_start(self) -> None:
-        """Record steps, or compile them, where the recipe says so."""
+        """Record steps, or compile them, where the recipe says so; whole ones leave nothing to Lightning."""
         compiled = self.progress.training.compile
         if compiled == "inductor":
             self._step = _compiled(self.task.step, self.device)
         elif compiled != "off" and self.device.type == "cuda" and self.trainer.world_size == 1:
-            self._graphs = Graphs(self._learn, self.model.parameters(), measured=compiled == "auto")
+            self._graphs = Graphs(self._learn, self.model.parameters(), measured=compiled == "auto", plan=self._plan)
+            self.automatic_optimization = not whole(self.trainer, self.progress.training)
 
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Go on from earlier weights of the model; the moments of the optimiser stay, as in Keras."""
@@ -103,16 +107,16 @@ class Tagger(LightningModule):
         if self.trainer.is_global_zero:
             for name, value in self.progress.sums.items():
                 self._train_sums[name].copy_(torch.tensor(value, dtype=torch.float64))
-        self._steps = self.progress.position + int(self.trainer.num_training_batches)
+        self._steps = self.progress.position + cast("Runs", self.trainer.train_dataloader).batches
         self._began = time.monotonic() - self.progress.spent
 
-    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Learning rate and random numbers of this step, from its number alone."""
+    def _begin(self) -> None:
+        """Learning rate and random numbers of the next step, from its number alone."""
         progress = self.progress
         fraction = progress.position / self._steps
         jets = progress.step * progress.batch_size * self.trainer.world_size
-        factor = rate_factor(progress.training, progress.epochs, progress.epoch, fraction, jets)
-        set_rate(self.optimiser, factor)
+        self._factor = rate_factor(progress.training, progress.epochs, progress.epoch, fraction, jets)
+        set_rate(self.optimiser, self._factor)
         self._seed(self.seed * SEED_STRIDE + progress.step * self.trainer.world_size + self.global_rank)
 
     def _seed(self, number: int) -> None:
@@ -123,8 +127,17 @@ class Tagger(LightningModule):
         elif self.device.type == "mps":
             torch.mps.manual_seed(number)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Mean loss of a batch."""
+    def training_step(self, run: Run, batch_idx: int) -> Tensor:
+        """Mean loss of the one batch, from which Lightning learns; of each, (steps,), after whole steps."""
+        if self.automatic_optimization:
+            (batch,) = run
+            return self._loss(batch)
+        # A recorded step writes its loss to where the one before did.
+        return torch.stack([self._loss(batch).clone() for batch in run])
+
+    def _loss(self, batch: Batch) -> Tensor:
+        """A step: mean loss of a batch; if it is a whole one, or recorded, with what Lightning would do after it."""
+        self._begin()
         # Counted here: the callbacks' hook after the batch, which saves what is counted, comes before the module's own.
         self.progress.position += 1
         self.progress.step += 1
@@ -134,16 +147,33 @@ class Tagger(LightningModule):
         loss = None
         if self._graphs is not None and len(batch.mask) == self.progress.batch_size:
             loss = self._graphs.step(batch)
+        if loss is None and not self.automatic_optimization:
+            self.optimiser.zero_grad()
+            loss = self._learn(batch.to(self.device))
         self._done = loss is not None
         return self._step(self.model, batch, self._train_sums) if loss is None else loss
 
     def _learn(self, batch: Batch) -> Tensor:
-        """Loss of a batch, and its gradients, which Lightning would ask for after it."""
+        """Loss of a batch, and its gradients, which Lightning would ask for after it; in a whole step also the rest."""
         loss = self._step(self.model, batch, self._train_sums)
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         with torch.autocast(self.device.type, enabled=False):
             (loss if scaler is None else scaler.scale(loss)).backward()
+            if not self.automatic_optimization:
+                self._update()
         return loss.detach()
+
+    def _update(self) -> None:
+        """Clip the gradients and move the weights, as Lightning does where a step is not a whole one."""
+        optimiser, largest = self.optimiser, self.progress.training.gradient_clip
+        if largest is not None:
+            nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], largest)
+        optimiser.step()
+
+    def _plan(self) -> None:
+        """What the host does for a step that is played back."""
+        if isinstance(self.optimiser, FlatRanger) and not self.automatic_optimization:
+            self.optimiser.plan()
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
         """Forget the gradients, if they are not those of this step already."""
@@ -202,14 +232,13 @@ class Tagger(LightningModule):
         self._check_finite(val)
         progress = self.progress
         seconds = time.monotonic() - self._began
-        group = self.optimiser.param_groups[0]
         progress.seconds += seconds
         return {
             "epoch": progress.epoch,
             "step": progress.step,
             **{f"train_{name}": value for name, value in self.task.row(train).items()},
             **{f"val_{name}": value for name, value in self.task.row(val).items()},
-            "learning_rate": progress.training.learning_rate * group["lr"] / group["peak"],
+            "learning_rate": progress.training.learning_rate * self._factor,
             "batch_size": progress.batch_size,
             # Trained on in this epoch, by all processes together.
             "jets": train["totals"].tolist()[-1],

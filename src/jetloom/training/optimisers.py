@@ -107,21 +107,39 @@ def parameter_groups(model: Network, training: Training) -> list[dict[str, Any]]
     ]
 
 
-def build_optimiser(model: Network, training: Training) -> optim.Optimizer:
-    """The optimiser of a recipe."""
+def build_optimiser(model: Network, training: Training, recorded: bool = False) -> optim.Optimizer:
+    """The optimiser of a recipe.
+
+    Args:
+        model: where it is trained.
+        training: recipe.
+        recorded: its steps are, on a GPU and without Lightning; rate and counters must lie there.
+    """
     groups = parameter_groups(model, training)
     rate, decay = training.learning_rate, training.weight_decay
     # A fused step unscales 16-bit gradients itself, after they would have been clipped; Lightning refuses bf16 too.
-    fused = training.gradient_clip is None or training.precision in ("32", "tf32")
-    match training.optimizer:
-        case "ranger":
-            on_gpu = any(p.is_cuda for p in model.parameters())
-            return (FlatRanger if on_gpu else Ranger)(groups, lr=rate, weight_decay=decay)
-        case "adam":
-            # eps as in Keras, whose Adam the SAL-T recipe means.
-            return optim.Adam(groups, lr=rate, eps=1e-7, decoupled_weight_decay=True, fused=fused)
-        case "adamw":
-            return optim.AdamW(groups, lr=rate, weight_decay=decay, fused=fused)
+    fused = recorded or training.gradient_clip is None or training.precision in ("32", "tf32")
+    if training.optimizer == "ranger":
+        on_gpu = any(p.is_cuda for p in model.parameters())
+        return (FlatRanger if on_gpu else Ranger)(groups, lr=rate, weight_decay=decay)
+    if recorded:
+        groups = [
+            group | {"lr": torch.full((), rate, device=group["params"][0].device), "capturable": True}
+            for group in groups
+        ]
+    if training.optimizer == "adam":
+        # eps as in Keras, whose Adam the SAL-T recipe means.
+        return optim.Adam(groups, lr=rate, eps=1e-7, decoupled_weight_decay=True, fused=fused)
+    return optim.AdamW(groups, lr=rate, weight_decay=decay, fused=fused)
+
+
+def take_state(optimiser: optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Go on from the ``state_dict`` of an optimiser of the same recipe, on whatever device that one was.
+
+    Its settings do not count: where rate and counters lie is this device's.
+    """
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": saved["state"], "param_groups": groups})
 
 
 def rate_factor(training: Training, epochs: int, epoch: int, fraction: float, jets: int = 0) -> float:
@@ -167,4 +185,8 @@ def _restarting_cosine(epochs: float) -> float:
 def set_rate(optimiser: optim.Optimizer, factor: float) -> None:
     """Give each group its peak rate times a factor."""
     for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * factor
+        rate = group["peak"] * factor
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

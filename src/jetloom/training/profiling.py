@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from jetloom.batch import Batch
 from jetloom.system.files import appearing
 from jetloom.training.lightning import Callback, LightningModule, Trainer
+from jetloom.training.runs import Run
 
 SKIPPED = 10
 """First steps, in which kernels are chosen and steps recorded."""
@@ -21,7 +21,7 @@ class Profile(Callback):
     """Looks at consecutive steps of one epoch; writes ``trace.json.gz`` (for ui.perfetto.dev) and ``table.txt``.
 
     Args:
-        steps: how many; fewer if their epoch ends before.
+        steps: how many; fewer if their epoch ends before, and up to the end of a run.
         directory: of the two files.
     """
 
@@ -32,7 +32,7 @@ class Profile(Callback):
         self._written = False
         self._between = self._inside = self._last = 0.0
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Run, batch_idx: int) -> None:
         """Begin, or count the time since the last step."""
         if self._profiler is not None:
             self._between += self._lap()
@@ -46,15 +46,15 @@ class Profile(Callback):
             self._lap()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Run, batch_idx: int
     ) -> None:
-        """Count a step; the last one ends it."""
-        self._seen += 1
+        """Count the steps of a run; the last one ends it."""
+        self._seen += len(batch)
         if self._profiler is None:
             return
         self._inside += self._lap()
-        self._jets += len(batch.mask)
-        if self._seen - self._first == self.steps or trainer.is_last_batch:
+        self._jets += sum(len(one.mask) for one in batch)
+        if self._seen - self._first >= self.steps or trainer.is_last_batch:
             if pl_module.device.type == "cuda":
                 torch.cuda.synchronize()
                 self._inside += self._lap()

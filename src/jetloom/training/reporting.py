@@ -6,10 +6,10 @@ from typing import Any, cast
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jetloom.batch import Batch
 from jetloom.tracking.tracker import Tracker
 from jetloom.training.lightning import Callback, LightningModule, Trainer
 from jetloom.training.module import Tagger
+from jetloom.training.runs import Run, Runs
 
 
 class ProgressLine(Callback):
@@ -29,17 +29,17 @@ class ProgressLine(Callback):
             self._bar = Progress(TextColumn("{task.description}"), *columns, transient=True)
             progress = cast("Tagger", pl_module).progress
             name = f"{self.title}  epoch {progress.epoch + 1}/{progress.epochs}"
-            self._task = self._bar.add_task(name, total=int(trainer.num_training_batches), rate="")
+            self._task = self._bar.add_task(name, total=cast("Runs", trainer.train_dataloader).batches, rate="")
             self._bar.start()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Run, batch_idx: int
     ) -> None:
         """Move the bar."""
-        self._jets += len(batch.mask)
+        self._jets += sum(len(one.mask) for one in batch)
         if self._bar is not None:
             rate = self._jets / max(time.monotonic() - self._began, 1e-9)
-            self._bar.update(self._task, advance=1, rate=f"{rate:,.0f} jets/s")
+            self._bar.update(self._task, advance=len(batch), rate=f"{rate:,.0f} jets/s")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say how the epoch ended."""
@@ -74,12 +74,13 @@ class TrackerCallback(Callback):
         self.tracker = tracker
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Run, batch_idx: int
     ) -> None:
         """Every ``STEPS`` steps; the value is read later, off the critical path."""
-        step = cast("Tagger", pl_module).progress.step
-        if step % self.STEPS == 0:
-            self.tracker.log({"train/step_loss": outputs["loss"].detach()}, step)
+        first = cast("Tagger", pl_module).progress.step - len(batch) + 1
+        for step, loss in enumerate(outputs["loss"].detach().reshape(-1), first):
+            if step % self.STEPS == 0:
+                self.tracker.log({"train/step_loss": loss}, step)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What a killed training had not handed on: its checkpoint comes first."""

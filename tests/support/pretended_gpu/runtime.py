@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from tests.support.pretended_gpu import graphs
+from tests.support.pretended_gpu import graphs, record
 from tests.support.pretended_gpu.record import ask, note
 
 NAME = "pretended H100"
@@ -45,4 +45,5 @@ def pretend() -> None:
     torch.cuda.stream = lambda stream: stream  # type: ignore[assignment,misc]
     torch.cuda.current_stream = lambda device=None: graphs.Stream()  # type: ignore[assignment,return-value]
     torch.cuda.set_sync_debug_mode = ask
+    torch.cuda.is_current_stream_capturing = record.captures
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False  # type: ignore[attr-defined]
