@@ -1,4 +1,4 @@
-"""What is linear behind a linear map, built into the map."""
+"""What is linear beside a linear map, built into the map."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -17,11 +17,21 @@ def serves(norm: "RealBatchNorm") -> bool:
     return on() and not norm.training
 
 
+def running(norm: "RealBatchNorm") -> tuple[Tensor, Tensor]:
+    """Scale (D,) and shift (D,) that the running normalisation is."""
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
 def batch_norm(norm: "RealBatchNorm", weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
     """Weight (D, K) and bias (D,) of the linear layer before, with the running normalisation built in."""
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    shift = norm.bias - norm.running_mean * scale
+    scale, shift = running(norm)
     return weight * scale[:, None], shift if bias is None else bias * scale + shift
+
+
+def layer_norm(norm: nn.LayerNorm, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight (D, K) and bias (D,) of the linear layer behind, with the scale and shift of the norm built in."""
+    return layer.weight * norm.weight, layer.bias + (layer.weight * norm.bias).sum(1)
 
 
 def serves_scale() -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from jetloom.models.fast import folding
 from jetloom.models.layers.attention import Projections
 from jetloom.models.layers.dropout import dropout
-from jetloom.models.layers.feedforward import gelu_dropout_norm
+from jetloom.models.layers.feedforward import Half, feed_forward
 
 ChannelOrder = Literal["weaver0.4", "weaver0.5"]
 
@@ -63,9 +63,8 @@ class NormFormer(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """w_resid x + Dropout(W2 LN(Dropout(GELU(W1 LN(x)))))."""
-        hidden = self.fc1(self.pre_fc_norm(x))
-        hidden = gelu_dropout_norm(hidden, self.post_fc_norm, self.dropout, self.training)
-        return self.drop(self.fc2(hidden)) + self.w_resid * x
+        half = Half(self.pre_fc_norm, self.fc1, self.post_fc_norm, self.fc2, self.w_resid)
+        return feed_forward(x, half, self.dropout, self.training)
 
 
 class NormFormerBlock(NormFormer):
