@@ -52,6 +52,8 @@ def _layers(order: Order, network: nn.Module, batch: Batch, precision: str) -> I
     particles = torch.randn(int(length.sum()), network.particle_width, device=order.card)
     pairs = torch.randn(int((length * (length + 1) // 2).sum()), 4, device=order.card)
     for name, layer, x in (
+        ("before attention", block.normed_query_key_value, particles),
+        ("behind attention", lambda x: block.behind_attention(x, x), particles),
         ("feed-forward half", block.feed_forward, particles),
         ("pair embedding", partial(network.pair_embed, real=None), pairs),
     ):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from jetloom.models.fast import on
 
@@ -29,9 +28,9 @@ def batch_norm(norm: "RealBatchNorm", weight: Tensor, bias: Tensor | None) -> tu
     return weight * scale[:, None], shift if bias is None else bias * scale + shift
 
 
-def layer_norm(norm: nn.LayerNorm, layer: nn.Linear) -> tuple[Tensor, Tensor]:
+def layer_norm(norm: nn.LayerNorm, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
     """Weight (D, K) and bias (D,) of the linear layer behind, with the scale and shift of the norm built in."""
-    return layer.weight * norm.weight, layer.bias + (layer.weight * norm.bias).sum(1)
+    return weight * norm.weight, bias + (weight * norm.bias).sum(1)
 
 
 def serves_scale() -> bool:
@@ -39,6 +38,6 @@ def serves_scale() -> bool:
     return on()
 
 
-def scaled(layer: nn.Linear, scale: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """``scale(layer(x))``, where scale is linear and acts on the last axis: it scales the rows of the weight."""
-    return functional.linear(x, scale(layer.weight.t()).t(), scale(layer.bias))
+def scaled(layer: nn.Linear, scale: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Weight and bias of ``scale(layer(x))``, where scale is linear and acts on the last axis: it scales the rows."""
+    return scale(layer.weight.t()).t(), scale(layer.bias)

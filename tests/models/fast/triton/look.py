@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from jetloom.models.layers import norm
-from tests.models.fast.triton import attentions, feed_forwards, networks, pair_embeddings, pair_layers
+from tests.models.fast.triton import attention_halves, attentions, feed_forwards, networks, pair_embeddings, pair_layers
 
 
 def main(output: Path) -> None:
@@ -18,7 +18,7 @@ def main(output: Path) -> None:
     # Kernels of a CPU, where these run.
     norm.kernel.serves = lambda *_: False
     found: dict[str, Any] = {}
-    for part in (attentions, pair_layers, pair_embeddings, feed_forwards, networks):
+    for part in (attentions, attention_halves, pair_layers, pair_embeddings, feed_forwards, networks):
         found |= part.looked()
     output.write_text(json.dumps(found))
 

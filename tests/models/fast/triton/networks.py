@@ -11,11 +11,22 @@ from torch.nn.functional import cross_entropy
 
 from jetloom.batch import Batch
 from jetloom.models import build
-from jetloom.models.fast.triton import WANTED, attention, feed_forward, pair_embedding
+from jetloom.models.fast.triton import (
+    WANTED,
+    attention,
+    feed_forward,
+    linear_norm_residual,
+    norm_linear,
+    pair_embedding,
+)
 from tests.models.fast.triton import off
 from tests.models.jets import random_jets
 
-KERNELS = {"part": "attend feed_forward", "part_v3": "attend", "transformer": "feed_forward"}
+KERNELS = {
+    "part": "norm_linear attend linear_norm_residual feed_forward",
+    "part_v3": "attend",
+    "transformer": "feed_forward",
+}
 """Which kernels serve in training."""
 OPTIONS: dict[str, dict[str, Any]] = {"part_v3": {"drop_path": 0.0}, "transformer": {"macaron": True}}
 
@@ -31,7 +42,13 @@ def pair(name: str) -> tuple[nn.Module, nn.Module]:
 
 def answer(network: nn.Module, batch: Batch, wanted: bool, kernels: str) -> torch.Tensor:
     """With kernels, of which exactly these serve, or without."""
-    rooms = {"attend": attention, "feed_forward": feed_forward, "embedded": pair_embedding}
+    rooms = {
+        "norm_linear": norm_linear,
+        "attend": attention,
+        "linear_norm_residual": linear_norm_residual,
+        "feed_forward": feed_forward,
+        "embedded": pair_embedding,
+    }
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, {WANTED: str(int(wanted))}))
         asked = {

@@ -87,6 +87,25 @@ def test_dropout_of_the_feed_forward_half_falls_where_the_backward_pass_thinks(f
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rows", ["two tiles", "odd widths", "one particle", "no particle"])
+@pytest.mark.parametrize(("precision", "error"), [("32", 2e-6), ("bf16", 2e-2)])
+@pytest.mark.parametrize(("name", "number"), [("before", 6), ("behind", 8)])
+def test_what_stands_around_the_attention_is_its_formula_and_so_are_its_gradients(
+    found, rows, precision, error, name, number
+) -> None:
+    differences = found[f"{name} attention, {rows}, {precision}"]
+    assert len(differences) == number and max(differences.values()) < error, differences
+
+
+@pytest.mark.slow
+def test_dropout_behind_the_attention_falls_where_the_backward_pass_thinks(found) -> None:
+    result = found["behind attention, dropped"]
+    # 1,960 numbers: three standard deviations.
+    assert result["part"] == pytest.approx(DROPPED, abs=0.031)
+    assert max(result["differences"].values()) < 2e-6, result
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["part", "part, padded", "part_v3", "transformer"])
 def test_a_network_learns_the_same(found, name) -> None:
     assert found[name]["answer"] < 1e-5 and found[name]["gradient"] < 1e-5
@@ -111,6 +130,14 @@ def test_kernels_serve_where_they_are_wanted_and_can(monkeypatch) -> None:
     assert not triton.serves(torch.ones(1))
     with fast.off():
         assert not triton.serves(ON_GPU)
+
+
+@pytest.mark.parametrize(("width", "serves"), [(128, True), (129, False)])
+def test_tiles_have_room_for_so_many_channels(monkeypatch, width, serves) -> None:
+    monkeypatch.setattr(triton, "find_spec", lambda name: name)
+    monkeypatch.setenv(triton.WANTED, "1")
+    rows: Any = SimpleNamespace(is_cuda=True, dtype=torch.float32, shape=(5, width))
+    assert triton.serves_rows(rows) == serves
 
 
 def test_without_triton_the_error_says_so(monkeypatch) -> None:

@@ -40,6 +40,15 @@ def exactness() -> str:
     return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
 
 
+WIDEST = 128
+"""Channels of a tile at most."""
+
+
+def serves_rows(x: Tensor) -> bool:
+    """As :func:`serves`, for rows (..., D) that are not too wide."""
+    return x.shape[-1] <= WIDEST and serves(x)
+
+
 def factors(x: Tensor) -> torch.dtype:
     """In which the factors of products with x are: autocast's where it is on."""
     device = x.device.type

@@ -14,13 +14,13 @@ from torch import Tensor, autograd
 
 from jetloom.models.fast import folding
 from jetloom.models.fast.triton import ROWS, exactness, factors, multiprocessors, shared_rows, tile
-from jetloom.models.fast.triton import serves as wanted
+from jetloom.models.fast.triton import serves_rows as serves
 
 if TYPE_CHECKING:
     from jetloom.models.layers.feedforward import Half
 
-WIDEST = 128
-"""Channels of a tile."""
+__all__ = ["feed_forward", "serves"]
+
 CHUNK = 64
 """Hidden columns at a time."""
 FEWER = 32
@@ -39,16 +39,13 @@ class Settings(NamedTuple):
     dropout: float
 
 
-def serves(x: Tensor) -> bool:
-    """For rows that are not too wide."""
-    return x.shape[-1] <= WIDEST and wanted(x)
-
-
 def feed_forward(x: Tensor, half: "Half", dropout: float) -> Tensor:
     """scale x + step Dropout(W2 LN(Dropout(GELU(W1 LN(x))))) of (..., D); dropout is 0 outside training."""
     inner = half.hidden_norm
-    first = folding.layer_norm(half.norm, half.fc1)
-    second = (half.fc2.weight, half.fc2.bias) if inner is None else folding.layer_norm(inner, half.fc2)
+    first = folding.layer_norm(half.norm, half.fc1.weight, half.fc1.bias)
+    second: tuple[Tensor, Tensor] = half.fc2.weight, half.fc2.bias
+    if inner is not None:
+        second = folding.layer_norm(inner, *second)
     settings = Settings(half.norm.eps, None if inner is None else inner.eps, half.step, dropout)
     out: Tensor = _FeedForward.apply(x.reshape(-1, x.shape[-1]), *first, *second, half.scale, settings)
     return out.view(x.shape)

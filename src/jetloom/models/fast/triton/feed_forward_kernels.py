@@ -8,16 +8,7 @@ Since V (h - mean) / deviation = (V h - mean V 1) / deviation, one pass over the
 import triton
 import triton.language as tl
 
-from jetloom.models.fast.triton.tiles import kept, load, normal, store, vector
-
-
-@triton.jit
-def _standard(x, width, eps, WIDTH: tl.constexpr):
-    """Rows less their mean over their deviation, and one over the deviation."""
-    inside = (tl.arange(0, WIDTH) < width)[None, :]
-    centred = tl.where(inside, x - (tl.sum(x, 1) / width)[:, None], 0.0)
-    rstd = tl.rsqrt(tl.sum(centred * centred, 1) / width + eps)
-    return centred * rstd[:, None], rstd
+from jetloom.models.fast.triton.tiles import dropped, kept, load, normal, standardised, store, to_standardised, vector
 
 
 @triton.jit
@@ -59,7 +50,7 @@ def forward(
     total, offset = vector(sums, width, WIDTH), vector(added, width, WIDTH)
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     given = load(x, row, width, rows, WIDTH).to(tl.float32)
-    standard = _standard(given, width, eps, WIDTH)[0].to(first.dtype.element_ty)
+    standard = standardised(given, width, eps, WIDTH)[0].to(first.dtype.element_ty)
     value = tl.zeros((ROWS, WIDTH), tl.float32)
     mean = tl.zeros((ROWS,), tl.float32)
     squares = tl.zeros((ROWS,), tl.float32)
@@ -87,7 +78,7 @@ def forward(
         tl.store(rstds + row, rstd, mask=row < rows)
     value = (value + offset[None, :]) * step
     if DROPS:
-        value = tl.where(kept(seed + 1, row, 0, width, dropout, WIDTH), value / (1.0 - dropout), 0.0)
+        value = dropped(value, seed + 1, row, width, dropout, WIDTH)
     # Again from memory, which is nearer than a spilled register.
     given = load(x, row, width, rows, WIDTH).to(tl.float32)
     if scale is not None:
@@ -101,7 +92,7 @@ def _to_outer(to_out, seed, row, width, rows, step, dropout, DROPS: tl.constexpr
     given = load(to_out, row, width, rows, WIDTH).to(tl.float32)
     value = given * step
     if DROPS:
-        value = tl.where(kept(seed + 1, row, 0, width, dropout, WIDTH), value / (1.0 - dropout), 0.0)
+        value = dropped(value, seed + 1, row, width, dropout, WIDTH)
     return given, value
 
 
@@ -150,7 +141,7 @@ def to_rows(
     row = tile * ROWS + tl.arange(0, ROWS)
     seed = tl.load(seed_at) if DROPS else 0
     given = load(x, row, width, rows, WIDTH).to(tl.float32)
-    standard = _standard(given, width, eps, WIDTH)[0].to(first.dtype.element_ty)
+    standard = standardised(given, width, eps, WIDTH)[0].to(first.dtype.element_ty)
     to_given, to_value = _to_outer(to_out, seed, row, width, rows, step, dropout, DROPS, WIDTH)
     tl.store(to_added + tile * width + channel, tl.sum(to_value, 0), mask=inside)
     if scale is not None:
@@ -165,9 +156,8 @@ def to_rows(
         )  # fmt: skip
         back += tl.dot(to_argument.to(matrix.dtype), matrix, input_precision=EXACT)
     # Again from memory, which is nearer than a spilled register.
-    standard, inverse = _standard(load(x, row, width, rows, WIDTH).to(tl.float32), width, eps, WIDTH)
-    slope = tl.sum(back * standard, 1) / width
-    back = (back - (tl.sum(back, 1) / width)[:, None] - standard * slope[:, None]) * inverse[:, None]
+    standard, inverse = standardised(load(x, row, width, rows, WIDTH).to(tl.float32), width, eps, WIDTH)
+    back = to_standardised(back, standard, inverse, width)
     to_given = load(to_out, row, width, rows, WIDTH).to(tl.float32)
     if scale is not None:
         to_given *= vector(scale, width, WIDTH)[None, :]
@@ -190,7 +180,7 @@ def to_maps(
     for tile in range(program, tiles, programs):
         row = tile * ROWS + tl.arange(0, ROWS)
         given = load(x, row, width, rows, WIDTH).to(tl.float32)
-        standard = _standard(given, width, eps, WIDTH)[0].to(first.dtype.element_ty)
+        standard = standardised(given, width, eps, WIDTH)[0].to(first.dtype.element_ty)
         _, to_value = _to_outer(to_out, seed, row, width, rows, step, dropout, DROPS, WIDTH)
         level, rise, mean, rstd = _norm_back(to_value, found, sums, means, rstds, row, width, hidden, rows, WIDTH)
         to_value = to_value.to(first.dtype.element_ty)

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, autograd
 
-from jetloom.models.fast.triton import exactness, factors, shared_rows, tile
+from jetloom.models.fast.triton import WIDEST, exactness, factors, shared_rows, tile
 from jetloom.models.fast.triton import serves as wanted
 
 if TYPE_CHECKING:
     from jetloom.models.layers.norm import RealBatchNorm
-
-WIDEST = 128
-"""Channels of a tile."""
 
 
 def serves(x: Tensor, norm: "RealBatchNorm") -> bool:

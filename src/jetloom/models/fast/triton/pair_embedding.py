@@ -12,14 +12,11 @@ import torch
 from torch import Tensor
 
 from jetloom.models.fast import folding
-from jetloom.models.fast.triton import exactness, factors, shared_rows, tile
+from jetloom.models.fast.triton import WIDEST, exactness, factors, shared_rows, tile
 from jetloom.models.fast.triton import serves as wanted
 
 if TYPE_CHECKING:
     from jetloom.models.layers.norm import RealBatchNorm
-
-WIDEST = 128
-"""Channels of a tile."""
 
 
 def serves(x: Tensor, norms: "Sequence[RealBatchNorm]") -> bool:

@@ -29,16 +29,19 @@ def vector(x, width, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def normal(y):
-    """Distribution function and density of the normal distribution."""
-    return 0.5 * (1.0 + tl.erf(y * 0.7071067811865476)), 0.3989422804014327 * tl.exp(-0.5 * y * y)
+def standardised(x, width, eps, WIDTH: tl.constexpr):
+    """Rows less their mean over their deviation, and one over the deviation."""
+    inside = (tl.arange(0, WIDTH) < width)[None, :]
+    centred = tl.where(inside, x - (tl.sum(x, 1) / width)[:, None], 0.0)
+    rstd = tl.rsqrt(tl.sum(centred * centred, 1) / width + eps)
+    return centred * rstd[:, None], rstd
 
 
 @triton.jit
-def gelu(y):
-    """y times the distribution function (arXiv:1606.08415)."""
-    below, _ = normal(y)
-    return y * below
+def to_standardised(back, standard, rstd, width):
+    """Gradient of the rows that were standardised, less what their mean and deviation take."""
+    slope = tl.sum(back * standard, 1) / width
+    return (back - (tl.sum(back, 1) / width)[:, None] - standard * slope[:, None]) * rstd[:, None]
 
 
 @triton.jit
@@ -51,3 +54,22 @@ def kept(seed, row, begin, width, dropout, WIDTH: tl.constexpr):
     a, b, c, d = tl.rand4x(seed, row[:, None] * tl.cdiv(width, 4) + fours[None, :])
     numbers = tl.join(tl.join(a, b), tl.join(c, d))
     return tl.reshape(numbers, (row.shape[0], WIDTH)) >= dropout
+
+
+@triton.jit
+def dropped(x, seed, row, width, dropout, WIDTH: tl.constexpr):
+    """Rows (ROWS, WIDTH) of which some numbers are zero and the others larger."""
+    return tl.where(kept(seed, row, 0, width, dropout, WIDTH), x / (1.0 - dropout), 0.0)
+
+
+@triton.jit
+def normal(y):
+    """Distribution function and density of the normal distribution."""
+    return 0.5 * (1.0 + tl.erf(y * 0.7071067811865476)), 0.3989422804014327 * tl.exp(-0.5 * y * y)
+
+
+@triton.jit
+def gelu(y):
+    """y times the distribution function (arXiv:1606.08415)."""
+    below, _ = normal(y)
+    return y * below
