@@ -70,6 +70,11 @@ OF_EACH = 4
 """Programs for each multiprocessor."""
 
 
+def fitting(number: int, kind: torch.dtype) -> int:
+    """So many rows or columns of a tile; in single precision, whose factors take twice the room, half as many."""
+    return number // (kind.itemsize // 2)
+
+
 def multiprocessors(x: Tensor) -> int:
     """Of the device; in the interpreter one."""
     return torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else 1

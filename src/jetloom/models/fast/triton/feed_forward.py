@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, autograd
 
 from jetloom.models.fast import folding
-from jetloom.models.fast.triton import ROWS, exactness, factors, multiprocessors, shared_rows, tile
+from jetloom.models.fast.triton import ROWS, exactness, factors, fitting, multiprocessors, shared_rows, tile
 from jetloom.models.fast.triton import serves_rows as serves
 
 if TYPE_CHECKING:
@@ -70,9 +70,10 @@ class _FeedForward(autograd.Function):
             found = x.new_empty(x.shape, dtype=first.dtype)
             means, rstds = x.new_empty(2, len(x), dtype=torch.float32)
         seed = torch.randint(2**31 - 2, (1,), device=x.device, dtype=torch.int32) if settings.dropout else None
-        kernels.forward[-(-len(x) // ROWS),](
+        rows = fitting(ROWS, first.dtype)
+        kernels.forward[-(-len(x) // rows),](
             x, first, shift, second, sums, added, scale, seed, out, found, means, rstds,
-            **_sizes(x, first, settings), inner_eps=settings.inner_eps or 0.0, rows=len(x), ROWS=ROWS,
+            **_sizes(x, first, settings), inner_eps=settings.inner_eps or 0.0, rows=len(x), ROWS=rows,
         )  # fmt: skip
         ctx.save_for_backward(x, first, shift, second, sums, scale, seed, found, means, rstds)
         return out
@@ -86,14 +87,15 @@ class _FeedForward(autograd.Function):
         gradient, sizes = gradient.contiguous(), _sizes(x, first, ctx.settings)
         hidden, width = first.shape
         to_x = torch.empty_like(x)
-        tiles = -(-len(x) // ROWS)
+        rows = fitting(ROWS, first.dtype)
+        tiles = -(-len(x) // rows)
         to_added, to_scale = x.new_empty(2, tiles, width, dtype=torch.float32)
         kernels.to_rows[tiles,](
             x, first, shift, second, sums, scale, seed, found, means, rstds, gradient, to_x, to_added, to_scale,
-            **sizes, rows=len(x), ROWS=ROWS,
+            **sizes, rows=len(x), ROWS=rows,
         )  # fmt: skip
         chunks = -(-hidden // sizes["CHUNK"])
-        grid, shape = shared_rows(x, FEWER, max(1, multiprocessors(x) // chunks))
+        grid, shape = shared_rows(x, fitting(FEWER, first.dtype), max(1, multiprocessors(x) // chunks))
         to_first, to_second = x.new_empty(2, grid[0], hidden * width, dtype=torch.float32)
         to_shift = x.new_empty(grid[0], hidden, dtype=torch.float32)
         kernels.to_maps[*grid, chunks](
@@ -114,5 +116,5 @@ def _sizes(x: Tensor, first: Tensor, settings: Settings) -> dict[str, Any]:
     return {
         "width": width, "hidden": hidden, "eps": settings.eps, "step": settings.step, "dropout": settings.dropout,
         "DROPS": settings.dropout > 0.0, "WIDTH": tile(width),
-        "CHUNK": min(CHUNK, tile(hidden)), "EXACT": exactness(), **PIPELINE,
+        "CHUNK": min(fitting(CHUNK, first.dtype), tile(hidden)), "EXACT": exactness(), **PIPELINE,
     }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, autograd, nn
 
-from jetloom.models.fast.triton import ROWS, exactness, factors, tile
+from jetloom.models.fast.triton import ROWS, exactness, factors, fitting, tile
 from jetloom.models.fast.triton import serves_rows as serves
 
 __all__ = ["linear_norm_residual", "serves"]
@@ -41,11 +41,12 @@ class _LinearNormResidual(autograd.Function):
         x = x.contiguous()
         seed = torch.randint(2**31 - 1, (1,), device=x.device, dtype=torch.int32) if dropout else None
         out = torch.empty_like(x, dtype=torch.promote_types(x.dtype, gamma.dtype))
+        rows = fitting(ROWS, weight.dtype)
         ctx.sizes = {
-            "rows": len(x), "width": x.shape[1], "eps": eps, "dropout": dropout, "DROPS": dropout > 0.0, "ROWS": ROWS,
+            "rows": len(x), "width": x.shape[1], "eps": eps, "dropout": dropout, "DROPS": dropout > 0.0, "ROWS": rows,
             "WIDTH": tile(x.shape[1]), "EXACT": exactness(), **PIPELINE,
         }  # fmt: skip
-        kernels.forward[-(-len(x) // ROWS),](attended, weight, bias, gamma, beta, x, seed, out, **ctx.sizes)
+        kernels.forward[-(-len(x) // rows),](attended, weight, bias, gamma, beta, x, seed, out, **ctx.sizes)
         ctx.save_for_backward(attended, weight, bias, gamma, seed)
         return out
 
@@ -57,7 +58,7 @@ class _LinearNormResidual(autograd.Function):
         attended, weight, bias, gamma, seed = ctx.saved_tensors
         gradient = gradient.contiguous()
         to_attended, to_value = torch.empty_like(attended), torch.empty_like(attended)
-        tiles = -(-len(gradient) // ROWS)
+        tiles = -(-len(gradient) // ctx.sizes["ROWS"])
         sums = gamma.new_empty(3, tiles, len(gamma), dtype=torch.float32)
         kernels.backward[tiles,](
             attended, weight, bias, gamma, seed, gradient, to_attended, to_value, sums, tiles=tiles, **ctx.sizes

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from jetloom.models.fast import folding
-from jetloom.models.fast.triton import WIDEST, exactness, factors, shared_rows, tile
+from jetloom.models.fast.triton import ROWS, WIDEST, exactness, factors, fitting, shared_rows, tile
 from jetloom.models.fast.triton import serves as wanted
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def embedded(x: Tensor, first: tuple[Tensor, Tensor], maps: Sequence[tuple[Tenso
         shifts[number, : len(shift)] = shift
     last[:, : weight.shape[1]] = weight
     out = x.new_empty(len(weight), len(x), dtype=factors(x))
-    grid, shape = shared_rows(x)
+    grid, shape = shared_rows(x, fitting(ROWS, factors(x)))
     kernels.embedded[grid](
         x.contiguous(), *first, weights, shifts, last, bias, out,
         **shape, before=x.shape[1], after=len(weight), layers=len(hidden),
