@@ -35,13 +35,11 @@ class ParticleBlock(NormFormerBlock):
 
     def forward(self, x: Tensor, packing: Packing, bias: Bias) -> Tensor:
         """The block; the bias is U."""
-        attended = self.attention(self.pre_attn_norm(x), packing, bias)
-        x = x + self.drop(self.post_attn_norm(self.scaled_projection(attended)))
-        return self.feed_forward(x)
+        return self.feed_forward(self.behind_attention(self.attention(x, packing, bias), x))
 
     def attention(self, x: Tensor, packing: Packing, bias: Bias) -> Tensor:
         """What the heads find, side by side."""
-        return packed_attend(self.attn.query_key_value(x), packing, self.heads, bias, self.attention_dropout)
+        return packed_attend(self.normed_query_key_value(x), packing, self.heads, bias, self.attention_dropout)
 
 
 class ParT(Network):

@@ -1,10 +1,13 @@
 """The feed-forward half of a Transformer block."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jetloom.models.fast import gelu_dropout_norm as kernel
+from jetloom.models.fast.triton import feed_forward as on_gpu
 from jetloom.models.layers.dropout import dropout
 from jetloom.models.layers.layer_norm import LayerNorm
 
@@ -15,6 +18,32 @@ def gelu_dropout_norm(x: Tensor, norm: LayerNorm, probability: float, training: 
         return kernel.gelu_dropout_norm(x, norm, probability if training else 0.0)
     out: Tensor = norm(dropout(functional.gelu(x), probability, training))
     return out
+
+
+class Half(NamedTuple):
+    """Layers of the feed-forward half of a block."""
+
+    norm: LayerNorm
+    fc1: nn.Linear
+    hidden_norm: LayerNorm | None
+    """NormFormer's (arXiv:2110.09456), of hidden values."""
+    fc2: nn.Linear
+    scale: Tensor | None
+    """(D,) NormFormer's, of the residual."""
+    step: float = 1.0
+
+
+def feed_forward(x: Tensor, half: Half, probability: float, training: bool) -> Tensor:
+    """scale x + step Dropout(W2 LN(Dropout(GELU(W1 LN(x))))), (..., D) to (..., D)."""
+    if on_gpu.serves(x):
+        return on_gpu.feed_forward(x, half, probability if training else 0.0)
+    hidden = half.fc1(half.norm(x))
+    if half.hidden_norm is None:
+        hidden = dropout(functional.gelu(hidden), probability, training)
+    else:
+        hidden = gelu_dropout_norm(hidden, half.hidden_norm, probability, training)
+    out = dropout(half.fc2(hidden), probability, training)
+    return torch.add(x if half.scale is None else x * half.scale, out, alpha=half.step)
 
 
 class FeedForward(nn.Module):
@@ -39,10 +68,5 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, D) to (n, D)."""
-        hidden = self.fc1(self.norm(x))
-        if self.hidden_norm is None:
-            hidden = dropout(functional.gelu(hidden), self.dropout, self.training)
-        else:
-            hidden = gelu_dropout_norm(hidden, self.hidden_norm, self.dropout, self.training)
-        out = dropout(self.fc2(hidden), self.dropout, self.training)
-        return (x if self.residual_scale is None else x * self.residual_scale) + self.step * out
+        half = Half(self.norm, self.fc1, self.hidden_norm, self.fc2, self.residual_scale, self.step)
+        return feed_forward(x, half, self.dropout, self.training)

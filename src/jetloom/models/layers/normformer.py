@@ -4,11 +4,14 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from jetloom.models.fast import folding
+from jetloom.models.fast.triton import linear_norm_residual as behind
+from jetloom.models.fast.triton import norm_linear as before
 from jetloom.models.layers.attention import Projections
 from jetloom.models.layers.dropout import dropout
-from jetloom.models.layers.feedforward import gelu_dropout_norm
+from jetloom.models.layers.feedforward import Half, feed_forward
 from jetloom.models.layers.layer_norm import LayerNorm
 
 ChannelOrder = Literal["weaver0.4", "weaver0.5"]
@@ -64,9 +67,8 @@ class NormFormer(nn.Module):
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """w_resid x + Dropout(W2 LN(Dropout(GELU(W1 LN(x)))))."""
-        hidden = self.fc1(self.pre_fc_norm(x))
-        hidden = gelu_dropout_norm(hidden, self.post_fc_norm, self.dropout, self.training)
-        return self.drop(self.fc2(hidden)) + self.w_resid * x
+        half = Half(self.pre_fc_norm, self.fc1, self.post_fc_norm, self.fc2, self.w_resid)
+        return feed_forward(x, half, self.dropout, self.training)
 
 
 class NormFormerBlock(NormFormer):
@@ -81,8 +83,22 @@ class NormFormerBlock(NormFormer):
     def __init__(self, width: int, heads: int, ffn_ratio: int, order: ChannelOrder, dropout: float) -> None:
         super().__init__(Projections(width), width, heads, ffn_ratio, order, dropout)
 
+    def normed_query_key_value(self, x: Tensor) -> Tensor:
+        """Queries, keys and values of LN(x), (n, D) to (n, 3 D)."""
+        if before.serves(x):
+            return before.norm_linear(x, self.pre_attn_norm, self.attn.in_proj_weight, self.attn.in_proj_bias)
+        return self.attn.query_key_value(self.pre_attn_norm(x))
+
+    def behind_attention(self, attended: Tensor, x: Tensor) -> Tensor:
+        """x + Dropout(LN(c W_O a)), a being what the heads found; all (..., D)."""
+        if behind.serves(x):
+            folded = folding.scaled(self.attn.out_proj, self.scale_heads)
+            dropped = self.dropout if self.training else 0.0
+            return behind.linear_norm_residual(attended, *folded, self.post_attn_norm, x, dropped)
+        return x + self.drop(self.post_attn_norm(self.scaled_projection(attended)))
+
     def scaled_projection(self, attended: Tensor) -> Tensor:
         """W_O of what the heads found, then their scale."""
         if folding.serves_scale():
-            return folding.scaled(self.attn.out_proj, self.scale_heads, attended)
+            return functional.linear(attended, *folding.scaled(self.attn.out_proj, self.scale_heads))
         return self.scale_heads(self.attn.out_proj(attended))

@@ -10,8 +10,10 @@ from torch.nn import functional
 
 from jetloom.batch import Room
 from jetloom.kinematics import pair_features
+from jetloom.models.fast import folding
 from jetloom.models.fast import pairs as kernel
 from jetloom.models.fast.packing import places, places_with_room
+from jetloom.models.fast.triton import pair_embedding as on_gpu
 from jetloom.models.layers.attention import key_bias
 from jetloom.models.layers.norm import RealBatchNorm, linear_norm_gelu
 
@@ -38,9 +40,14 @@ class PairEmbedding(nn.Module):
 
     def forward(self, x: Tensor, real: Tensor | None) -> Tensor:
         """Embed pairs; ``real`` (n,) tells which count in the statistics, None: all."""
-        x = self.embed[0](x, real)
+        first = cast("RealBatchNorm", self.embed[0])
         convolutions = cast("Iterable[nn.Conv1d]", self.embed[1::3])
         norms = cast("Iterable[RealBatchNorm]", self.embed[2::3])
+        if on_gpu.serves(x, [first, *norms]):
+            layers = zip(convolutions, norms, strict=True)
+            maps = [folding.batch_norm(norm, layer.weight[:, :, 0], layer.bias) for layer, norm in layers]
+            return on_gpu.embedded(x, folding.running(first), maps, not self.pre_activation)
+        x = first(x, real)
         last = len(self.embed) // 3
         for number, (convolution, norm) in enumerate(zip(convolutions, norms, strict=True), 1):
             x = convolved(x, convolution, norm, real, gelu=number < last or not self.pre_activation)

@@ -40,8 +40,7 @@ class ClassBlock(NormFormerBlock):
         """Token (B, 1, D), particles (B, N, D), bias (B, 1, 1, 1 + N) to the new token (B, 1, D)."""
         query, key, value = self.query_key_value(token, particles)
         attended = attend(query, key, value, self.heads, bias, self.attention_dropout)
-        token = token + self.drop(self.post_attn_norm(self.scaled_projection(attended)))
-        return self.feed_forward(token)
+        return self.feed_forward(self.behind_attention(attended, token))
 
     def query_key_value(self, token: Tensor, particles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 1, D) and twice (B, 1 + N, D)."""

@@ -40,6 +40,21 @@ def exactness() -> str:
     return "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
 
 
+WIDEST = 128
+"""Channels of a tile at most."""
+
+
+def serves_rows(x: Tensor) -> bool:
+    """As :func:`serves`, for rows (..., D) that are not too wide."""
+    return x.shape[-1] <= WIDEST and serves(x)
+
+
+def factors(x: Tensor) -> torch.dtype:
+    """In which the factors of products with x are: autocast's where it is on."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
 LEAST = 16
 """Rows and columns that tensor cores take."""
 
@@ -47,3 +62,26 @@ LEAST = 16
 def tile(number: int) -> int:
     """Rows or columns of a tile with room for so many: a power of two."""
     return max(LEAST, 1 << max(number - 1, 0).bit_length())
+
+
+ROWS = 64
+"""Of a tile."""
+OF_EACH = 4
+"""Programs for each multiprocessor."""
+
+
+def fitting(number: int, kind: torch.dtype) -> int:
+    """So many rows or columns of a tile; in single precision, whose factors take twice the room, half as many."""
+    return number // (kind.itemsize // 2)
+
+
+def multiprocessors(x: Tensor) -> int:
+    """Of the device; in the interpreter one."""
+    return torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else 1
+
+
+def shared_rows(x: Tensor, of_tile: int = ROWS, programs: int | None = None) -> tuple[tuple[int], dict[str, int]]:
+    """Programs, at most so many, and how they share the rows of x (n, D)."""
+    tiles = -(-len(x) // of_tile)
+    number = max(1, min(tiles, OF_EACH * multiprocessors(x) if programs is None else programs))
+    return (number,), {"rows": len(x), "tiles": tiles, "programs": number, "ROWS": of_tile}

@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, autograd
 
-from jetloom.models.fast.triton import exactness, tile
+from jetloom.models.fast.triton import WIDEST, exactness, factors, shared_rows, tile
 from jetloom.models.fast.triton import serves as wanted
 
 if TYPE_CHECKING:
     from jetloom.models.layers.norm import RealBatchNorm
-
-WIDEST = 128
-"""Channels of a tile."""
-ROWS = 64
-"""Of a tile."""
-OF_EACH = 4
-"""Programs for each multiprocessor; in the interpreter so many in all."""
 
 
 def serves(x: Tensor, norm: "RealBatchNorm") -> bool:
@@ -51,11 +44,9 @@ class _LinearNormGelu(autograd.Function):
         from jetloom.models.fast.triton import linear_norm_gelu_kernels as kernels
 
         ctx.types = x.dtype, weight.dtype
-        if torch.is_autocast_enabled(x.device.type):
-            x, weight = (value.to(torch.get_autocast_dtype(x.device.type)) for value in (x, weight))
-        x, weight = x.contiguous(), weight.contiguous()
+        x, weight = (value.to(factors(x)).contiguous() for value in (x, weight))
         y, out = (x.new_empty(len(x), len(weight)) for _ in range(2))
-        grid, shape = _launch(x)
+        grid, shape = shared_rows(x)
         sums = x.new_empty(3, grid[0], len(weight), dtype=torch.float32)
         wide = {"BEFORE": tile(x.shape[1]), "AFTER": tile(len(weight))}
         sizes = {"before": x.shape[1], "after": len(weight)}
@@ -82,7 +73,7 @@ class _LinearNormGelu(autograd.Function):
 
         x, weight, y, scale, shift, mean, rstd, number, real = ctx.saved_tensors
         gradient = gradient.contiguous()
-        grid, shape = _launch(x)
+        grid, shape = shared_rows(x)
         wide = {"BEFORE": tile(x.shape[1]), "AFTER": tile(len(weight))}
         sums = x.new_empty(2, grid[0], len(weight), dtype=torch.float32)
         kernels.sums_back[grid](y, gradient, scale, shift, mean, sums, **shape, after=len(weight), AFTER=wide["AFTER"])
@@ -100,11 +91,3 @@ class _LinearNormGelu(autograd.Function):
         # The mean takes the bias out again.
         of_bias = torch.zeros_like(scale)
         return to_x.to(of_x), to_weight.sum(0).to(of_weight), of_bias, times * rstd, to_beta, None, None
-
-
-def _launch(x: Tensor) -> tuple[tuple[int], dict[str, int]]:
-    """Programs, and how they share the rows."""
-    tiles = -(-len(x) // ROWS)
-    units = torch.cuda.get_device_properties(x.device).multi_processor_count if x.is_cuda else 1
-    programs = max(1, min(tiles, OF_EACH * units))
-    return (programs,), {"rows": len(x), "tiles": tiles, "programs": programs, "ROWS": ROWS}

@@ -6,26 +6,7 @@ Programs are few; each goes over tiles of rows and keeps what it sums over them 
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def _tile(x, row, width, rows, WIDTH: tl.constexpr):
-    column = tl.arange(0, WIDTH)
-    inside = (row < rows)[:, None] & (column < width)[None, :]
-    return tl.load(x + row[:, None].to(tl.int64) * width + column[None, :], mask=inside, other=0.0)
-
-
-@triton.jit
-def _store(x, value, row, width, rows, WIDTH: tl.constexpr):
-    column = tl.arange(0, WIDTH)
-    inside = (row < rows)[:, None] & (column < width)[None, :]
-    at = x + row[:, None].to(tl.int64) * width + column[None, :]
-    tl.store(at, value.to(x.dtype.element_ty), mask=inside)
-
-
-@triton.jit
-def _vector(x, width, WIDTH: tl.constexpr):
-    column = tl.arange(0, WIDTH)
-    return tl.load(x + column, mask=column < width, other=0.0).to(tl.float32)
+from jetloom.models.fast.triton.tiles import gelu, load, normal, store, vector
 
 
 @triton.jit
@@ -37,12 +18,6 @@ def _weighed(marks, row, rows, MARKED: tl.constexpr):
     return weight
 
 
-@triton.jit
-def _normal(y):
-    """Distribution function and density of the normal distribution."""
-    return 0.5 * (1.0 + tl.erf(y * 0.7071067811865476)), 0.3989422804014327 * tl.exp(-0.5 * y * y)
-
-
 @triton.jit(do_not_specialize=["rows", "tiles", "programs"])
 def products(
     x, weight, bias, marks, y, sums,
@@ -52,16 +27,16 @@ def products(
     """y = x W^T + b; for each program how many rows count, their mean and their summed squares about it (3, G, D)."""
     program = tl.program_id(0)
     of = tl.arange(0, AFTER)
-    matrix = _tile(weight, of, before, after, BEFORE)
-    offset = _vector(bias, after, AFTER)
+    matrix = load(weight, of, before, after, BEFORE)
+    offset = vector(bias, after, AFTER)
     number = 0.0
     mean = tl.zeros((AFTER,), tl.float32)
     squares = tl.zeros((AFTER,), tl.float32)
     for tile in range(program, tiles, programs):
         row = tile * ROWS + tl.arange(0, ROWS)
-        found = tl.dot(_tile(x, row, before, rows, BEFORE), tl.trans(matrix), input_precision=EXACT) + offset[None, :]
+        found = tl.dot(load(x, row, before, rows, BEFORE), tl.trans(matrix), input_precision=EXACT) + offset[None, :]
         stored = found.to(y.dtype.element_ty)
-        _store(y, stored, row, after, rows, AFTER)
+        store(y, stored, row, after, rows, AFTER)
         value, counts = stored.to(tl.float32), _weighed(marks, row, rows, MARKED)
         new = tl.sum(counts, 0)
         own = tl.sum(value * counts[:, None], 0) / tl.maximum(new, 1.0)
@@ -81,21 +56,20 @@ def products(
 @triton.jit(do_not_specialize=["rows", "tiles", "programs"])
 def activated(y, scale, shift, out, rows, after, tiles, programs, ROWS: tl.constexpr, AFTER: tl.constexpr):
     """GELU(scale y + shift)."""
-    factor, offset = _vector(scale, after, AFTER), _vector(shift, after, AFTER)
+    factor, offset = vector(scale, after, AFTER), vector(shift, after, AFTER)
     for tile in range(tl.program_id(0), tiles, programs):
         row = tile * ROWS + tl.arange(0, ROWS)
-        value = _tile(y, row, after, rows, AFTER).to(tl.float32) * factor[None, :] + offset[None, :]
-        below, _ = _normal(value)
-        _store(out, value * below, row, after, rows, AFTER)
+        value = load(y, row, after, rows, AFTER).to(tl.float32) * factor[None, :] + offset[None, :]
+        store(out, gelu(value), row, after, rows, AFTER)
 
 
 @triton.jit
 def _to_normalised(y, to_out, row, scale, shift, after, rows, AFTER: tl.constexpr):
     """Gradient of what the GELU gets, and y."""
-    given = _tile(to_out, row, after, rows, AFTER).to(tl.float32)
-    value = _tile(y, row, after, rows, AFTER).to(tl.float32)
+    given = load(to_out, row, after, rows, AFTER).to(tl.float32)
+    value = load(y, row, after, rows, AFTER).to(tl.float32)
     argument = value * scale[None, :] + shift[None, :]
-    below, density = _normal(argument)
+    below, density = normal(argument)
     return given * (below + argument * density), value
 
 
@@ -106,7 +80,7 @@ def sums_back(
     """For each program the sums of the gradient of what the GELU gets, and of it times y - mean (2, G, D)."""
     program = tl.program_id(0)
     of = tl.arange(0, AFTER)
-    factor, offset, centre = _vector(scale, after, AFTER), _vector(shift, after, AFTER), _vector(mean, after, AFTER)
+    factor, offset, centre = vector(scale, after, AFTER), vector(shift, after, AFTER), vector(mean, after, AFTER)
     plain = tl.zeros((AFTER,), tl.float32)
     times = tl.zeros((AFTER,), tl.float32)
     for tile in range(program, tiles, programs):
@@ -131,9 +105,9 @@ def back(
     """
     program = tl.program_id(0)
     of = tl.arange(0, AFTER)
-    matrix = _tile(weight, of, before, after, BEFORE)
-    factor, offset, centre = _vector(scale, after, AFTER), _vector(shift, after, AFTER), _vector(mean, after, AFTER)
-    level, rise = _vector(constant, after, AFTER), _vector(slope, after, AFTER)
+    matrix = load(weight, of, before, after, BEFORE)
+    factor, offset, centre = vector(scale, after, AFTER), vector(shift, after, AFTER), vector(mean, after, AFTER)
+    level, rise = vector(constant, after, AFTER), vector(slope, after, AFTER)
     total = tl.zeros((AFTER, BEFORE), tl.float32)
     for tile in range(program, tiles, programs):
         row = tile * ROWS + tl.arange(0, ROWS)
@@ -141,8 +115,8 @@ def back(
         counts = _weighed(marks, row, rows, MARKED)
         taken = (level[None, :] + rise[None, :] * (value - centre[None, :])) * counts[:, None]
         to_y = (given * factor[None, :] - taken).to(matrix.dtype)
-        _store(to_x, tl.dot(to_y, matrix, input_precision=EXACT), row, before, rows, BEFORE)
-        total += tl.dot(tl.trans(to_y), _tile(x, row, before, rows, BEFORE), input_precision=EXACT)
+        store(to_x, tl.dot(to_y, matrix, input_precision=EXACT), row, before, rows, BEFORE)
+        total += tl.dot(tl.trans(to_y), load(x, row, before, rows, BEFORE), input_precision=EXACT)
     column = tl.arange(0, BEFORE)
     at = to_weight + (program * after + of)[:, None] * before + column[None, :]
     tl.store(at, total, mask=(of < after)[:, None] & (column < before)[None, :])
