@@ -118,8 +118,8 @@ class ProjectedAttention(Attention):
         """For the kernel: :meth:`refine` of scores kept as (B, H, p, N)."""
         return scores
 
-    def score_kernel(self) -> tuple[Tensor, Tensor] | None:
-        """For the kernel: one kernel (h, p) and its bias that do what :meth:`refine` does; None: nothing is done."""
+    def score_kernel(self) -> Tensor | None:
+        """For the kernel: the one (h, p) by which :meth:`refine` convolves scores, up to a bias; None: it does not."""
         return None
 
     def closed(self, layout: Layout) -> Tensor | None:

@@ -144,10 +144,8 @@ class SalTAttention(ProjectedAttention):
             scores, list(self.convolution.kernels), self.convolution.biases, self.convolution.column
         )
 
-    def score_kernel(self) -> tuple[Tensor, Tensor] | None:
-        if self.convolution is None:
-            return None
-        return kernel.mean_kernel(list(self.convolution.kernels)), self.convolution.biases.mean()
+    def score_kernel(self) -> Tensor | None:
+        return None if self.convolution is None else kernel.mean_kernel(list(self.convolution.kernels))
 
     def closed(self, layout: Layout) -> Tensor | None:
         return self.key_projection.empty(layout) if isinstance(self.key_projection, PartitionedProjection) else None

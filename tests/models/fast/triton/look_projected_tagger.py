@@ -18,6 +18,7 @@ from jetloom.models.fast.triton import WANTED, projected_tagger
 from tests.models.fast.triton import TAGGERS
 from tests.models.jets import extreme_jets, random_jets, random_points, resized, with_padding
 
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 SLOTS = 70
 """Three tiles of particles, the last of them not full."""
 
@@ -36,21 +37,26 @@ def _features(batch: Batch, number: int) -> Batch:
     return batch._replace(features=batch.features[..., :number])
 
 
-def off(name: str, options: dict[str, Any], batch: Batch, precision: str = "32") -> float:
-    """Largest difference from the formula in double precision, relative to the largest logit."""
+def off(name: str, options: dict[str, Any], batch: Batch, precision: str = "32", sharpness: float = 1.0) -> float:
+    """Largest difference from the formula in double precision, relative to the largest logit.
+
+    ``sharpness`` is a factor of the scores before the softmax.
+    """
     torch.manual_seed(1)
     network = build(name, n_features=batch.features.shape[2], n_classes=5, max_particles=SLOTS, **options).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    if precision == "bf16":
-        batch = batch._replace(features=batch.features.bfloat16())
+        network.blocks[0].attention.query.weight.mul_(sharpness)
+    if precision in HALVES:
+        batch = batch._replace(features=batch.features.to(HALVES[precision]))
     with torch.no_grad():
         mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast")
         watched = patch.object(projected_tagger, "logits", wraps=projected_tagger.logits)
         with mixed, patch.dict(os.environ, {WANTED: "1"}), watched as asked:
             found = network.forward(batch)
-        assert asked.called and found.dtype == (torch.float32 if precision == "32" else torch.bfloat16)
+        expected_type = {"32": torch.float32, "autocast": torch.bfloat16, **HALVES}[precision]
+        assert asked.called and found.dtype == expected_type
         with fast.off():
             expected = copy.deepcopy(network).double()(batch._replace(features=batch.features.double()))
     return float((found.double() - expected).abs().max() / expected.abs().max())
@@ -67,8 +73,9 @@ def main(output: Path) -> None:
     found |= {
         f"{name}, {precision}": off(name, {}, of_kind["jets"], precision)
         for name in both
-        for precision in ("bf16", "autocast")
+        for precision in (*HALVES, "autocast")
     }
+    found |= {f"{name}, sharp": off(name, {}, of_kind["jets"], sharpness=100.0) for name in both}
     output.write_text(json.dumps(found))
 
 

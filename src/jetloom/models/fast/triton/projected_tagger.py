@@ -50,8 +50,7 @@ class Weights(NamedTuple):
     to_values: Tensor
     """F."""
     score_kernel: Tensor
-    """(h, p); anything, where scores are not convolved."""
-    score_bias: Tensor
+    """(h, p), the mean of the convolutions; anything, where there is none."""
     out: Tensor
     out_bias: Tensor
     alpha1: Tensor
@@ -189,12 +188,13 @@ def _sizes(network: "ProjectedTagger", features: Tensor, ordered: bool) -> Sizes
 
 def _weights(network: "ProjectedTagger") -> Weights:
     block, attention, keys, values = _parts(network)
-    score_kernel, score_bias = attention.score_kernel() or (network.embed.weight, network.embed.bias)
+    score_kernel = attention.score_kernel()
     first, _, second = _layers(network.head)
     return Weights(
         embed=network.embed.weight, embed_bias=network.embed.bias,
         query=attention.query.weight, key=attention.key.weight, value=attention.value.weight,
-        to_keys=keys.weight, to_values=values.weight, score_kernel=score_kernel, score_bias=score_bias,
+        to_keys=keys.weight, to_values=values.weight,
+        score_kernel=keys.weight if score_kernel is None else score_kernel,
         out=attention.out.weight, out_bias=attention.out.bias, alpha1=block.norm1.alpha, beta1=block.norm1.beta,
         fc1=block.fc1.weight, fc1_bias=block.fc1.bias, fc2=block.fc2.weight, fc2_bias=block.fc2.bias,
         alpha2=block.norm2.alpha, beta2=block.norm2.beta,

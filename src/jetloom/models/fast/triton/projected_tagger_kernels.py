@@ -185,7 +185,8 @@ def logits(jets, weights, answer, number, sizes: tl.constexpr):
         place = start + tl.arange(0, sizes.block)
         x, taken = _embedded(jets, weights, first, place, number, sizes)
         if sizes.height:
-            scores = tl.zeros((block, MIXTURES), tl.float32) + tl.load(weights.score_bias).to(tl.float32)
+            # A bias, the same for all mixtures, would change nothing behind the softmax.
+            scores = tl.zeros((block, MIXTURES), tl.float32)
             for line in range(sizes.height):
                 near, _ = _embedded(jets, weights, first, place + line - sizes.height // 2, number, sizes)
                 of_line = _product(_line(weights, line, kind, sizes), per_score, sizes).to(kind)
