@@ -130,7 +130,7 @@ def serves(network: "ProjectedTagger", x: Tensor) -> bool:
     """Without gradients, for networks as the paper has them: one block, partitions by slots, a head of two layers, and
     at most 32 channels, hidden ones, classes, and mixtures of all heads. Others keep the formula.
     """
-    if torch.is_grad_enabled() or not wanted(x) or len(network.blocks) > 1 or network.partitions:
+    if torch.is_grad_enabled() or not wanted(x) or len(network.blocks) != 1 or network.partitions:
         return False
     layers = _layers(network.head)
     if [type(layer) for layer in layers] != [nn.Linear, nn.ReLU, nn.Linear]:

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 
 FEATURES = tl.constexpr(16)
-"""Of a tile: with more of them at a time a program for sm_90 has not enough registers (Triton 3.8, ptxas)."""
+"""Of a tile: with more of them at a time a program for sm_90 has not enough registers (Triton 3.6 and 3.8, ptxas)."""
 LOWEST = tl.constexpr(-1e30)
 """Score of what is no mixture: its exponential is zero, and differences stay finite."""
 CLOSED = tl.constexpr(-1e4)
