@@ -25,7 +25,7 @@ PARTS = {
     "kernels": "ParT with the kernels in Triton: the same answers and gradients, and in what time",
     "part-training": "ParT beside weaver-core",
     "part-inference": "ParT beside weaver-core",
-    "small": "SAL-T and Linformer beside plain torch",
+    "small": "SAL-T and Linformer: their kernel beside the formula, rates beside plain torch",
     "trainings": "jets/s of whole trainings, loader and Lightning included",
     "profile": "where the time of a step of ParT and of SAL-T goes",
 }

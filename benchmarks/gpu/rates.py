@@ -5,12 +5,10 @@ rate of a large matrix product; and, where every operator runs by itself, bytes 
 the rate of a large copy.
 """
 
-import math
 import os
 import traceback
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from itertools import islice
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -19,7 +17,7 @@ from measure import ROUNDS, Rates, Timing, interleaved, machine_rates, synchroni
 from salt_peer import Plain
 from taggers import WEAVER, Weaver, jets_of, mixed, transposed
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import cross_entropy
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -28,7 +26,6 @@ from work import Order, Piece
 from jetloom.batch import Batch
 from jetloom.config import Training
 from jetloom.data.prepare.manifest import Manifest
-from jetloom.data.read.loader import Loader
 from jetloom.models import build
 from jetloom.models.fast.triton import WANTED
 from jetloom.training.optimisers import build_optimiser, set_rate
@@ -105,47 +102,6 @@ def _part(order: Order, training: bool) -> dict[str, Any]:
         ),
     }
     return contest(order, contenders, training, "weaver-core")
-
-
-def small(order: Order) -> Iterator[Piece]:
-    """n = 150 in single precision, as the published recipes; batches of 512 and 4096."""
-    for name in ("salt",) if order.tiny else ("salt", "linformer"):
-        for size in (8,) if order.tiny else (512, 4096):
-            for training in (True, False):
-                yield (
-                    f"{name}, {'training' if training else 'inference'}, batch {size}",
-                    partial(_small, order, name, size, training),
-                )
-
-
-def _small(order: Order, name: str, size: int, training: bool) -> dict[str, Any]:
-    longest = 150
-    described = Manifest.read(order.manifest())
-    sizes = {"n_features": described.width, "n_classes": len(described.classes), "max_particles": longest}
-    loader = Loader(order.manifest(), "train", batch_size=min(size, 256), shuffle=True, seed=1, drop_last=True)
-    number = 1 if order.tiny else BATCHES
-    parts = [_widened(batch, longest) for batch in islice(loader, number * math.ceil(size / 256))]
-    together = [parts[at : at + len(parts) // number] for at in range(0, len(parts), len(parts) // number)]
-    batches = [_joined(some).to(order.card) for some in together]
-    make = partial(build, name, **sizes, **({"d_model": 8, "d_ff": 8} if order.tiny else {}))
-    as_published = partial(make, mask="published", sort="none")
-    contenders = {
-        "plain torch": Contender(lambda: Plain(as_published()), batches),
-        "jetloom, same network": Contender(as_published, batches),
-        "jetloom": Contender(make, batches),
-        "jetloom, inductor": Contender(make, batches, compiled={"dynamic": False}, alone=False),
-        "jetloom, inductor, graphs": Contender(make, batches, compiled={"mode": "reduce-overhead"}, alone=False),
-    }
-    return contest(order, contenders, training, "plain torch")
-
-
-def _widened(batch: Batch, width: int) -> Batch:
-    return batch.map_slots(lambda x: pad(x, (0, width - x.shape[1]) if x.dim() == 2 else (0, 0, 0, width - x.shape[1])))
-
-
-def _joined(batches: list[Batch]) -> Batch:
-    columns = zip(*(batch.tensors for batch in batches), strict=True)
-    return Batch(*(None if column[0] is None else torch.cat(column) for column in columns))
 
 
 def contest(order: Order, contenders: dict[str, Contender], training: bool, peer: str) -> dict[str, Any]:

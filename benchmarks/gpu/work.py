@@ -16,7 +16,7 @@ from measure import write
 
 MODULES = {
     "rows": "rows", "learning": "learning", "resume": "learning", "processes": "processes", "kernels": "kernels",
-    "part-training": "rates", "part-inference": "rates", "small": "rates", "trainings": "learning",
+    "part-training": "rates", "part-inference": "rates", "small": "small", "trainings": "learning",
     "profile": "profiles",
 }  # fmt: skip
 

@@ -31,8 +31,10 @@ def test_all_parts_on_a_pretended_gpu(tmp_path: Path) -> None:
         assert part["machine"]["card"] == "pretended H100" and part["machine"]["date"] and part["jets"] == "made up"
         assert part["pieces"] and not part["left_out"]
     for piece in (found["part-training"]["pieces"] | found["small"]["pieces"]).values():
-        for contender in piece["contenders"].values():
+        for contender in piece.get("contenders", {}).values():
             assert contender["jets_per_second"] > 0 and contender["share_of_matrix_rate"] > 0
+    assert found["small"]["pieces"]["salt, mask: real, the same, 32"]["formula"] < 1e-6
+    assert "jetloom, one kernel" in found["small"]["pieces"]["salt, inference, batch 8"]["contenders"]
     weaver = found["part-training"]["pieces"]["part"]["contenders"]
     assert weaver["weaver-core"]["share_of_copy_rate"] > 0
     assert max(weaver[name]["over_peer"] for name in ("weaver-core", "weaver-core, compiled")) == 1.0

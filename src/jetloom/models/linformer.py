@@ -10,11 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.fast import mixtures as kernel
+from jetloom.models.fast.triton import projected_tagger as on_gpu
 from jetloom.models.layers.attention import CLOSED, joined, split
 from jetloom.models.layers.init import glorot_, keras_linear_
 from jetloom.models.layers.order import SortKey
+from jetloom.models.layers.packing import zero_padding
 from jetloom.models.small_tagger import Attention, Layout, SmallTagger
 
 
@@ -28,8 +31,12 @@ class Projection(nn.Module):
         init: "keras" or "torch".
     """
 
+    capacity: int = 0
+    """c, slots of a partition; 0: there is none, each mixture is of all rows."""
+
     def __init__(self, heads: int, mixtures: int, length: int, init: str) -> None:
         super().__init__()
+        self.mixtures, self.length = mixtures, length
         self.weight = nn.Parameter(torch.empty(heads, length, mixtures))
         if init == "keras":
             # Keras counts the first axis of three as the receptive field.
@@ -61,6 +68,9 @@ class ProjectedAttention(Attention):
         key_projection, value_projection: E and F; F = None: E is used for both.
         init: "keras" or "torch".
     """
+
+    height: int = 0
+    """For the kernel: h of :meth:`score_kernel`; 0: there is none."""
 
     def __init__(
         self, d_model: int, heads: int, key_projection: Projection, value_projection: Projection | None, init: str
@@ -108,6 +118,10 @@ class ProjectedAttention(Attention):
         """For the kernel: :meth:`refine` of scores kept as (B, H, p, N)."""
         return scores
 
+    def score_kernel(self) -> Tensor | None:
+        """For the kernel: the one (h, p) by which :meth:`refine` convolves scores, up to a bias; None: it does not."""
+        return None
+
     def closed(self, layout: Layout) -> Tensor | None:
         """(B, p) bool, mixtures without any particle; None: there are none."""
         return None
@@ -125,7 +139,18 @@ class ProjectedAttention(Attention):
         return (self.weights(x, layout) @ given).mean(1)
 
 
-class Linformer(SmallTagger):
+class ProjectedTagger(SmallTagger):
+    """The frame around attention over mixtures of particles, :class:`ProjectedAttention`, in each block."""
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Batch to what the head says, for classes the logits (B, C)."""
+        if on_gpu.serves(self, batch.features):
+            batch = self.fitted(batch if self.masked else zero_padding(batch))
+            return on_gpu.logits(self, batch, self.order(batch))
+        return super().forward(batch)
+
+
+class Linformer(ProjectedTagger):
     """Linformer for jets and point clouds: 6,809 parameters on 150 particles with 3 features and 5 classes.
 
     Args:

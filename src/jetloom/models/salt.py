@@ -20,8 +20,8 @@ from jetloom.models.fast import mixtures as kernel
 from jetloom.models.layers.init import glorot_
 from jetloom.models.layers.order import SortKey
 from jetloom.models.layers.packing import lengthened
-from jetloom.models.linformer import ProjectedAttention, Projection
-from jetloom.models.small_tagger import Layout, SmallTagger
+from jetloom.models.linformer import ProjectedAttention, ProjectedTagger, Projection
+from jetloom.models.small_tagger import Layout
 
 
 class PartitionedProjection(Projection):
@@ -33,8 +33,8 @@ class PartitionedProjection(Projection):
 
     def __init__(self, heads: int, mixtures: int, length: int, init: str) -> None:
         nn.Module.__init__(self)
-        self.length = length
-        capacity = -(-length // mixtures)
+        self.mixtures, self.length = mixtures, length
+        self.capacity = capacity = -(-length // mixtures)
         self.weight = nn.Parameter(torch.empty(heads, mixtures, capacity))
         if init == "keras":
             glorot_(self.weight, heads * mixtures, heads * capacity)
@@ -132,6 +132,7 @@ class SalTAttention(ProjectedAttention):
     ) -> None:
         super().__init__(d_model, heads, key_projection, value_projection, init)
         self.convolution = convolution
+        self.height = 0 if convolution is None else max(len(weight) for weight in convolution.kernels)
 
     def refine(self, scores: Tensor) -> Tensor:
         return scores if self.convolution is None else self.convolution(scores)
@@ -142,6 +143,9 @@ class SalTAttention(ProjectedAttention):
         return kernel.convolved(
             scores, list(self.convolution.kernels), self.convolution.biases, self.convolution.column
         )
+
+    def score_kernel(self) -> Tensor | None:
+        return None if self.convolution is None else kernel.mean_kernel(list(self.convolution.kernels))
 
     def closed(self, layout: Layout) -> Tensor | None:
         return self.key_projection.empty(layout) if isinstance(self.key_projection, PartitionedProjection) else None
@@ -157,7 +161,7 @@ class SalTAttention(ProjectedAttention):
         return partitions, place // capacity
 
 
-class SalT(SmallTagger):
+class SalT(ProjectedTagger):
     """SAL-T for jets and point clouds: 3,264 parameters on 150 particles with 3 features and 5 classes.
 
     Args:

@@ -117,6 +117,14 @@ def _partition(x: Tensor, layout: "Layout", partitions: int, length: int) -> Ten
     return x
 
 
+def mean_kernel(kernels: list[Tensor]) -> Tensor:
+    """The mean (h, p) of kernels (h', p), h' <= h, each extended by zeros to the tallest."""
+    tallest = max(len(kernel) for kernel in kernels)
+    margins = [(tallest - len(kernel)) // 2 for kernel in kernels]
+    padded = [functional.pad(kernel, (0, 0, margin, margin)) for kernel, margin in zip(kernels, margins, strict=True)]
+    return torch.stack(padded).mean(0)
+
+
 def convolved(scores: Tensor, kernels: list[Tensor], biases: Tensor, column: Tensor) -> Tensor:
     """The mean of convolutions of scores (B, H, p, N) by kernels (h, p), as one Conv1d from p to p channels.
 
@@ -130,12 +138,10 @@ def convolved(scores: Tensor, kernels: list[Tensor], biases: Tensor, column: Ten
         column: (p, p), where in a kernel stands the weight of mixture i for mixture o; p: nowhere.
     """
     heads, mixtures = scores.shape[1:3]
-    tallest = max(len(kernel) for kernel in kernels)
-    margins = [(tallest - len(kernel)) // 2 for kernel in kernels]
     # A column of zeros stands for everything outside the kernel.
-    padded = [functional.pad(kernel, (0, 1, margin, margin)) for kernel, margin in zip(kernels, margins, strict=True)]
-    weight = torch.stack(padded).mean(0)[:, column].permute(1, 2, 0).repeat(heads, 1, 1)
+    mean = functional.pad(mean_kernel(kernels), (0, 1))
+    weight = mean[:, column].permute(1, 2, 0).repeat(heads, 1, 1)
     bias = biases.mean().expand(mixtures).repeat(heads)
-    scores = functional.conv1d(scores.flatten(1, 2), weight, bias, padding=tallest // 2, groups=heads)
+    scores = functional.conv1d(scores.flatten(1, 2), weight, bias, padding=len(mean) // 2, groups=heads)
     scores = scores.unflatten(1, (heads, -1))
     return scores
