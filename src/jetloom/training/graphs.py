@@ -65,7 +65,6 @@ class Graphs:
         plan: Callable[[], None] = lambda: None,
     ) -> None:
         self.work, self.parameters, self.measured, self.plan = work, list(parameters), measured, plan
-        self.device = self.parameters[0].device
         self._refused = False
         self._shapes: dict[tuple[Any, ...], _Shape] = {}
         self._stream = torch.cuda.Stream()
@@ -80,7 +79,7 @@ class Graphs:
         """Loss of a batch, with the gradients in their places; None: nothing was done, the step is an ordinary one.
 
         Args:
-            batch: on the GPU, or in page-locked memory; more of its shape will come.
+            batch: on the GPU; more of its shape will come.
 
         Raises:
             JetloomError: a step cannot be recorded, but is to be.
@@ -89,8 +88,7 @@ class Graphs:
             return None
         key = tuple((value.shape, value.dtype) for value in batch.tensors if value is not None)
         if key not in self._shapes:
-            place = batch.map(lambda value: torch.empty_like(value, device=self.device))
-            self._shapes[key] = _Shape(place._replace(room=_room(batch)))
+            self._shapes[key] = _Shape(batch.map(torch.empty_like)._replace(room=_room(batch)))
         shape = self._shapes[key]
         if not _fits(batch, shape.batch.room) or (self.measured and self._slower(shape)):
             return None
@@ -98,7 +96,7 @@ class Graphs:
         number = shape.steps - (ORDINARY if self.measured else 0)
         if number <= 0:
             # The first one of a shape chooses kernels.
-            return self._beside(shape, batch.to(self.device), timed=number == 0)
+            return self._beside(shape, batch, timed=number == 0)
         _copy(batch, shape.batch)
         if number <= FIXED:
             return self._beside(shape, shape.batch, asked=number == FIXED)

@@ -12,6 +12,7 @@ from jetloom.batch import Batch
 from jetloom.errors import JetloomError
 from jetloom.models.network import Network
 from jetloom.tasks.task import Sums, Task
+from jetloom.training.copies import Copies
 from jetloom.training.flat_ranger import FlatRanger
 from jetloom.training.freezing import let_learn
 from jetloom.training.graphs import Graphs
@@ -60,6 +61,7 @@ class Tagger(LightningModule):
         self._steps = 1
         self._factor = 1.0
         self._graphs: Graphs | None = None
+        self._copies: Copies | None = None
         self._recorded: tuple[int, bool] | None = None
         self._done = False
 
@@ -83,7 +85,9 @@ class Tagger(LightningModule):
             self._step = _compiled(self.task.step, self.device)
         elif compiled != "off" and self.device.type == "cuda" and self.trainer.world_size == 1:
             self._graphs = Graphs(self._learn, self.model.parameters(), measured=compiled == "auto", plan=self._plan)
-            self.automatic_optimization = not whole(self.trainer, self.progress.training)
+            if whole(self.trainer, self.progress.training):
+                self.automatic_optimization = False
+                self._copies = Copies(self.device)
 
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Go on from earlier weights of the model; the moments of the optimiser stay, as in Keras."""
@@ -132,8 +136,9 @@ class Tagger(LightningModule):
         if self.automatic_optimization:
             (batch,) = run
             return self._loss(batch)
+        assert self._copies is not None
         # A recorded step writes its loss to where the one before did.
-        return torch.stack([self._loss(batch).clone() for batch in run])
+        return torch.stack([self._loss(batch).clone() for batch in self._copies.of(run)])
 
     def _loss(self, batch: Batch) -> Tensor:
         """A step: mean loss of a batch; if it is a whole one, or recorded, with what Lightning would do after it."""
@@ -149,7 +154,7 @@ class Tagger(LightningModule):
             loss = self._graphs.step(batch)
         if loss is None and not self.automatic_optimization:
             self.optimiser.zero_grad()
-            loss = self._learn(batch.to(self.device))
+            loss = self._learn(batch)
         self._done = loss is not None
         return self._step(self.model, batch, self._train_sums) if loss is None else loss
 

@@ -44,6 +44,7 @@ def pretend() -> None:
         setattr(torch.cuda, one.__name__, one)
     torch.cuda.stream = lambda stream: stream  # type: ignore[assignment,misc]
     torch.cuda.current_stream = lambda device=None: graphs.Stream()  # type: ignore[assignment,return-value]
+    torch.Tensor.record_stream = lambda tensor, stream: None  # type: ignore[method-assign]
     torch.cuda.set_sync_debug_mode = ask
     torch.cuda.is_current_stream_capturing = record.captures
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False  # type: ignore[attr-defined]
