@@ -29,6 +29,12 @@ def test_a_fresh_clone_has_a_plan_and_no_data(fresh):
     )
     assert plain.returncode == 0, plain.stderr
     assert "simulate_jets" in plain.stdout
+    said = re.findall(
+        r"rule train_model:.*?dataset=(\S+), model=(\S+), seed=(\d+).*?priority: ([\d.]+)", plain.stdout, re.S
+    )
+    turns = {(dataset, model, int(seed)): float(priority) for dataset, model, seed, priority in said}
+    assert sorted(turns, key=turns.__getitem__, reverse=True) == [tuple(run) for run in runs], "as they are listed"
+    assert min(turns.values()) > 5 and max(turns.values()) < 10, "after simulations, before evaluations"
 
 
 def test_lint_and_format_are_clean(fresh):

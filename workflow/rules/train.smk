@@ -40,7 +40,7 @@ rule train_model:
         f"{HERE}/logs/train_model/{{dataset}}/{{model}}_seed{{seed}}.log",
     benchmark:
         f"{HERE}/benchmarks/train_model/{{dataset}}/{{model}}_seed{{seed}}.tsv"
-    priority: 5
+    priority: lambda wildcards: 5 + 4 * PLAN.urgency(wildcards)
     conda:
         "../../envs/jetloom.yaml"
     threads: lambda wildcards: PLAN.training(wildcards).recipe.devices

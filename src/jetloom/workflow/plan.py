@@ -103,6 +103,14 @@ class Plan:
         """The training that the wildcards ``dataset``, ``model`` and ``seed`` of a rule name."""
         return self.trainings[Run(wildcards.dataset, wildcards.model, int(wildcards.seed))]
 
+    def urgency(self, wildcards: Any) -> float:
+        """Of a training, in (0, 1]: those that the configuration names first begin first."""
+        return self._urgencies[self.training(wildcards).run]
+
+    @cached_property
+    def _urgencies(self) -> dict[Run, float]:
+        return {run: 1 - place / len(self.trainings) for place, run in enumerate(self.trainings)}
+
     def directory(self, run: Run) -> str:
         """Where the files of a training are."""
         return f"{self.results}/{run.dataset}/{run.model}/seed{run.seed}"
