@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,8 +42,7 @@ def wheel(tmp_path_factory) -> Path:
         else:
             shutil.copy(source, copy / name)
     call(sys.executable, "-c", BUILD, "build_sdist", built, at=copy)
-    with tarfile.open(built / f"jetloom-{__version__}.tar.gz") as archive:
-        archive.extractall(built, filter="data")
+    shutil.unpack_archive(built / f"jetloom-{__version__}.tar.gz", built)
     call(sys.executable, "-c", BUILD, "build_wheel", built, at=built / f"jetloom-{__version__}")
     [found] = built.glob("*.whl")
     return found

@@ -230,7 +230,7 @@ def _cost(model: str, preset: str, options: dict[str, Any], manifest: Path, outp
     output.write_text(json.dumps({"run": words["run"], "parameters": 1, "number": digest(made_from)}))
 
 
-def _report(given: Any, output: Path) -> dict[str, Any]:
+def _report(given: Any, output: Path, processes: int) -> dict[str, Any]:
     collection = build._collect(given)
     page = {
         "config": given.config.read_text(),
