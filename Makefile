@@ -17,7 +17,7 @@ SEED := $(or $(SEED),$(shell date +%s))
 help:
 	@echo "make demo      simulate, train, compare; the report is results/demo/report/index.html"
 	@echo "make test      run the whole test suite"
-	@echo "make quick     run the tests that take seconds"
+	@echo "make quick     run the tests that take milliseconds"
 	@echo "make torch     test networks, kernels and training with TORCH=2.11.0 or another version of torch"
 	@echo "make survive   run hundreds of random sequences of edits, calls and kills (SEQUENCES, SEED)"
 	@echo "make lint      check style, types and imports of code and workflow"
@@ -45,7 +45,7 @@ test: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest $(PARALLEL)
 
 quick: install
-	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest $(PARALLEL) -m "not slow"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pytest $(PARALLEL) -m "not slow and not seconds"
 
 torch: OTHER := .venv/torch-$(TORCH)
 torch: install

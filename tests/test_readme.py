@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from jetloom.catalogue import cards
 
 ROOT = Path(__file__).parents[1]
@@ -19,6 +21,7 @@ def test_every_row_of_the_registry_is_in_the_table_of_taggers():
     assert set(re.findall(r"`([a-z0-9_]+)`", "\n".join(rows[1:]))) == set(cards.names("models"))
 
 
+@pytest.mark.seconds
 def test_the_model_of_the_readme_can_be_added(tmp_path):
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     examples = re.findall(r"<!-- example: (\S+) -->\n```\w+\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.S)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.test_docs import ROOT, maker
 
+pytestmark = pytest.mark.seconds
+
 
 @pytest.fixture
 def site(tmp_path) -> Path:

@@ -41,6 +41,7 @@ def test_all_parts_on_a_pretended_gpu(tmp_path: Path) -> None:
     assert (output / "profile-part.json.gz").stat().st_size
 
 
+@pytest.mark.seconds
 def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(DAY), "all", "--output", str(tmp_path)],

@@ -66,6 +66,7 @@ def test_the_same_jets_for_all(benchmarks):
     assert sum(int(b.mask.sum()) for b in same) == sum(int(b.mask.sum()) for b in bucketed)
 
 
+@pytest.mark.seconds
 def test_process_peak(benchmarks, tmp_path):
     """A fresh process that fills 200 MB says so."""
     from measure import peak_bytes

@@ -25,6 +25,7 @@ def printed(capsys: pytest.CaptureFixture, *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.seconds
 def test_every_architecture_is_a_row_with_its_published_size(capsys):
     lines = printed(capsys, "models").splitlines()
     rows = {line.split()[0]: line.split()[1] for line in lines if line.startswith("  ") and len(line.split()) > 3}

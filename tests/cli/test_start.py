@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.seconds
+
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["skim", "--help"]])
 def test_help_imports_no_torch(arguments):

@@ -83,6 +83,7 @@ def test_the_logarithm_of_nothing_is_zero():
     assert np.isfinite(standardised("kin", flat, np.array([500.0]), np.array([600.0]))).all()
 
 
+@pytest.mark.seconds
 def test_cuts_are_closed_ranges(chain, tmp_path):
     raw = chain / "HToBB_000.root"
     pt = pyarrow.parquet.read_table(raw.with_suffix(".parquet"))["jet_pt"].to_numpy()

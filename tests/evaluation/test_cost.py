@@ -31,6 +31,8 @@ from jetloom.evaluation.cost import (
 from jetloom.evaluation.memory import peak_megabytes
 from jetloom.evaluation.pool import made_up_pool
 
+pytestmark = pytest.mark.seconds
+
 CPU = torch.device("cpu")
 
 

@@ -129,6 +129,7 @@ def test_predictions_are_written_in_row_groups_as_they_come(checkpoint, manifest
     np.testing.assert_array_equal(seen.label, parts.read()["label"])
 
 
+@pytest.mark.seconds
 def test_evaluation_imports_neither_lightning_nor_mlflow_nor_pandas(checkpoint, manifest, tmp_path):
     code = (
         "import sys; from pathlib import Path\n"

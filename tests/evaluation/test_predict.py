@@ -58,6 +58,7 @@ def trained(tmp_path_factory):
     return directory
 
 
+@pytest.mark.seconds
 def test_a_raw_file_gets_the_scores_of_the_evaluation(trained):
     predict(trained / "out/best.ckpt", trained / "HToBB_002.root", trained / "scores.parquet", batch_size=7, threads=1)
     table = pyarrow.parquet.read_table(trained / "scores.parquet")

@@ -18,6 +18,8 @@ from jetloom.tasks.classification.measure import lost
 from jetloom.training.checkpoint import load_model, save_model, task_of
 from tests.support.evaluated import together, write_tensors
 
+pytestmark = pytest.mark.seconds
+
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 

@@ -195,6 +195,7 @@ def pretended(program: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("program", "said"),
     [
@@ -207,6 +208,7 @@ def test_what_cuda_does_not_forgive_is_an_error(program: str, said: str) -> None
     assert said in pretended(f"import torch\n{program}").stderr
 
 
+@pytest.mark.seconds
 def test_what_the_host_waits_for_is_written_down() -> None:
     program = """
 import torch

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import jetloom
 
 PACKAGE = Path(jetloom.__file__).parent
@@ -21,6 +23,7 @@ def fingerprints(package_parent: Path) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.seconds
 def test_only_what_computes_counts(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "jetloom", ignore=shutil.ignore_patterns("__pycache__"))
     before = fingerprints(tmp_path)
@@ -45,6 +48,7 @@ def test_only_what_computes_counts(tmp_path):
 TASKS = {"contrastive": "views.py", "masked_token": "head.py"}
 
 
+@pytest.mark.seconds
 def test_an_edited_pre_training_is_no_other_classifier(tmp_path):
     """Nor does it change what trainings and evaluations in general are made from."""
     shutil.copytree(PACKAGE, tmp_path / "jetloom", ignore=shutil.ignore_patterns("__pycache__"))

@@ -11,6 +11,7 @@ from tests.models.jets import random_jets
 BUCKETS = (8, 12, 16)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("name", ["part", "particlenet"])
 def test_one_graph_for_each_bucket(name):
     torch._dynamo.reset()

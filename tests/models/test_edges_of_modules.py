@@ -43,6 +43,7 @@ def files_of(monkeypatch):
     forget()
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("row", cards.names("models"))
 def test_a_row_holds_no_other_papers_file(files_of, row):
     own = model_card(row).class_path.rpartition(".")[0]

@@ -46,6 +46,7 @@ def agree(found: torch.Tensor, expected: torch.Tensor, name: str) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * scale, msg=lambda text: f"{name}: {text}")
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("row", ROWS, ids="-".join)
 def test_kernels_give_what_the_formulas_give(row):
     """Outputs, gradients and running statistics in training, predictions and encodings outside."""

@@ -68,6 +68,7 @@ def in_their_order(model: LLoCaTransformer):
     yield from ((x, False) for x in model.head.parameters())
 
 
+@pytest.mark.seconds
 @torch.no_grad()
 @pytest.mark.parametrize(("version", "parameters"), [(1, 9_698), (2, 12_194)])
 def test_backbones_of_the_authors_package(version, parameters):
@@ -139,6 +140,7 @@ CASES = {
 }
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("steps", [0, 10])
 @pytest.mark.parametrize("case", CASES)
 def test_parity(lloca_2_0, case, steps):

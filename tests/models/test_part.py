@@ -117,6 +117,7 @@ def compare(answer, batch, channel_order, pairs=True):
     return model
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("features", "pairs", "steps"),
     [(17, True, 0), (13, True, 0), (7, True, 0), (17, False, 0), (17, True, 10), (17, False, 10)],

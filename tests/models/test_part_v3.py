@@ -33,6 +33,7 @@ def test_published_counts_of_the_size_study(size):
     assert tuple(count(n_features=f, n_classes=c, size=size) for f, c in ((7, 1), (17, 10))) == SIZES[size]
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("steps", [0, 10])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_parity(version, steps):

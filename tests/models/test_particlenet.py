@@ -48,6 +48,7 @@ def test_parameters(name, number):
     assert sum(parameter.numel() for parameter in model.parameters()) == number
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("name", "features", "steps", "shortest"),
     [

@@ -153,6 +153,7 @@ def peer_logits(maps, model: Network, batch: Batch) -> torch.Tensor:
     return leaky_relu(linear(y, model.head[-1].weight, model.head[-1].bias))
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("options", [{}, {"references": False, "factorised": False}], ids=["so2", "so13"])
 def test_logits_with_the_maps_of_pelican_lite(pelican_lite, options):
     """Fresh, and after ten training steps of each, with the running statistics."""

@@ -191,6 +191,7 @@ def test_damaged_safetensors_are_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.seconds
 def test_a_pickled_file_is_one_line_whose_command_converts_it(tmp_path):
     source = theirs("tokenizer")
     path = tmp_path / "model_ckpt.ckpt"

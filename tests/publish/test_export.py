@@ -16,6 +16,8 @@ from jetloom.publish.export import export
 from jetloom.training.checkpoint import SCHEMA_VERSION, save, save_model
 from tests.support.evaluated import write_tensors
 
+pytestmark = pytest.mark.seconds
+
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 

@@ -79,6 +79,7 @@ def test_the_champion_predicts_the_same_scores(evaluated, manifest, tmp_path, on
     np.testing.assert_allclose(np.load(tmp_path / "scores.npy"), expected, atol=1e-5)
 
 
+@pytest.mark.seconds
 def test_a_better_champion_stays(evaluated, tmp_path) -> None:
     """Compared by the figure of the validation split, on the same data; registering again changes nothing."""
     track(evaluated, [], None, tmp_path / "tracked.json", onnx=False)

@@ -2,10 +2,13 @@
 
 import json
 
+import pytest
+
 from jetloom.publish.track import track
 from tests.publish.contents import COST, METRICS, closeness
 
 
+@pytest.mark.seconds
 def test_every_run_gets_its_own_figures_and_the_cost_of_its_model(tmp_path, capsys):
     """A real SQLite store: two runs of one model, one that was not tracked, one on a dead server."""
     from mlflow.tracking import MlflowClient

@@ -21,6 +21,8 @@ from jetloom.training.made_from import all_options, chosen_options, setting_part
 
 from .fabricate import fabricate
 
+pytestmark = pytest.mark.seconds
+
 CONFIG = {"experiment": "demo", "datasets": ["jetclass-sim"], "models": ["salt"], "seeds": [1], "preset": "tiny"}
 
 

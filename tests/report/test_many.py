@@ -12,6 +12,8 @@ from .fabricate import fabricate, title_of
 from .test_page import Page
 from .test_pointer import numbers
 
+pytestmark = pytest.mark.seconds
+
 MODELS = ["pointnet", "salt", *(f"linformer-{number}" for number in range(1, 12))]
 COST = "shapes-sim-accuracy_vs_cost"
 

@@ -15,6 +15,8 @@ from jetloom.report.build import figure, figures, report
 from .conftest import MODELS, SEEDS
 from .fabricate import TITLES
 
+pytestmark = pytest.mark.seconds
+
 FIGURES_OF_JETS = {
     "roc", "rejection", "confusion", "scores", "dependence", "accuracy_vs_cost", "scaling", "throughput", "training",
     "observables", "partitions", "attention",

@@ -12,6 +12,8 @@ import pytest
 from jetloom.report.page.pointer import UPLOT
 from tests.support.browser import CHROMIUM, browser
 
+pytestmark = pytest.mark.seconds
+
 POINTED = ("roc", "accuracy_vs_cost")
 TITLES = ("ParT", "SAL-T", "Linformer")
 

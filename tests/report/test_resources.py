@@ -11,6 +11,8 @@ import pytest
 from jetloom.report.build import report
 from jetloom.report.resources import read_jobs, stored_jobs, summarise, table, write_jobs
 
+pytestmark = pytest.mark.seconds
+
 HEAD = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
 EXTENDED = f"{HEAD}\tjobid\trule_name\twildcards\tparams\tthreads\tcpu_usage\tresources\tinput_size_mb"
 

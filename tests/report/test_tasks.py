@@ -3,12 +3,16 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from jetloom.report.build import report
 from jetloom.report.record.provenance import write
 from jetloom.report.shows import read, show_of
 from jetloom.tasks.shows import Show
 
 from .fabricate import fabricate
+
+pytestmark = pytest.mark.seconds
 
 
 def test_a_task_without_a_show_has_what_all_have():

@@ -18,6 +18,8 @@ from jetloom.results.collect import collect
 from jetloom.tasks.classification.figures import scores as draw_scores
 from tests.report.fabricate import fabricate, predicted
 
+pytestmark = pytest.mark.seconds
+
 JETS = 200_000
 BYTES = 4 * (10 + 5) + 2
 """Of a jet in a file: ten scores, five observers, a label."""

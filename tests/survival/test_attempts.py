@@ -4,7 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
+
+pytestmark = pytest.mark.seconds
 
 PROFILE = Path(__file__).parents[2] / "profiles/slurm/config.yaml"
 

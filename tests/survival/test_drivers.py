@@ -17,6 +17,8 @@ from jetloom.workflow import drivers
 from jetloom.workflow.plan import Plan
 from tests.support.project import SMALL, Project, clone
 
+pytestmark = pytest.mark.seconds
+
 ENTER = (
     "import sys, time, pathlib, subprocess\nfrom jetloom.workflow.drivers import enter\n"
     "print(enter(pathlib.Path(sys.argv[1])), flush=True)\n"

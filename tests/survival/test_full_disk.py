@@ -17,6 +17,8 @@ from tests.support.downloads import dataset
 from tests.support.http_server import served
 from tests.support.verbs import VERBS, Verb, call, content, left
 
+pytestmark = pytest.mark.seconds
+
 FULL = r"\S+: No space left on device; make room and give the command again"
 LARGE = ("tensors shard", "train", "report")
 

@@ -5,8 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.kills import DIES
 from tests.support.verbs import EACH_VERB, Verb, content, left
+
+pytestmark = pytest.mark.seconds
 
 
 def killed(verb: Verb, whole: Path, output: Path, count: int) -> None:

@@ -169,6 +169,7 @@ def test_the_verb_fails_only_where_something_needed_is_missing(tmp_path, monkeyp
     assert "missing scratch_directory /proc/none" in capsys.readouterr().out
 
 
+@pytest.mark.seconds
 def test_torch_is_imported_only_for_gpus(tmp_path):
     code = (
         "import sys\nfrom jetloom.cli import main\n"

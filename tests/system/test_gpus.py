@@ -31,6 +31,7 @@ def test_visible_gpus_are_those_of_the_environment() -> None:
     assert visible({"CUDA_VISIBLE_DEVICES": "-1"}) == []
 
 
+@pytest.mark.seconds
 def test_each_command_sees_gpus_of_its_own(environment) -> None:
     command = ("sh", "-c", "echo $CUDA_VISIBLE_DEVICES; exec sleep 600")
     running = [start(environment, count, *command) for count in (1, 2)]

@@ -75,6 +75,7 @@ def test_living_owner_where_the_kernel_knows_no_lock(tmp_path) -> None:
         locked(tmp_path).__enter__()
 
 
+@pytest.mark.seconds
 def test_other_host(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(lock, "SILENCE", 1.0)
     leave(tmp_path, host="elsewhere")

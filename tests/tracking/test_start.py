@@ -3,12 +3,16 @@
 import json
 from urllib.parse import unquote
 
+import pytest
+
 from jetloom.identity.digests import checksum
 from jetloom.tracking.description import Description
 from jetloom.tracking.run import StoredRun
 from jetloom.tracking.spool import Left
 from jetloom.tracking.start import Start, link, start_of
 from jetloom.tracking.store import open_client, open_store
+
+pytestmark = pytest.mark.seconds
 
 RECIPE = {"epochs": 1, "batch_size": 200}
 NOTE = "mlflow.note.content"

@@ -72,6 +72,7 @@ def test_code_in_a_file_is_not_run(tmp_path, monkeypatch) -> None:
     assert not Path("intruded").exists()
 
 
+@pytest.mark.seconds
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_damaged_files_are_one_line(model, tmp_path) -> None:
     """Cut anywhere and with random bytes anywhere: loads or says so, whatever torch raises for it."""

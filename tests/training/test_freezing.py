@@ -36,6 +36,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
     return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("optimizer", ["ranger", "adamw"])
 def test_a_frozen_encoder_stays_bit_for_bit(run_training, start: Path, optimizer: str) -> None:
     """Buffers of batch normalisations included."""
@@ -63,6 +64,7 @@ def test_a_random_frozen_encoder_is_the_one_that_was_drawn(run_training) -> None
     assert rows[-1] < rows[0]
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("optimizer", ["ranger", "adamw", "adam"])
 def test_the_encoder_learns_from_that_epoch_on(run_training, start: Path, monkeypatch, optimizer: str) -> None:
     states, learning = [], []
@@ -91,6 +93,7 @@ def test_the_encoder_learns_from_that_epoch_on(run_training, start: Path, monkey
     assert learning == [{"head"}, {"head"}, everything, everything]
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("saves", [4, 24, 34])
 @pytest.mark.parametrize("optimizer", ["ranger", "adamw"])
 def test_a_killed_one_goes_on_exactly(run_training, start: Path, monkeypatch, optimizer: str, saves: int) -> None:

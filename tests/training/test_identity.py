@@ -10,6 +10,8 @@ from jetloom.training.callbacks import Checkpoints
 from jetloom.training.checkpoint import load
 from tests.support.tensors import write_tensors
 
+pytestmark = pytest.mark.seconds
+
 
 class StoppedError(Exception):
     """Instead of a kill."""

@@ -17,6 +17,7 @@ ALONE = SimpleNamespace(global_rank=0, world_size=1, strategy=SimpleNamespace(ro
 """What a loader asks of a trainer."""
 
 
+@pytest.mark.seconds
 def test_few_labels_make_as_many_steps_as_all(run_training, capsys) -> None:
     whole, few = run_training("whole"), run_training("few", labelled_jets=31)
     assert [row["step"] for row in history(few)] == [row["step"] for row in history(whole)]
@@ -29,6 +30,7 @@ def test_few_labels_make_as_many_steps_as_all(run_training, capsys) -> None:
     )
 
 
+@pytest.mark.seconds
 def test_all_is_the_same_training(run_training) -> None:
     first, second = run_training("plain"), run_training("all", labelled_jets="all")
     assert_same(first, second)
@@ -55,6 +57,7 @@ def test_validation_jets_follow_the_labelled_ones(manifest: Path, recipe: dict, 
     assert sum(len(batch.label) for batch in loader) == jets
 
 
+@pytest.mark.seconds
 def test_a_killed_one_goes_on_exactly(run_training, monkeypatch) -> None:
     whole = run_training("whole", labelled_jets=60)
     for saves in (1, 14):

@@ -16,6 +16,8 @@ from jetloom.training.checkpoint import load_model
 from tests.support.kills import OFTEN, Killed, die_after
 from tests.support.outcome import assert_same, history
 
+pytestmark = pytest.mark.seconds
+
 TASKS = {
     "contrastive": {"contrastive": {"projection": [8, 8]}},
     "masked_token": {"masked_token": {"codes": 16, "head_width": 8, "head_blocks": 1}},

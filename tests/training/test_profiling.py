@@ -3,9 +3,12 @@
 import gzip
 import json
 
+import pytest
+
 from tests.support.outcome import assert_same
 
 
+@pytest.mark.seconds
 def test_some_steps_are_looked_at_and_nothing_else_changes(run_training, tmp_path, capsys) -> None:
     watched = run_training("watched", epochs=2, profile_steps=3)
     profile = tmp_path / "watched-profile"
@@ -20,6 +23,7 @@ def test_some_steps_are_looked_at_and_nothing_else_changes(run_training, tmp_pat
     assert_same(watched, run_training("alone", epochs=2))
 
 
+@pytest.mark.seconds
 def test_no_more_steps_than_the_epoch_has_and_none_of_the_first(run_training, tmp_path, capsys) -> None:
     run_training("long", epochs=3, batch_size=150, profile_steps=1000)
     assert (tmp_path / "long-profile" / "table.txt").read_text().startswith("2 steps, 300 jets, ")

@@ -18,6 +18,8 @@ from tests.support.kills import OFTEN, Killed, die_after
 from tests.support.outcome import assert_same, history
 from tests.support.trainings import OPTIONS
 
+pytestmark = pytest.mark.seconds
+
 RECIPES = {
     "ranger": {"optimizer": "ranger"},
     "adamw, cosine": {"optimizer": "adamw", "warmup_fraction": 0.2},

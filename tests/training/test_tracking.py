@@ -28,6 +28,8 @@ from tests.support.kills import OFTEN, Killed, die_after
 from tests.support.outcome import assert_same
 from tests.support.servers import free_port, wait_until
 
+pytestmark = pytest.mark.seconds
+
 DATA = DataInput("toy/train", "0123456789" * 6, "tensors/manifest.json", 600, "training")
 SMALL = Description("exp/toy", "small-kin-s1", "small-kin", "0123", {"a": "1", "seed": "1"}, {"title": "Small"}, [DATA])
 

@@ -50,6 +50,7 @@ def test_outputs(run_training, manifest, tmp_path) -> None:
     assert right / total == pytest.approx(summary["best"])
 
 
+@pytest.mark.seconds
 def test_a_compiled_step_learns_the_same(run_training, monkeypatch) -> None:
     """Traced as for inductor, which tests/models/test_compile.py runs to the end."""
     compile_ = torch.compile
@@ -70,6 +71,7 @@ def test_a_compiled_step_learns_the_same(run_training, monkeypatch) -> None:
     assert asked == [{"dynamic": None}]
 
 
+@pytest.mark.seconds
 def test_same_seed_same_curve(run_training) -> None:
     a, b, c = run_training("a"), run_training("b"), run_training("c", seed=2)
     assert_same(a, b)
@@ -97,6 +99,7 @@ def test_rank_without_jets_takes_part_with_zero_gradients(manifest, monkeypatch)
 BIGGER = {"embedding": [64], "blocks": 2, "heads": 4, "dropout": 0.0}
 
 
+@pytest.mark.seconds
 def test_learns_a_small_set_by_heart(run_training, tmp_path) -> None:
     data = write_tensors(tmp_path / "small", train=30, val=30, separation=0.0)
     output = run_training(data=data, epochs=80, batch_size=30, optimizer="adamw", learning_rate=2e-3, options=BIGGER)
@@ -137,6 +140,7 @@ def test_stops_when_nothing_improves(run_training, scripted) -> None:
     assert json.loads((output / "training.json").read_text())["best_epoch"] == 1
 
 
+@pytest.mark.seconds
 def test_phases_of_batch_sizes(run_training) -> None:
     output = run_training(batch_phases=[(32, 2), (64, 1), (128, 1)], monitor="loss")
     rows = history(output)
@@ -144,6 +148,7 @@ def test_phases_of_batch_sizes(run_training) -> None:
     assert [int(row["step"]) for row in rows] == [20, 40, 50, 56]
 
 
+@pytest.mark.seconds
 def test_patience_begins_anew_in_each_phase(run_training, scripted) -> None:
     # The second phase never reaches the first one's best, and must not end for that.
     weights = scripted(0.5, 0.6, 0.1, 0.1, 0.2, 0.3, 0.4, 0.35, 0.35)
@@ -172,6 +177,7 @@ def test_clipped_gradients(run_training, optimizer: str) -> None:
     assert clipped != free
 
 
+@pytest.mark.seconds
 def test_fine_tuning_starts_from_a_checkpoint(run_training) -> None:
     # Without the batch norm of the inputs, whose running statistics change at any learning rate.
     options = OPTIONS | {"first_norm": False}

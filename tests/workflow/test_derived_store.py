@@ -96,6 +96,7 @@ def test_what_the_configuration_plans_stays_and_is_listed(capsys):
     assert files("results") == before
 
 
+@pytest.mark.seconds
 def test_what_it_does_not_plan_any_more_goes_with_its_logs():
     freeze(changed(temperature=2.0))
     old, everything = names(), files("results")

@@ -11,6 +11,8 @@ from jetloom.config import parse_experiment
 from jetloom.workflow.plan import Plan
 from tests.support.project import ROOT, SMALL, Project, clone, jobs
 
+pytestmark = pytest.mark.seconds
+
 MODULE = """\
 configfile: "config/config.yaml"
 

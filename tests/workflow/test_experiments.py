@@ -45,6 +45,7 @@ def test_there_is_one_for_each_paper():
     assert sorted([*PAPERS, *OTHERS]) == sorted(path.stem for path in (ROOT / "workflow/experiments").glob("*.yaml"))
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("name", [*EXPERIMENTS, "jetclass", "study"])
 def test_every_network_of_an_experiment_can_be_built(name):
     """In the published size, on the data that it is for; the tiny form is a part of the whole."""

@@ -11,6 +11,8 @@ import yaml
 from jetloom.config import parse_experiment
 from tests.support.project import ROOT, SMALL
 
+pytestmark = pytest.mark.seconds
+
 
 def test_a_fresh_clone_has_a_plan_and_no_data(fresh):
     jobs = fresh.plan()

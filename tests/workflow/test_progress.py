@@ -17,6 +17,8 @@ from jetloom.workflow.screen import Failure, Screen, duration, last_lines
 from snakemake_logger_plugin_jetloom import LogHandler
 from tests.support.project import ROOT
 
+pytestmark = pytest.mark.seconds
+
 
 class Clock:
     """A clock that goes when it is told to."""

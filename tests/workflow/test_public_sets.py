@@ -13,6 +13,8 @@ from tests.support.data import mirrors
 from tests.support.project import clone
 from tests.support.warm_project import WarmProject
 
+pytestmark = pytest.mark.seconds
+
 PUBLIC = ["hls4ml", "modelnet10", "quark_gluon", "top_tagging"]
 
 

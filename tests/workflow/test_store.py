@@ -21,6 +21,8 @@ from jetloom.workflow.plan import Plan
 from jetloom.workflow.store import earlier_layout
 from tests.support.data_store import call, fabricate, files, write
 
+pytestmark = pytest.mark.seconds
+
 SPLITS = ("train", "val", "test")
 
 

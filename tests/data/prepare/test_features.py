@@ -102,6 +102,7 @@ def test_what_is_not_a_number_is_zero():
         assert inputs == {key: value for key, value in full().items() if key != name}
 
 
+@pytest.mark.seconds
 def test_odd_values_are_what_weaver_core_makes_of_them(tmp_path):
     """A particle without momentum has the lowest logarithm, not 0; what is not a number is 0."""
     branches = build.columns([4, 3])

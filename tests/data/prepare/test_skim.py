@@ -17,6 +17,8 @@ from jetloom.data.sources.jetclass import JET, PARTICLE, TRUTH
 from jetloom.errors import JetloomError
 from tests.support.data import make_jetclass as build
 
+pytestmark = pytest.mark.seconds
+
 DATASET = resolve_dataset("jetclass-sim", {"selection": {}}, "test")
 
 

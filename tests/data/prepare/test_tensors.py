@@ -20,6 +20,8 @@ from jetloom.errors import JetloomError
 from tests.support.data import make_jetclass as build
 from tests.support.skims import dataset, skims
 
+pytestmark = pytest.mark.seconds
+
 
 def expected_jets(paths, largest):
     """Sums over the kept particles of each jet, computed jet by jet."""

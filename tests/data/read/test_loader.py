@@ -142,6 +142,7 @@ def test_what_is_left_out_is_another_part_each_epoch(many):
     assert len(seen) > 7990
 
 
+@pytest.mark.seconds
 def test_batches_of_one_size_show_each_jet_once_in_the_mean(tmp_path):
     """So that the mean of the gradients of a pass is that of all jets, whatever bucket they are in."""
     few, passes = write(tmp_path, [301, 207, 250], bias=0.3), 300
@@ -404,6 +405,7 @@ print(sum(len(batch.label) for batch in Loader(Path(sys.argv[1]), "train", batch
 """
 
 
+@pytest.mark.seconds
 def test_shards_may_be_more_than_the_open_files_of_a_process(tmp_path):
     manifest = write(tmp_path, [20] * 100)
     done = subprocess.run([sys.executable, "-c", COUNT, manifest], capture_output=True, text=True, check=False)

@@ -62,6 +62,7 @@ def integrate(particles, steps=40_000):
     return position
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("charge", [-1, 0, 1])
 def test_propagation_agrees_with_small_steps(charge):
     particles = random_particles(200, charge)

@@ -15,6 +15,8 @@ from jetloom.data.simulate.processes import PROCESSES
 from jetloom.errors import JetloomError
 from tests.data.simulate.reading import content_hash
 
+pytestmark = pytest.mark.seconds
+
 # As the public files have them.
 PARTICLE_FLOATS = ["px", "py", "pz", "energy", "deta", "dphi", "d0val", "d0err", "dzval", "dzerr", "charge"]
 PARTICLE_FLAGS = ["isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon"]

@@ -11,6 +11,8 @@ from jetloom.data.simulate import primitives, shapes
 from jetloom.data.simulate.shapes import CLASSES, make_mesh, simulate, simulate_set
 from jetloom.errors import JetloomError
 
+pytestmark = pytest.mark.seconds
+
 
 def content(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*.off"))}

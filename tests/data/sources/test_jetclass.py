@@ -11,6 +11,8 @@ from jetloom.data.sources.jetclass import JET, LABELS, PARTICLE, chunks
 from jetloom.errors import JetloomError
 from tests.support.data import make_jetclass as build
 
+pytestmark = pytest.mark.seconds
+
 DATASET = resolve_dataset("jetclass-sim", {}, "jetclass-sim")
 COUNTS = (5, 1, 40, 12, 7, 3)
 

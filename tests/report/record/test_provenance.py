@@ -24,6 +24,8 @@ from jetloom.results.inputs import Inputs, inputs, read
 from ..conftest import MODELS
 from ..fabricate import fabricate
 
+pytestmark = pytest.mark.seconds
+
 TITLE = "Taggers & friends"
 
 

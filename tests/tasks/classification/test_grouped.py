@@ -59,6 +59,7 @@ def same_distribution(first: np.ndarray, second: np.ndarray) -> None:
         assert ks_2samp(one, other).pvalue > 1e-3
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     ("arguments", "against"),
     [({}, 0), ({"decimals": 2, "classes": 4}, None), ({"uneven": True, "classes": 4}, None)],
@@ -72,6 +73,7 @@ def test_same_values_and_the_same_distribution_of_samples(arguments, against):
         same_distribution(samples, in_groups[name][1])
 
 
+@pytest.mark.seconds
 def test_as_few_groups_as_a_large_set_has_for_its_spread(monkeypatch):
     """With 2M jets of a class the 20,000 cuts are 100 jets apart, 7 % of the square root of the jets; so here."""
     monkeypatch.setattr(grouped, "CUTS", 200)
@@ -110,6 +112,7 @@ def test_perfect_separation_has_no_spread_and_no_rejection():
         groups.mean_rejection([0, 1, 2], 0.5)
 
 
+@pytest.mark.seconds
 def test_a_large_set_has_all_figures_of_a_small_one(monkeypatch):
     scores, label = sample()
     names = list("abcde")
@@ -142,6 +145,7 @@ def test_a_large_set_has_all_figures_of_a_small_one(monkeypatch):
         }
 
 
+@pytest.mark.seconds
 def test_nothing_but_scores_and_a_few_columns_is_held():
     """Bytes for each jet at the peak beside the scores; numpy tells tracemalloc what it allocates."""
     import tracemalloc

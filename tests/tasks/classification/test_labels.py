@@ -53,6 +53,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> DataSet:
     return collect(results).datasets[0]
 
 
+@pytest.mark.seconds
 def test_arms_are_models_at_several_numbers(dataset: DataSet) -> None:
     found = arms(dataset)
     assert [(arm.name, arm.title, list(arm.points)) for arm in found] == [

@@ -51,6 +51,7 @@ def scanned(dataset, sizes, architecture="lgatr_slim", seeds=3):
     return replace(dataset, entries=entries)
 
 
+@pytest.mark.seconds
 def test_five_sizes_are_fitted_against_every_cost(dataset, tmp_path):
     scan = scanned(dataset, [1, -2, 0, 2, -1])
     found = laws(scan, [scan])

@@ -25,6 +25,7 @@ def merit(scores, label, resamplings=200, confidence=0.68, **changes):
     return figures_of_merit(scores, label, resamplings=resamplings, confidence=confidence, **arguments)
 
 
+@pytest.mark.seconds
 def test_intervals_cover_the_truth_as_often_as_they_say():
     """68 % intervals of accuracy, AUC and rejection over 150 independent samples."""
     distance, generator = 1.5, np.random.default_rng(5)

@@ -23,6 +23,8 @@ from tests.report.fabricate import fabricate
 
 from .fabricate import EDGES, OFFSET, TARGET, TASK, WIDTH, learn, regressions
 
+pytestmark = pytest.mark.seconds
+
 NAME = f"jetclass-sim-{TARGET}"
 
 
