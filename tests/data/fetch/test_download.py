@@ -16,6 +16,8 @@ from tests.support.downloads import CONTENT, QUICK, dataset, md5, sha256, visibl
 from tests.support.http_server import served
 from tests.support.project import ROOT
 
+pytestmark = pytest.mark.seconds
+
 
 def fetch(site, output, *, known=True, **settings):
     """The file a.bin from a server."""
@@ -67,7 +69,6 @@ def test_a_busy_server_is_asked_again(tmp_path, status):
     assert site.statuses() == [status] * 4 + [200]
 
 
-@pytest.mark.seconds
 def test_a_server_that_says_when_to_come_back_is_obeyed(tmp_path):
     with served(files={"a.bin": CONTENT}, refusals=[429], retry_after="1") as site:
         start = time.monotonic()
@@ -75,7 +76,6 @@ def test_a_server_that_says_when_to_come_back_is_obeyed(tmp_path):
     assert time.monotonic() - start >= 1.0
 
 
-@pytest.mark.seconds
 def test_a_server_that_stays_broken_is_named_with_its_answer(tmp_path):
     with (
         served(files={"a.bin": CONTENT}, refusals=[500] * 100) as site,
@@ -92,7 +92,6 @@ def test_a_missing_file_is_not_asked_for_again_and_the_next_mirror_is(tmp_path):
     assert good.statuses() == [200]
 
 
-@pytest.mark.seconds
 def test_a_dead_server_leads_to_the_next_mirror(tmp_path):
     with served(files={}) as dead:
         pass
@@ -287,7 +286,6 @@ def test_several_files_come_at_once_and_one_failure_does_not_stop_the_others(tmp
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.bin")} == contents
 
 
-@pytest.mark.seconds
 def test_a_killed_download_goes_on_where_it_was(tmp_path):
     code = """
 import sys
@@ -323,7 +321,6 @@ def test_two_downloads_of_the_same_file_do_not_meet(tmp_path):
             download(dataset({"name": "a.bin"}), tmp_path)
 
 
-@pytest.mark.seconds
 def test_downloads_of_other_files_of_the_directory_run_beside_and_learn_their_sums_together(tmp_path):
     code = """
 import sys

@@ -16,6 +16,8 @@ from jetloom.errors import JetloomError
 from tests.support.data import make_top_tagging as build
 from tests.support.data.make_jets import momenta, particles
 
+pytestmark = pytest.mark.seconds
+
 DATASET = resolve_dataset("top_tagging", {}, "top_tagging")
 COUNTS, LABELS = (20, 30, 3, 45, 200), (0, 1, 0, 1, 1)
 
@@ -216,7 +218,6 @@ def test_objects_beside_the_table_are_not_unpickled(tmp_path):
     assert not marker.exists()
 
 
-@pytest.mark.seconds
 @pytest.mark.parametrize("complib", ["zlib", "blosc:blosclz", "blosc:lz4", "blosc:zlib", "blosc:zstd", None])
 @pytest.mark.parametrize("columns", [None, ["is_signal_new"], ["E_0", "PX_0"]])
 def test_every_compression_and_layout_of_pandas_gives_the_jets_of_pandas(tmp_path, complib, columns):
