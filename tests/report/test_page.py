@@ -1,7 +1,9 @@
 """The page: complete, self-contained, the same every time."""
 
 import filecmp
+import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,7 +11,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from jetloom.cli import main
 from jetloom.errors import JetloomError
+from jetloom.report import draw
 from jetloom.report.build import figure, figures, report
 
 from .conftest import MODELS, SEEDS
@@ -162,6 +166,18 @@ def test_several_processes_make_the_same_bytes(made, tmp_path):
         for home in (made.output, tmp_path)
     )
     assert first == second and len(first) > 60
+
+
+def test_a_drawing_process_that_is_killed_ends_in_one_line(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(draw, "save", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(JetloomError, match="a drawing process was killed"):
+        report(made.results, tmp_path / "report", processes=2)
+    assert not (tmp_path / "report/index.html").exists()
+
+
+def test_threads_that_make_no_sense_are_one_line():
+    with pytest.raises(SystemExit, match="--threads: expected at least 1, got 0"):
+        main(["report", "--output", "nowhere", "--threads", "0"])
 
 
 def test_one_model_one_seed_without_cost(made, tmp_path):

@@ -87,6 +87,8 @@ def report(
     threads
         Figures drawn at the same time.
     """
+    if threads < 1:
+        raise JetloomError(f"report: --threads: expected at least 1, got {threads}")
     from jetloom.report.build import report as run
     from jetloom.report.resources import read_jobs, write_jobs
 

@@ -2,9 +2,12 @@
 
 import multiprocessing
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from jetloom.drawing.style import Look, looks, publication_style, save
+from jetloom.errors import JetloomError
 from jetloom.report.figures import drawn, figures_of
 from jetloom.report.page.render import Drawn
 from jetloom.results.collection import Collection
@@ -30,6 +33,9 @@ def draw(
 
     Returns:
         What the page needs of each figure, by data set and name.
+
+    Raises:
+        JetloomError: a process was killed.
     """
     colors = looks_of(collection)
     wanted = [
@@ -60,8 +66,12 @@ def _each(work: Callable[[int], Drawn | None], number: int, processes: int) -> l
     if processes == 1:
         return [work(index) for index in range(number)]
     # A fork has the collection already; it need not be told.
-    with multiprocessing.get_context("fork").Pool(processes, _take, (work,)) as pool:
-        return pool.map(_do, range(number), chunksize=1)
+    context = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(processes, context, _take, (work,)) as pool:
+        try:
+            return list(pool.map(_do, range(number)))
+        except BrokenProcessPool:
+            raise JetloomError("report: a drawing process was killed (out of memory?); use --threads 1") from None
 
 
 _work: Callable[[int], Drawn | None]

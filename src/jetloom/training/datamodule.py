@@ -64,7 +64,7 @@ class Tensors(LightningDataModule):
         return Runs(loader, LONGEST if whole(self.trainer, training) else 1)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Of a run each batch is copied when its step comes, to where a recorded one reads it."""
+        """Runs of whole steps stay: they are copied beside the steps (:mod:`jetloom.training.copies`)."""
         if self.trainer.training and whole(self.trainer, self.progress.training):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
