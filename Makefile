@@ -7,8 +7,9 @@ INSTALLED := .venv/.installed
 ADD := $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check)
 
 SEQUENCES ?= 300
-# One process per core; tests of a file share its fixtures and stay together, in the order of tests/conftest.py.
-PARALLEL := -n auto --dist loadfile --no-loadscope-reorder
+# One process per core; tests of a file share its fixtures and stay together, in the order of tests/conftest.py. A
+# process that ended is started anew once, not at every try of the test that ended it.
+PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 1
 # Read once: the seed that is printed is the one that is used.
 SEED := $(or $(SEED),$(shell date +%s))
 

@@ -1,11 +1,12 @@
 """The page: complete, self-contained, the same every time."""
 
 import filecmp
-import os
+import multiprocessing
 import re
-import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -13,7 +14,6 @@ import pytest
 
 from jetloom.cli import main
 from jetloom.errors import JetloomError
-from jetloom.report import draw
 from jetloom.report.build import figure, figures, report
 
 from .conftest import MODELS, SEEDS
@@ -168,10 +168,20 @@ def test_several_processes_make_the_same_bytes(made, tmp_path):
     assert first == second and len(first) > 60
 
 
-def test_a_drawing_process_that_is_killed_ends_in_one_line(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(draw, "save", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+def test_a_drawing_process_that_is_killed_ends_in_one_line(made, tmp_path):
+    others = set(multiprocessing.active_children())
+
+    def kill():
+        while not list((tmp_path / "report").glob(".figures*.partial/*/*.pdf")):
+            time.sleep(0.01)
+        (set(multiprocessing.active_children()) - others).pop().kill()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
     with pytest.raises(JetloomError, match="a drawing process was killed"):
         report(made.results, tmp_path / "report", processes=2)
+    killer.join()
+    assert not set(multiprocessing.active_children()) - others
     assert not (tmp_path / "report/index.html").exists()
 
 

@@ -1,16 +1,13 @@
 """The figures of all data sets, several at a time."""
 
-import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import NamedTuple
 
 from jetloom.drawing.style import Look, looks, publication_style, save
-from jetloom.errors import JetloomError
 from jetloom.report.figures import drawn, figures_of
 from jetloom.report.page.render import Drawn
 from jetloom.results.collection import Collection
+from jetloom.system.workers import shared
 
 
 def looks_of(collection: Collection) -> dict[str, Look]:
@@ -37,50 +34,52 @@ def draw(
     Raises:
         JetloomError: a process was killed.
     """
-    colors = looks_of(collection)
     wanted = [
-        (dataset, name, kind)
-        for dataset in collection.datasets
-        for name, kind in figures_of(dataset).items()
+        (number, name)
+        for number, dataset in enumerate(collection.datasets)
+        for name in figures_of(dataset)
         if only in (None, name)
     ]
-
-    def one(number: int) -> Drawn | None:
-        dataset, name, kind = wanted[number]
-        drawing, fewer = drawn(kind, dataset, colors, collection.datasets)
-        if drawing is None:
-            return None
-        save(drawing, output / dataset.name / name)
-        return Drawn(drawing.plots, fewer)
-
-    with publication_style():
-        figures = _each(one, len(wanted), processes)
+    work = _Work(collection, looks_of(collection), output)
+    if processes == 1 or len(wanted) == 1:
+        figures = [work.draw(task) for task in wanted]
+    else:
+        killed = "report: a drawing process was killed (out of memory?); use --threads 1"
+        with shared(_draw, wanted, processes, _start, work, killed=killed) as coming:
+            figures = [figure.result() for figure in coming]
     return {
-        (dataset.name, name): figure
-        for (dataset, name, _), figure in zip(wanted, figures, strict=True)
+        (collection.datasets[number].name, name): figure
+        for (number, name), figure in zip(wanted, figures, strict=True)
         if figure is not None
     }
 
 
-def _each(work: Callable[[int], Drawn | None], number: int, processes: int) -> list[Drawn | None]:
-    if processes == 1:
-        return [work(index) for index in range(number)]
-    # A fork has the collection already; it need not be told.
-    context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(processes, context, _take, (work,)) as pool:
-        try:
-            return list(pool.map(_do, range(number)))
-        except BrokenProcessPool:
-            raise JetloomError("report: a drawing process was killed (out of memory?); use --threads 1") from None
+class _Work(NamedTuple):
+    collection: Collection
+    colors: dict[str, Look]
+    output: Path
+
+    def draw(self, task: tuple[int, str]) -> Drawn | None:
+        """A figure of a data set, by the number of that and the name of this."""
+        number, name = task
+        datasets = self.collection.datasets
+        dataset = datasets[number]
+        with publication_style():
+            drawing, fewer = drawn(figures_of(dataset)[name], dataset, self.colors, datasets)
+            if drawing is None:
+                return None
+            save(drawing, self.output / dataset.name / name)
+        return Drawn(drawing.plots, fewer)
 
 
-_work: Callable[[int], Drawn | None]
+_work: _Work
 
 
-def _take(work: Callable[[int], Drawn | None]) -> None:
+def _start(work: _Work) -> None:
+    """In a process of its own."""
     global _work
     _work = work
 
 
-def _do(index: int) -> Drawn | None:
-    return _work(index)
+def _draw(task: tuple[int, str]) -> Drawn | None:
+    return _work.draw(task)

@@ -6,8 +6,7 @@ A simulation of ours, not the public JetClass; the published ParticleNet neverth
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_EXCEPTION, wait
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jetloom.data.simulate.processes import CLASSES, PROCESS_OF, PROCESSES
 from jetloom.errors import JetloomError
+from jetloom.system.workers import shared
 
 __all__ = ["CLASSES", "PROCESS_OF", "simulate", "simulate_set"]
 
@@ -105,31 +105,17 @@ def simulate_set(
 
 
 def _write_in_parallel(tasks: list[tuple[Any, ...]], processes: int, advance: Advance) -> None:
-    context = multiprocessing.get_context("spawn")  # Pythia must be created inside the process that uses it
-    found = context.Queue()
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(processes, context, _start_worker, (found,))
-    try:
-        waiting = {pool.submit(_write_and_tell, arguments) for arguments in tasks}
-        pool.submit(int)  # a pool looks after the worker that a submission started only from the next submission on
+    # Pythia must be created inside the process that uses it.
+    found = multiprocessing.get_context("spawn").Queue()
+    killed = "a simulating process was killed (out of memory?); use fewer --processes"
+    with shared(_write_and_tell, tasks, processes, _start_worker, found, killed=killed) as coming:
+        waiting = set(coming)
         while waiting:
             done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
             for future in done:
                 future.result()
             while not found.empty():
                 advance(found.get())
-    except BaseException as error:
-        for worker in set(multiprocessing.active_children()) - others:
-            worker.terminate()
-        if isinstance(error, BrokenProcessPool):
-            raise JetloomError("a simulating process was killed (out of memory?); use fewer --processes") from None
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-class _ParentGone(Exception):
-    """The process that wants the jets was killed."""
 
 
 _found: Any = None
@@ -140,18 +126,8 @@ def _start_worker(found: Any) -> None:
     _found = found
 
 
-def _tell(found: int) -> None:
-    parent = multiprocessing.parent_process()
-    if parent is None or not parent.is_alive():
-        raise _ParentGone
-    _found.put(found)
-
-
 def _write_and_tell(arguments: tuple[Any, ...]) -> None:
-    try:
-        _write(*(*arguments, _tell))
-    except _ParentGone:
-        os._exit(1)  # a worker of a pool would wait for more work for ever
+    _write(*(*arguments, _found.put))
 
 
 def _write(

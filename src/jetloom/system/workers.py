@@ -1,0 +1,79 @@
+"""Fresh processes that share work."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from jetloom.errors import JetloomError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PATIENCE = 10.0
+"""Seconds that a process has to clean up when the one that wants its work was killed."""
+
+
+@contextmanager
+def shared(
+    work: Callable[[T], R], tasks: Sequence[T], processes: int, start: Callable[..., None], *given: Any, killed: str
+) -> Iterator[list["Future[R]"]]:
+    """What ``work`` says of each task, as it comes; the processes end with the block, and with this process.
+
+    They are started anew and not forked: the fork of a process with threads may wait for ever for a lock that one of
+    them held.
+
+    Args:
+        work: a function of a module.
+        tasks: what it is called with.
+        processes: that work at the same time.
+        start: called first in each process.
+        given: what ``start`` is called with.
+        killed: what is said where one of them was killed.
+
+    Raises:
+        JetloomError: a process was killed.
+    """
+    others = set(multiprocessing.active_children())
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(max(1, min(processes, len(tasks))), spawn, _start, (start, given))
+    try:
+        waiting = [pool.submit(_do, work, task) for task in tasks]
+        pool.submit(int)  # a pool looks after the worker that a submission started only from the next submission on
+        yield waiting
+    except BaseException as error:
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise JetloomError(killed) from None
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start(start: Callable[..., None], given: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    start(*given)
+
+
+def _do(work: Callable[[T], R], task: T) -> R:
+    try:
+        return work(task)
+    except KeyboardInterrupt:
+        os._exit(1)  # a worker of a pool would wait for more work for ever
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(PATIENCE)
+    os._exit(1)

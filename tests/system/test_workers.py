@@ -1,0 +1,118 @@
+"""Processes that share work: all of it is done, and none of them is left."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from jetloom.errors import JetloomError
+from jetloom.system.workers import shared
+
+pytestmark = pytest.mark.seconds
+
+_home: Path
+
+
+def start(home):
+    global _home
+    _home = home
+
+
+def square(number):
+    (_home / str(number)).write_text(str(os.getpid()))
+    return number * number
+
+
+def die(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fail(number):
+    raise JetloomError(f"{number} is wrong")
+
+
+def wait_for_ever(number):
+    try:
+        (_home / str(number)).write_text(str(os.getpid()))
+        threading.Event().wait()
+    finally:
+        (_home / str(number)).unlink()
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_left():
+    before = set(multiprocessing.active_children())
+    yield
+    assert set(multiprocessing.active_children()) <= before
+
+
+def test_results_come_in_order_and_from_other_processes(tmp_path):
+    with shared(square, range(20), 2, start, tmp_path, killed="") as coming:
+        assert [result.result() for result in coming] == [number * number for number in range(20)]
+    who = {int(path.read_text()) for path in tmp_path.iterdir()}
+    assert 1 <= len(who) <= 2 and os.getpid() not in who
+
+
+def test_nothing_to_do(tmp_path):
+    with shared(square, [], 2, start, tmp_path, killed="") as coming:
+        assert coming == []
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+def test_a_killed_one_is_one_line(tmp_path, tasks):
+    with (
+        pytest.raises(JetloomError, match=r"^killed; take fewer$"),
+        shared(die, range(tasks), 2, start, tmp_path, killed="killed; take fewer") as coming,
+    ):
+        [result.result() for result in coming]
+
+
+def test_an_error_is_that_of_the_work(tmp_path):
+    with pytest.raises(JetloomError, match="0 is wrong"), shared(fail, [0, 1], 2, start, tmp_path, killed="") as coming:
+        [result.result() for result in coming]
+
+
+def test_they_end_with_their_parent_and_clean_up(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from jetloom.system.workers import shared\n"
+        "from tests.system.test_workers import start, wait_for_ever\n"
+        "if __name__ == '__main__':\n"
+        "    with shared(wait_for_ever, [1, 2], 2, start, Path(sys.argv[1]), killed='') as coming:\n"
+        "        coming[0].result()\n"
+    )
+    (tmp_path / "script.py").write_text(code)
+    output = tmp_path / "output"
+    output.mkdir()
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen(
+        [sys.executable, tmp_path / "script.py", output], env=os.environ | {"PYTHONPATH": str(root)}
+    )
+    try:
+        _wait(lambda: len([path for path in output.iterdir() if path.read_text()]) == 2)
+        workers = [int(path.read_text()) for path in output.iterdir()]
+    finally:
+        parent.kill()
+        parent.wait()
+    _wait(lambda: not list(output.iterdir()))
+    _wait(lambda: not any(map(_runs, workers)))
+
+
+def _runs(number):
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def _wait(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
