@@ -10,6 +10,8 @@ SEQUENCES ?= 300
 # One process per core; tests of a file share its fixtures and stay together, in the order of tests/conftest.py. A
 # process that ended is started anew once, not at every try of the test that ended it.
 PARALLEL := -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 1
+# Byte code is kept, whatever the machine prefers: each job would compile jetloom anew.
+export PYTHONDONTWRITEBYTECODE :=
 # Read once: the seed that is printed is the one that is used.
 SEED := $(or $(SEED),$(shell date +%s))
 

@@ -1,5 +1,6 @@
 """A fingerprint follows what code computes, not how it is worded."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -8,18 +9,21 @@ from pathlib import Path
 import pytest
 
 import jetloom
+from jetloom.identity import code
+from jetloom.identity import remembered as module
+from jetloom.identity.remembered import remembered
 
 PACKAGE = Path(jetloom.__file__).parent
 
 
 def fingerprints(package_parent: Path) -> list[str]:
-    code = (
+    program = (
         "from jetloom.identity.code import fingerprint, model_fingerprint as m;"
         "print(fingerprint('jetloom.training.train'), m('salt'), m('part'), fingerprint('jetloom.data.prepare.skim'), "
         "fingerprint('jetloom.evaluation.evaluate', without='jetloom.models'))"
     )
     environment = {"PYTHONPATH": str(package_parent), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     return done.stdout.split()
 
 
@@ -43,6 +47,92 @@ def test_only_what_computes_counts(tmp_path):
     kinematics = tmp_path / "jetloom/kinematics.py"
     kinematics.write_text(kinematics.read_text() + "\n\nUNIT = 'GeV'\n")
     assert fingerprints(tmp_path)[2] != before[2]
+
+
+def test_every_python_writes_the_same():
+    """Fields that a newer Python adds are empty in code that an older one reads: ``type_params`` of 3.12 and later."""
+    text = '''"""A module."""
+
+
+def half(x: float, y=None) -> float:
+    """Half of it."""
+    ...
+    return f"{x / 2:.1f}"
+'''
+    half = (
+        "FunctionDef(name='half', args=arguments(args=[arg(arg='x', annotation=Name(id='float', ctx=Load())), "
+        "arg(arg='y')], defaults=[Constant()]), body=[Return(value=JoinedStr(values=[FormattedValue(value=BinOp("
+        "left=Name(id='x', ctx=Load()), op=Div(), right=Constant(value=2)), conversion=-1, format_spec=JoinedStr("
+        "values=[Constant(value='.1f')]))]))], returns=Name(id='float', ctx=Load()))"
+    )
+    assert code.written(ast.parse(text)) == f"Module(body=[{half}])"
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("x = None", "x = 0"), ("x = 0", "x = False"), ("x = 1", "x = 1.0"), ("x = b''", "x = ''"),
+        ("x = []", "x = ()"),
+        ("{None: 1}", "{**1}"), ("f(None)", "f()"), ("def f(): return", "def f(): return None"), ("x[:]", "x[None:]"),
+        ("def f(*, a, b=1): 0", "def f(*, a=1, b): 0"), ("for a in b:\n 0\n c", "for a in b:\n 0\nelse:\n c"),
+        ("f(a)(b)", "f(a, b)"), ("a, = b", "a = b"), ("x = [[]]", "x = []"), ("lambda: 0", "lambda: 0.0"),
+    ],
+)  # fmt: skip
+def test_different_code_is_written_differently(one, other):
+    assert code.written(ast.parse(one)) != code.written(ast.parse(other))
+
+
+class TestRemembered:
+    @pytest.fixture
+    def file(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(sys, "dont_write_bytecode", False)
+        file = tmp_path / "module.py"
+        file.write_text("x = 1")
+        return file
+
+    @pytest.fixture
+    def asked(self):
+        return []
+
+    @pytest.fixture
+    def read(self, asked):
+        def read(text):
+            asked.append(text)
+            return [text.upper()]
+
+        return read
+
+    def test_asked_once_for_each_text(self, file, read, asked):
+        assert [remembered(file, read) for _ in range(3)] == [["X = 1"]] * 3
+        # As long, and in the same second, which byte code takes for the same.
+        file.write_text("x = 2")
+        assert [remembered(file, read) for _ in range(3)] == [["X = 2"]] * 3
+        assert asked == ["x = 1", "x = 2"]
+        assert [path.name for path in file.parent.glob("__pycache__/*")] == [
+            f"module.{sys.implementation.cache_tag}.syntax"
+        ]
+
+    @pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b"{}", b"\xff", b'{"of": ["a", "b"], "said": ["Y"]}'])
+    def test_a_damaged_file_is_made_again(self, file, read, asked, damaged):
+        remembered(file, read)
+        (kept,) = file.parent.glob("__pycache__/*")
+        kept.write_bytes(damaged)
+        assert [remembered(file, read) for _ in range(2)] == [["X = 1"]] * 2
+        assert asked == ["x = 1"] * 2
+
+    def test_another_reader_is_asked(self, file, read, asked, monkeypatch):
+        remembered(file, read)
+        monkeypatch.setattr(module, "_digest_of_module", lambda name: "another")
+        remembered(file, read)
+        assert asked == ["x = 1"] * 2
+
+    def test_nothing_is_written_where_none_can_or_shall_be(self, file, read, monkeypatch):
+        (file.parent / "__pycache__").write_text("not a directory")
+        assert remembered(file, read) == ["X = 1"]
+        (file.parent / "__pycache__").unlink()
+        monkeypatch.setattr(sys, "dont_write_bytecode", True)
+        assert remembered(file, read) == ["X = 1"]
+        assert [path.name for path in file.parent.iterdir()] == ["module.py"]
 
 
 TASKS = {"contrastive": "views.py", "masked_token": "head.py"}

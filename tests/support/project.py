@@ -87,7 +87,7 @@ def clone(path: Path) -> Project:
     path.mkdir(parents=True)
     for name in TRACKED:
         source = ROOT / name
-        ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        ignore = shutil.ignore_patterns("*.egg-info")
         shutil.copytree(source, path / name, ignore=ignore) if source.is_dir() else shutil.copy(source, path / name)
     return Project(path)
 

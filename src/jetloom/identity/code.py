@@ -10,11 +10,13 @@ from pathlib import Path
 
 from jetloom.catalogue.cards import model_card
 from jetloom.catalogue.signatures import source_file
+from jetloom.identity.remembered import remembered
 
 # What these say reaches a result as a value, which the rules hash, or not at all.
 NEUTRAL = {
     *("jetloom.catalogue.cards", "jetloom.catalogue.options", "jetloom.catalogue.signatures"),
-    *("jetloom.identity.code", "jetloom.identity.digests", "jetloom.data.prepare.about", "jetloom.errors"),
+    *("jetloom.identity.code", "jetloom.identity.digests", "jetloom.identity.remembered"),
+    *("jetloom.data.prepare.about", "jetloom.errors"),
     *("jetloom.system.environment", "jetloom.system.files", "jetloom.system.masking", "jetloom.system.gpus"),
     *("jetloom.system.gpu_use", "jetloom.system.lock", "jetloom.training.reporting"),
 }
@@ -51,19 +53,28 @@ def model_fingerprint(architecture: str) -> str:
 
 @cache
 def syntax(module: str) -> tuple[str, list[str]]:
-    """What a module computes, as text, and the modules of jetloom that it imports."""
-    tree = _without_docstrings(ast.parse(source_file(module).read_text()))
-    return ast.dump(tree), _imports(tree)
+    """Digest of what a module computes, and the modules of jetloom that it imports."""
+    file = source_file(module)
+    digest, names = remembered(file, read)
+    return digest, [name for name in names if _is_module(name)]
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A bare string is a docstring (or an attribute's): it computes nothing.
-            kept = [item for item in body if not (isinstance(item, ast.Expr) and isinstance(item.value, ast.Constant))]
-            node.body = kept  # type: ignore[attr-defined]
-    return tree
+def read(text: str) -> tuple[str, list[str]]:
+    """Digest of what the text of a module computes, the same by every Python, and the names that it may import."""
+    tree = ast.parse(text)
+    return hashlib.sha256(written(tree).encode()).hexdigest(), _imports(tree)
+
+
+def written(item: object) -> str:
+    """A syntax tree as text, without docstrings and without what is empty: newer Pythons know more such fields."""
+    if isinstance(item, ast.AST):
+        fields = [f"{name}={written(value)}" for name, value in ast.iter_fields(item) if value not in (None, [])]
+        return f"{type(item).__name__}({', '.join(fields)})"
+    if isinstance(item, list):
+        # A bare string is a docstring (or an attribute's): it computes nothing.
+        kept = [part for part in item if not (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))]
+        return f"[{', '.join(map(written, kept))}]"
+    return repr(item)
 
 
 def _imports(tree: ast.Module) -> list[str]:
@@ -74,7 +85,7 @@ def _imports(tree: ast.Module) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.append(node.module)
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return [name for name in names if name.startswith("jetloom") and _is_module(name)]
+    return [name for name in names if name.startswith("jetloom")]
 
 
 def _is_module(name: str) -> bool:
