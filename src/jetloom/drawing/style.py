@@ -108,9 +108,8 @@ def save(drawing: Drawing, stem: Path) -> None:
     canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     with appearing(stem.with_name(f"{stem.name}.png")) as file:
-        image.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
-            file, format="png", optimize=True
-        )
+        # The smallest file would take seven times as long and be 7 % smaller.
+        image.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(file, format="png")
     drawing.figure.set_layout_engine("none")
     with appearing(stem.with_name(f"{stem.name}.pdf")) as file:
         FigureCanvasPdf(drawing.figure).print_pdf(file, metadata={"CreationDate": None, "Creator": "jetloom"})
