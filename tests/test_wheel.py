@@ -72,13 +72,14 @@ def test_the_wheel_holds_the_files_of_a_clone(wheel):
         **{f"jetloom/project/{path.relative_to(ROOT)}": path for path in shared},
         **{f"jetloom/{path.relative_to(ROOT / 'src/jetloom')}": path for path in (ROOT / "src/jetloom").rglob("*")},
     }
-    files = {name: path for name, path in expected.items() if path.is_file() and path.suffix != ".pyc"}
+    files = {name: path for name, path in expected.items() if path.is_file() and path.parent.name != "__pycache__"}
     assert {name for name in held if ".dist-info/" not in name} >= set(files)
     assert all(held[name] == path.read_bytes() for name, path in files.items())
     assert {name.partition("/")[0] for name in held} == {
         "jetloom", "snakemake_logger_plugin_jetloom", f"jetloom-{__version__}.dist-info",
     }  # fmt: skip
     assert "jetloom/py.typed" in held
+    assert not any("__pycache__" in name for name in held)
 
 
 def test_a_project_runs_without_a_clone(installed, tmp_path):
