@@ -5,7 +5,10 @@ import sys
 
 import rich.console
 import rich.progress  # noqa: F401
+import smart_open  # noqa: F401
 import snakemake.cli
+import snakemake.report.html_reporter
+import torch.utils.serialization  # noqa: F401
 
 from jetloom import cli
 from jetloom.cli import choice  # noqa: F401
@@ -22,8 +25,15 @@ from jetloom.report.record import (
     provenance,  # noqa: F401
     verify,  # noqa: F401
 )
+from jetloom.tasks.classification import (
+    measure,  # noqa: F401
+    show,  # noqa: F401
+)
 from jetloom.training import train  # noqa: F401
-from jetloom.workflow import drivers  # noqa: F401
+from jetloom.workflow import (
+    drivers,  # noqa: F401
+    store,  # noqa: F401
+)
 
 
 def workflow(arguments: list[str], driver: int | None) -> None:
