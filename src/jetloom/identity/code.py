@@ -88,6 +88,7 @@ def _imports(tree: ast.Module) -> list[str]:
     return [name for name in names if name.startswith("jetloom")]
 
 
+@cache
 def _is_module(name: str) -> bool:
     path = Path(__file__).parents[1].joinpath(*name.split(".")[1:])
     return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
