@@ -78,29 +78,61 @@ def test_an_error_is_that_of_the_work(tmp_path):
         [result.result() for result in coming]
 
 
-def test_they_end_with_their_parent_and_clean_up(tmp_path):
+@pytest.fixture
+def script(tmp_path):
+    """A process in a session of its own whose two others wait for ever, and the directory in which they say so."""
     code = (
         "import sys; from pathlib import Path; from jetloom.system.workers import shared\n"
         "from tests.system.test_workers import start, wait_for_ever\n"
         "if __name__ == '__main__':\n"
         "    with shared(wait_for_ever, [1, 2], 2, start, Path(sys.argv[1]), killed='') as coming:\n"
+        "        print('started', flush=True)\n"
         "        coming[0].result()\n"
     )
     (tmp_path / "script.py").write_text(code)
     output = tmp_path / "output"
     output.mkdir()
-    root = Path(__file__).parents[2]
-    parent = subprocess.Popen(
-        [sys.executable, tmp_path / "script.py", output], env=os.environ | {"PYTHONPATH": str(root)}
-    )
-    try:
-        _wait(lambda: len([path for path in output.iterdir() if path.read_text()]) == 2)
-        workers = [int(path.read_text()) for path in output.iterdir()]
-    finally:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, tmp_path / "script.py", output]
+    with subprocess.Popen(
+        command, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as parent:
+        yield parent, output
         parent.kill()
-        parent.wait()
+
+
+def busy(output):
+    """The processes that work."""
+    _wait(lambda: len([path for path in output.iterdir() if path.read_text()]) == 2)
+    return [int(path.read_text()) for path in output.iterdir()]
+
+
+def test_they_end_with_their_parent_and_clean_up(script):
+    parent, output = script
+    workers = busy(output)
+    parent.kill()
     _wait(lambda: not list(output.iterdir()))
     _wait(lambda: not any(map(_runs, workers)))
+
+
+def test_an_interrupt_is_the_parents_and_they_clean_up(script):
+    """Ctrl-C reaches all processes of a terminal."""
+    parent, output = script
+    workers = busy(output)
+    os.killpg(parent.pid, signal.SIGINT)
+    said = parent.communicate(timeout=60)[1]
+    assert said.rstrip().endswith("KeyboardInterrupt") and said.count("Traceback") == 1
+    assert not list(output.iterdir())
+    assert not any(map(_runs, workers))
+
+
+def test_an_interrupt_while_they_start(script):
+    parent, output = script
+    assert parent.stdout.readline() == "started\n"
+    os.killpg(parent.pid, signal.SIGINT)
+    said = parent.communicate(timeout=60)[1]
+    assert said.rstrip().endswith("KeyboardInterrupt") and said.count("Traceback") == 1
+    assert not list(output.iterdir())
 
 
 def _runs(number):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 from jetloom.errors import JetloomError
@@ -27,7 +28,7 @@ def shared(
     """What ``work`` says of each task, as it comes; the processes end with the block, and with this process.
 
     They are started anew and not forked: the fork of a process with threads may wait for ever for a lock that one of
-    them held.
+    them held. When they are ended, also by Ctrl-C or a kill of this process, ``work`` has time to clean up.
 
     Args:
         work: a function of a module.
@@ -44,8 +45,10 @@ def shared(
     spawn = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(max(1, min(processes, len(tasks))), spawn, _start, (start, given))
     try:
-        waiting = [pool.submit(_do, work, task) for task in tasks]
-        pool.submit(int)  # a pool looks after the worker that a submission started only from the next submission on
+        with _without_interrupts():
+            waiting = [pool.submit(_do, work, task) for task in tasks]
+            # A pool looks after the worker that a submission started only from the next submission on.
+            pool.submit(int)
         yield waiting
     except BaseException as error:
         for worker in set(multiprocessing.active_children()) - others:
@@ -57,23 +60,50 @@ def shared(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C is for this process, and later; those that it starts meanwhile do not hear of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Ended(BaseException):
+    """Raised in the middle of the work."""
+
+
+_working = False
+
+
 def _start(start: Callable[..., None], given: tuple[Any, ...]) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     start(*given)
 
 
 def _do(work: Callable[[T], R], task: T) -> R:
+    global _working
+    _working = True
     try:
         return work(task)
-    except KeyboardInterrupt:
+    except _Ended:
         os._exit(1)  # a worker of a pool would wait for more work for ever
+    finally:
+        _working = False
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    if _working:
+        raise _Ended
+    os._exit(1)
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent
     parent.join()
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(PATIENCE)
     os._exit(1)
