@@ -74,7 +74,7 @@ class _Ended(BaseException):
     """Raised in the middle of the work."""
 
 
-_working = False
+_working = _ended = False
 
 
 def _start(start: Callable[..., None], given: tuple[Any, ...]) -> None:
@@ -84,20 +84,30 @@ def _start(start: Callable[..., None], given: tuple[Any, ...]) -> None:
 
 
 def _do(work: Callable[[T], R], task: T) -> R:
+    try:
+        return _interruptible(work, task)
+    finally:
+        if _ended:
+            os._exit(1)  # a worker of a pool would wait for more work for ever
+
+
+def _interruptible(work: Callable[[T], R], task: T) -> R:
     global _working
     _working = True
     try:
         return work(task)
-    except _Ended:
-        os._exit(1)  # a worker of a pool would wait for more work for ever
     finally:
         _working = False
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    if _working:
+    global _ended
+    if not _working:
+        os._exit(1)
+    # A pool that finds one of its processes gone ends the others once more, in the middle of their cleaning up.
+    if not _ended:
+        _ended = True
         raise _Ended
-    os._exit(1)
 
 
 def _end_with_parent() -> None:
