@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from jetloom.errors import JetloomError
 from jetloom.system.workers import shared
+from tests.support.servers import wait_until
 
 pytestmark = pytest.mark.seconds
 
@@ -103,16 +104,24 @@ def script(tmp_path):
 
 def busy(output):
     """The processes that work."""
-    _wait(lambda: len([path for path in output.iterdir() if path.read_text()]) == 2)
+    wait_until(lambda: len([path for path in output.iterdir() if path.read_text()]) == 2)
     return [int(path.read_text()) for path in output.iterdir()]
+
+
+def runs(number):
+    """Whether a process does; one that nobody has asked for its status does not."""
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_they_end_with_their_parent_and_clean_up(script):
     parent, output = script
     workers = busy(output)
     parent.kill()
-    _wait(lambda: not list(output.iterdir()))
-    _wait(lambda: not any(map(_runs, workers)))
+    wait_until(lambda: not any(map(runs, workers)))
+    assert not list(output.iterdir())
 
 
 def test_an_interrupt_is_the_parents_and_they_clean_up(script):
@@ -123,7 +132,7 @@ def test_an_interrupt_is_the_parents_and_they_clean_up(script):
     said = parent.communicate(timeout=60)[1]
     assert said.rstrip().endswith("KeyboardInterrupt") and said.count("Traceback") == 1
     assert not list(output.iterdir())
-    assert not any(map(_runs, workers))
+    assert not any(map(runs, workers))
 
 
 def test_an_interrupt_while_they_start(script):
@@ -133,18 +142,3 @@ def test_an_interrupt_while_they_start(script):
     said = parent.communicate(timeout=60)[1]
     assert said.rstrip().endswith("KeyboardInterrupt") and said.count("Traceback") == 1
     assert not list(output.iterdir())
-
-
-def _runs(number):
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-
-
-def _wait(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

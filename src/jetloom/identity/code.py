@@ -60,7 +60,7 @@ def syntax(module: str) -> tuple[str, list[str]]:
 
 
 def read(text: str) -> tuple[str, list[str]]:
-    """Digest of what the text of a module computes, the same by every Python, and the names that it may import."""
+    """Digest of what a text computes, the same by Python 3.11 to 3.13, and the names of what it may import."""
     tree = ast.parse(text)
     return hashlib.sha256(written(tree).encode()).hexdigest(), _imports(tree)
 

@@ -41,7 +41,7 @@ def draw(
         if only in (None, name)
     ]
     work = _Work(collection, looks_of(collection), output)
-    if processes == 1 or len(wanted) == 1:
+    if processes == 1:
         figures = [work.draw(task) for task in wanted]
     else:
         killed = "report: a drawing process was killed (out of memory?); use --threads 1"
