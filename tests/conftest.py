@@ -4,8 +4,13 @@ import os
 
 import pytest
 
+from jetloom.system.allocator import keep_freed
+
 # A process for each core (Makefile): with two threads each they wait for each other, four times as long as they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# As in a training: a test that makes large tensors again and again does not wait for the system's pages.
+keep_freed()
 
 pytest.register_assert_rewrite("tests.support")
 

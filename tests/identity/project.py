@@ -1,6 +1,5 @@
 """A clone whose calls go to a warm process, and what is known of what it has done."""
 
-import copy
 import json
 import os
 import shutil
@@ -115,7 +114,7 @@ class EditedProject(WarmProject):
         key = json.dumps([{**_full(config), "experiment": ""}, versions], sort_keys=True)
         if key not in self._references:
             answer = self.path / "reference.json"
-            asked = [copy.deepcopy(config), versions, str(answer)]
+            asked = [json.dumps(config), json.dumps(versions), str(answer)]
             status = warm.call(self.socket, "reference", asked, self.path, self.output)
             assert status == 0, self.output.read_text()
             self._references[key] = json.loads(answer.read_text())

@@ -334,13 +334,13 @@ def _verb(arguments: list[str], driver: int | None) -> None:
         _say("end")
 
 
-def _reference(arguments: list[Any], driver: int | None) -> None:
+def _reference(arguments: list[str], driver: int | None) -> None:
     """What the settings and the code of an experiment lead to, without the workflow and with nothing there before."""
     global _quiet
     _quiet = True
     configuration, versions, output = arguments
-    _versions.update(versions)
-    experiment = parse_experiment(configuration)
+    _versions.update(json.loads(versions))
+    experiment = parse_experiment(json.loads(configuration))
     with TemporaryDirectory() as name:
         place = Path(name)
         manifests = {name: _tensors(experiment.dataset(name), name, place) for name in experiment.datasets}

@@ -8,7 +8,6 @@ directory, and dies its death.
 import array
 import gc
 import importlib
-import json
 import os
 import select
 import signal
@@ -20,28 +19,36 @@ from contextlib import suppress
 from pathlib import Path
 
 CLIENT = """#!{python} -IS
-import json, os, signal, socket, sys
-server = socket.socket(socket.AF_UNIX)
+import _socket, posix, sys
+server = _socket.socket(_socket.AF_UNIX)
 server.connect({path!r})
-request = dict(what="jetloom", arguments=sys.argv[1:], directory=os.getcwd(), driver=os.getpgid(0))
-socket.send_fds(server, [json.dumps(request).encode() + b"\\n"], [1, 2])
-status = int(server.makefile().read() or -signal.SIGKILL)
+words = ["jetloom", posix.getcwd(), str(posix.getpgid(0)), *sys.argv[1:]]
+request = "\\0".join([str(len(words)), *words, ""]).encode(errors="surrogateescape")
+streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (1, 2))
+sent = server.sendmsg([request], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+server.sendall(request[sent:])
+status = b""
+while some := server.recv(99):
+    status += some
+status = int(status or -9)
 if status < 0:
-    os.kill(os.getpid(), -status)
+    posix.kill(posix.getpid(), -status)
 sys.exit(status)
 """
+"""Without the modules `socket` and `json`, whose import takes longer than Python's own start."""
 
 
-def call(path: Path, what: str, arguments: list, directory: Path, output: Path) -> int:
+def call(path: Path, what: str, arguments: list[str], directory: Path, output: Path) -> int:
     """Run something in the process; its exit status, negative for a signal. Both streams go to a file."""
+    words = [what, str(directory), "", *arguments]
+    request = "\0".join([str(len(words)), *words, ""]).encode()
     with socket.socket(socket.AF_UNIX) as server, output.open("w") as file:
         server.connect(str(path))
-        request = {"what": what, "arguments": arguments, "directory": str(directory), "driver": None}
-        socket.send_fds(server, [json.dumps(request).encode() + b"\n"], [file.fileno(), file.fileno()])
+        server.sendall(request[socket.send_fds(server, [request], [file.fileno(), file.fileno()]) :])
         return int(server.makefile().read() or -signal.SIGKILL)
 
 
-def serve(path: Path, programs: dict[str, Callable[[list, int | None], object]]) -> None:
+def serve(path: Path, programs: dict[str, Callable[[list[str], int | None], object]]) -> None:
     """Answer calls until killed, or left alone by its parent.
 
     Args:
@@ -71,36 +78,37 @@ def serve(path: Path, programs: dict[str, Callable[[list, int | None], object]])
                         connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
         if listening in ready:
             connection, _ = listening.accept()
-            text, streams = _receive(connection)
+            words, streams = _receive(connection)
             worker = os.fork()
             if not worker:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 for opened in (listening, connection, *waiting.values()):
                     opened.close()
-                _work(json.loads(text), streams, programs)
+                _work(words, streams, programs)
             waiting[worker] = connection
             for stream in streams:
                 os.close(stream)
 
 
-def _work(request: dict, streams: list[int], programs: dict[str, Callable[[list, int | None], object]]) -> None:
+def _work(words: list[str], streams: list[int], programs: dict[str, Callable[[list[str], int | None], object]]) -> None:
     """In a child: run what was asked for, and end."""
+    what, directory, driver, *arguments = words
     for number, stream in zip((1, 2), streams, strict=True):
         os.dup2(stream, number)
     os.setpgid(0, 0)
-    os.chdir(request["directory"])
-    os._exit(_status(lambda: programs[request["what"]](request["arguments"], request["driver"])))
+    os.chdir(directory)
+    os._exit(_status(lambda: programs[what](arguments, int(driver) if driver else None)))
 
 
-def _receive(connection: socket.socket) -> tuple[bytes, list[int]]:
-    """A request, one line, and the streams that come with its first bytes."""
+def _receive(connection: socket.socket) -> tuple[list[str], list[int]]:
+    """A request, its words after their number, and the streams that come with its first bytes."""
     text, streams = b"", array.array("i")
-    while not text.endswith(b"\n"):
+    while not text or text.count(b"\0") <= int(text.partition(b"\0")[0]):
         some, received, _, _ = socket.recv_fds(connection, 1 << 16, 2)
         text += some
         streams.extend(received)
-    return text, list(streams)
+    return text.decode(errors="surrogateescape").split("\0")[1:-1], list(streams)
 
 
 def _status(program: Callable[[], object]) -> int:

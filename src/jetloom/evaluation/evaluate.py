@@ -25,6 +25,7 @@ from jetloom.evaluation.examples import examples
 from jetloom.evaluation.made_from import evaluation_fingerprint, setting_part
 from jetloom.identity.digests import Identity, checksum
 from jetloom.models.network import Network
+from jetloom.system.allocator import keep_freed
 from jetloom.system.device import autocast, gpu_or_cpu
 from jetloom.system.environment import versions
 from jetloom.system.files import appearing
@@ -81,6 +82,7 @@ def evaluate(
     """
     if threads:
         torch.set_num_threads(threads)
+    keep_freed()
     described = Manifest.read(manifest)
     model, saved = load_model(checkpoint)
     _check_fit(checkpoint, saved["manifest"], manifest, described, split)

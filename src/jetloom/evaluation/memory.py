@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from jetloom.system.allocator import keep_freed
+
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 # glibc's mallopt parameter: larger blocks are mapped, and given back to the system when they are freed.
@@ -24,8 +26,8 @@ def peak_megabytes(work: Callable[[], object], device: torch.device) -> float | 
     """Memory that ``work`` needs at its peak, over what was in use before, in MB (10^6 bytes).
 
     On the CPU it is the growth of the resident set's high-water mark, which Linux lets a process reset. For that the
-    allocator must give freed tensors back: from the first call on, this process maps every block above 64 kB, which
-    slows it down. So measure times first.
+    allocator must give freed tensors back: meanwhile this process maps every block above 64 kB, which slows it down.
+    Afterwards it keeps what is freed (:func:`jetloom.system.allocator.keep_freed`). So measure times first.
 
     Returns:
         None where the system cannot tell (not Linux).
@@ -43,17 +45,20 @@ def peak_megabytes(work: Callable[[], object], device: torch.device) -> float | 
     if not hasattr(libc, "malloc_trim"):  # musl
         return None
     libc.mallopt(_M_MMAP_THRESHOLD, _SMALL)
-    # The first call makes buffers that stay: they belong to the library, not to the work.
-    work()
-    gc.collect()
-    libc.malloc_trim(0)
     try:
-        _CLEAR.write_text("5")
-    except OSError:
-        return None
-    before = _resident("VmRSS")
-    work()
-    return max(0, _resident("VmHWM") - before) * 1024 / 1e6
+        # The first call makes buffers that stay: they belong to the library, not to the work.
+        work()
+        gc.collect()
+        libc.malloc_trim(0)
+        try:
+            _CLEAR.write_text("5")
+        except OSError:
+            return None
+        before = _resident("VmRSS")
+        work()
+        return max(0, _resident("VmHWM") - before) * 1024 / 1e6
+    finally:
+        keep_freed()
 
 
 def _resident(key: str) -> int:

@@ -20,6 +20,7 @@ from jetloom.data.read.stream import batches
 from jetloom.errors import JetloomError
 from jetloom.models import build, load_published
 from jetloom.models.weights import SUFFIXES
+from jetloom.system.allocator import keep_freed
 from jetloom.system.device import autocast, gpu_or_cpu
 from jetloom.system.files import appearing
 from jetloom.tasks.registry import make
@@ -61,6 +62,7 @@ def predict(
     """
     if threads:
         torch.set_num_threads(threads)
+    keep_freed()
     network, task, settings = _open(checkpoint, dataset, model, preset, feature_set)
     device = gpu_or_cpu()
     network = network.to(device).eval()

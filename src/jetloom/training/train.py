@@ -23,6 +23,7 @@ from jetloom.identity.digests import Identity, checksum
 from jetloom.models import build, load_published
 from jetloom.models.network import Network
 from jetloom.models.weights import SUFFIXES, told_if_pickled
+from jetloom.system.allocator import keep_freed
 from jetloom.system.environment import git, hardware, versions
 from jetloom.system.files import appearing
 from jetloom.system.gpu_use import gpu_use
@@ -101,6 +102,7 @@ def train(
     if threads:
         # Those of a machine, on which every process has its share.
         torch.set_num_threads(max(1, threads // training.devices))
+    keep_freed()
     order = _Order(
         manifest,
         Manifest.read(manifest),
