@@ -8,6 +8,7 @@ from types import EllipsisType, GenericAlias
 from typing import Any, Literal, NamedTuple
 
 from jetloom.errors import JetloomError
+from jetloom.system.remembered import remembered
 
 _TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 _GENERIC = ("Literal", "list", "tuple")
@@ -55,35 +56,63 @@ def signature(class_path: str) -> dict[str, Argument]:
     if found is None:
         raise JetloomError(f"module {module} has no class {name} with an __init__")
     module, arguments = found
-    pairs = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    return {argument.arg: _argument(module, class_path, argument, default) for argument, default in pairs}
+    return {str(name): _argument(module, class_path, str(name), *words) for name, *words in arguments}
 
 
-def _constructor(module: str, name: str) -> tuple[str, ast.arguments] | None:
-    """The arguments of the ``__init__`` of a class, and the module that writes them."""
-    module, node = _definition(module, name) or (module, None)
-    if not isinstance(node, ast.ClassDef):
-        return None
-    for item in node.body:
-        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            return module, item.args
-    bases = (_constructor(module, base.id) for base in node.bases if isinstance(base, ast.Name))
-    return next((base for base in bases if base is not None), None)
+def _constructor(module: str, name: str) -> tuple[str, list[list[str | None]]] | None:
+    """The arguments of the ``__init__`` of a class, as :func:`names` has them, and the module that writes them."""
+    match _definition(module, name):
+        case [module, ["class", _, [*arguments]]]:
+            return module, arguments
+        case [module, ["class", bases, None]]:
+            found = (_constructor(module, base) for base in bases)
+            return next((base for base in found if base is not None), None)
+        case _:
+            return None
 
 
-def _definition(module: str, name: str) -> tuple[str, ast.ClassDef | ast.expr] | None:
+def _definition(module: str, name: str) -> tuple[str, list[Any]] | None:
     """The class or the value that a name of a module stands for, and the module that defines it."""
-    for node in ast.parse(source_file(module).read_text()).body:
+    match remembered(source_file(module), names).get(name):
+        case ["import", other, original]:
+            return _definition(other, original)
+        case None:
+            return None
+        case found:
+            return module, found
+
+
+def names(text: str) -> dict[str, list[Any]]:
+    """What the names of a module stand for.
+
+    Returns:
+        ``["class", bases, arguments]`` with name, annotation and default of each keyword-only argument of its
+        ``__init__``, None: it has none; ``["value", expression]``; ``["import", module, name]``.
+    """
+    found: dict[str, list[Any]] = {}
+    for node in ast.parse(text).body:
         match node:
-            case ast.ClassDef(name=defined) if defined == name:
-                return module, node
-            case ast.Assign(targets=[ast.Name(id=defined)], value=value) if defined == name:
-                return module, value
+            case ast.ClassDef(name=name):
+                bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
+                found.setdefault(name, ["class", bases, _arguments(node)])
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                found.setdefault(name, ["value", ast.unparse(value)])
             case ast.ImportFrom(module=str(other), names=aliases, level=0):
                 for alias in aliases:
-                    if (alias.asname or alias.name) == name:
-                        return _definition(other, alias.name)
+                    found.setdefault(alias.asname or alias.name, ["import", other, alias.name])
+    return found
+
+
+def _arguments(node: ast.ClassDef) -> list[list[str | None]] | None:
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            pairs = zip(item.args.kwonlyargs, item.args.kw_defaults, strict=True)
+            return [[argument.arg, _text(argument.annotation), _text(default)] for argument, default in pairs]
     return None
+
+
+def _text(node: ast.expr | None) -> str | None:
+    return None if node is None else ast.unparse(node)
 
 
 class _Expanded(ast.NodeTransformer):
@@ -95,27 +124,31 @@ class _Expanded(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in _TYPES or node.id in _GENERIC:
             return node
-        found = _definition(self.module, node.id)
-        if found is None or isinstance(found[1], ast.ClassDef):
-            raise ValueError(f"no alias {node.id}")
-        module, value = found
-        expanded: ast.expr = _Expanded(module).visit(value)
-        return expanded
+        match _definition(self.module, node.id):
+            case [module, ["value", value]]:
+                expanded: ast.expr = _Expanded(module).visit(_expression(value))
+                return expanded
+            case _:
+                raise ValueError(f"no alias {node.id}")
 
 
-def _argument(module: str, class_path: str, argument: ast.arg, default: ast.expr | None) -> Argument:
+def _argument(module: str, class_path: str, name: str, annotation: str | None, default: str | None) -> Argument:
     try:
-        if argument.annotation is None:
+        if annotation is None:
             raise ValueError("no type")
-        annotation = _Expanded(module).visit(argument.annotation)
+        expanded = _Expanded(module).visit(_expression(annotation))
         return Argument(
-            _as_type(annotation), ast.unparse(annotation), ... if default is None else ast.literal_eval(default)
+            _as_type(expanded), ast.unparse(expanded), ... if default is None else ast.literal_eval(default)
         )
     except (ValueError, JetloomError):
         raise JetloomError(
-            f"{class_path}: {argument.arg}: an option needs a type of int, float, bool, str, list[...], "
+            f"{class_path}: {name}: an option needs a type of int, float, bool, str, list[...], "
             f"tuple[..., ...], Literal[...], None or an alias of these; a default has to be a constant"
         ) from None
+
+
+def _expression(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 def _as_type(node: ast.expr) -> Any:

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from jetloom.catalogue.cards import model_card
 from jetloom.catalogue.signatures import source_file
-from jetloom.identity.remembered import remembered
+from jetloom.system.remembered import remembered
 
 # What these say reaches a result as a value, which the rules hash, or not at all.
 NEUTRAL = {
     *("jetloom.catalogue.cards", "jetloom.catalogue.options", "jetloom.catalogue.signatures"),
-    *("jetloom.identity.code", "jetloom.identity.digests", "jetloom.identity.remembered"),
+    *("jetloom.identity.code", "jetloom.identity.digests"),
     *("jetloom.data.prepare.about", "jetloom.errors"),
-    *("jetloom.system.environment", "jetloom.system.files", "jetloom.system.masking", "jetloom.system.gpus"),
-    *("jetloom.system.gpu_use", "jetloom.system.lock", "jetloom.training.reporting"),
+    *("jetloom.system.allocator", "jetloom.system.environment", "jetloom.system.files", "jetloom.system.masking"),
+    *("jetloom.system.gpus", "jetloom.system.gpu_use", "jetloom.system.lock", "jetloom.system.remembered"),
+    "jetloom.training.reporting",
 }
 
 

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from jetloom.identity import remembered as module
-from jetloom.identity.remembered import remembered
+from jetloom.system import remembered as module
+from jetloom.system.remembered import remembered
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_asked_once_for_each_text(file, read, asked):
     assert [remembered(file, read) for _ in range(3)] == [["X = 2"]] * 3
     assert asked == ["x = 1", "x = 2"]
     assert [path.name for path in file.parent.glob("__pycache__/*")] == [
-        f"module.{sys.implementation.cache_tag}.syntax"
+        f"module.{sys.implementation.cache_tag}.test_remembered"
     ]
 
 

@@ -15,11 +15,13 @@ from typing import Any
 def remembered(file: Path, read: Callable[[str], Any]) -> Any:
     """What ``read`` says of the text of a file, as JSON holds it; asked again when the text or its module changes.
 
+    A module reads a file in one way: what is kept is named after it.
+
     Where the directory cannot be written, or Python shall write no byte code, it is asked each time.
     """
     text = file.read_bytes()
     of = [hashlib.sha256(text).hexdigest(), _digest_of_module(read.__module__)]
-    kept = Path(cache_from_source(str(file))).with_suffix(".syntax")
+    kept = Path(cache_from_source(str(file))).with_suffix(f".{read.__module__.rpartition('.')[2]}")
     try:
         found = json.loads(kept.read_bytes())
         if found["of"] == of:
