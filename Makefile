@@ -53,9 +53,13 @@ quick: install
 torch: OTHER := .venv/torch-$(TORCH)
 torch: install
 	@test -n "$(TORCH)" || { echo "make torch needs a version: make torch TORCH=2.11.0"; exit 2; }
-	@test -d $(OTHER) || { rm -rf $(OTHER).partial && \
-		$(BIN)/pip install --quiet --disable-pip-version-check --no-cache-dir --target $(OTHER).partial torch==$(TORCH) && mv $(OTHER).partial $(OTHER); }
+	@$(MAKE) --no-print-directory $(OTHER)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=$(CURDIR)/$(OTHER) pytest $(PARALLEL) -m "not slow" tests/models tests/training
+
+.venv/torch-%: | $(INSTALLED)
+	@rm -rf $@.partial
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-cache-dir --target $@.partial torch==$*
+	@mv $@.partial $@
 
 survive: install
 	@echo "$(SEQUENCES) sequences; to repeat them: make survive SEQUENCES=$(SEQUENCES) SEED=$(SEED)"

@@ -37,7 +37,7 @@ def test_the_public_ci_tests_the_ends_of_the_range():
     assert job["strategy"]["matrix"]["python"] == [named[0], named[-1]]
     assert project["requires-python"] == f">={named[0]}"
     [torch] = [item for item in project["dependencies"] if item.startswith("torch")]
-    [ends] = re.findall(r"^for version in (.*); do$", (ROOT / ".ci/run").read_text(), re.M)
+    [ends] = re.findall(r"^ends=\((.*)\)$", (ROOT / ".ci/run").read_text(), re.M)
     low, high = re.findall(r"\d+\.\d+", torch)
     lowest, highest = (tuple(map(int, version.split(".")))[:2] for version in ends.split())
     assert lowest == tuple(map(int, low.split(".")))
