@@ -82,10 +82,12 @@ def test_an_error_is_that_of_the_work(tmp_path):
 @pytest.fixture
 def script(tmp_path):
     """A process in a session of its own whose two others wait for ever, and the directory in which they say so."""
+    # Tests that run in the background of a shell ignore Ctrl-C, and so would what they start.
     code = (
-        "import sys; from pathlib import Path; from jetloom.system.workers import shared\n"
+        "import signal, sys; from pathlib import Path; from jetloom.system.workers import shared\n"
         "from tests.system.test_workers import start, wait_for_ever\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "    with shared(wait_for_ever, [1, 2], 2, start, Path(sys.argv[1]), killed='') as coming:\n"
         "        print('started', flush=True)\n"
         "        coming[0].result()\n"
