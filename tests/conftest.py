@@ -1,5 +1,6 @@
-"""The order of the test files, and one thread for each of their processes."""
+"""The order of the test files, and what their processes do without."""
 
+import gc
 import os
 
 import pytest
@@ -12,6 +13,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # As in a training: a test that makes large tensors again and again does not wait for the system's pages.
 keep_freed()
 
+# Until all is imported: see jetloom.system.importing. What the tests themselves leave is looked for.
+gc.disable()
+
 pytest.register_assert_rewrite("tests.support")
 
 
@@ -22,3 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (item.path not in slow, item.path.match("cluster/test_derived.py")))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()

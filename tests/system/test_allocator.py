@@ -34,5 +34,7 @@ def faults(*arguments: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 def test_freed_memory_is_used_again():
-    # 66 MB of tensors for each step, in pages of 4 kB.
-    assert faults("keep") < 200 < 10_000 < faults()
+    # 66 MB of tensors for each step, in pages of 4 kB: nearly all are new ones, or the heap has grown once more at most.
+    few, many = faults("keep"), faults()
+    assert 10_000 < many
+    assert few < many / 20

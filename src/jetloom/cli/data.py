@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from jetloom.cli.app import Files, Of, Set, app, datasets, simulate, tensors
+from jetloom.system.importing import importing
 
 if TYPE_CHECKING:
     from jetloom.config import Dataset
@@ -48,7 +49,9 @@ def simulate_jetclass(
         about.json of a directory of the workflow, whose settings count instead of those given here.
     """
     from jetloom.data.prepare.about import settings
-    from jetloom.data.simulate.jetclass import simulate_set
+
+    with importing():
+        from jetloom.data.simulate.jetclass import simulate_set
 
     chosen = {"jets": jets, "seed": seed, "detector": detector, "mpi": mpi} | settings(about)
     simulate_set(class_, output_directory=output, number=number, processes=processes, **chosen)
@@ -82,7 +85,9 @@ def simulate_shapes(
         about.json of a directory of the workflow, whose settings count instead of those given here.
     """
     from jetloom.data.prepare.about import settings
-    from jetloom.data.simulate.shapes import simulate_set
+
+    with importing():
+        from jetloom.data.simulate.shapes import simulate_set
 
     chosen = {"jets": meshes, "seed": seed} | settings(about)
     simulate_set(class_, split, chosen["jets"], chosen["seed"], output)
@@ -155,7 +160,8 @@ def skim(raw: Path, output: Path, *, dataset: str, about: Of = None, set_: Set =
     about
         about.json of a directory of the workflow, whose settings are laid over the preset.
     """
-    from jetloom.data.prepare.skim import skim as run
+    with importing():
+        from jetloom.data.prepare.skim import skim as run
 
     run(dataset, _dataset(dataset, set_, about), raw, output)
 
@@ -171,7 +177,8 @@ def tensors_list(skims: Files, *, output: Path) -> None:
     output
         JSON file to write.
     """
-    from jetloom.data.prepare.skimlist import write
+    with importing():
+        from jetloom.data.prepare.skimlist import write
 
     write(skims, output)
 
@@ -207,8 +214,9 @@ def tensors_shard(
     about
         about.json of a directory of the workflow, whose settings are laid over the preset.
     """
-    from jetloom.data.prepare import skimlist
-    from jetloom.data.prepare.tensors import write_shard
+    with importing():
+        from jetloom.data.prepare import skimlist
+        from jetloom.data.prepare.tensors import write_shard
 
     name, settings = _named(dataset, set_, about)
     write_shard(name, settings, split, shard, skimlist.read(list_) if list_ else skims or [], output)
@@ -231,7 +239,8 @@ def tensors_manifest(
     about
         about.json of a directory of the workflow, whose settings are laid over the preset.
     """
-    from jetloom.data.prepare.tensors import write_manifest
+    with importing():
+        from jetloom.data.prepare.tensors import write_manifest
 
     name, settings = _named(dataset, set_, about)
     write_manifest(name, settings, shards, output)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jetloom.cli.app import app
 from jetloom.errors import JetloomError
+from jetloom.system.importing import importing
 
 if TYPE_CHECKING:
     from jetloom.workflow.derived import DerivedPlan
@@ -46,12 +47,13 @@ def derive(name: str, *, config: Path, split: str, number: int = 0, output: Path
         else:
             mix(parts, classes, number, key, output)
         return
-    import torch
+    with importing():
+        import torch
 
-    from jetloom.derived.tokenise import tokenise, tokenizer
-    from jetloom.models.omnijet import OmniJet
-    from jetloom.tasks.next_token.learn import NextToken
-    from jetloom.training.checkpoint import load_model, task_of
+        from jetloom.derived.tokenise import tokenise, tokenizer
+        from jetloom.models.omnijet import OmniJet
+        from jetloom.tasks.next_token.learn import NextToken
+        from jetloom.training.checkpoint import load_model, task_of
 
     if threads:
         torch.set_num_threads(threads)
@@ -103,7 +105,8 @@ def closeness(name: str, *, config: Path, output: Path, observables: Path) -> No
     observables
         Parquet file of the observables of both.
     """
-    from jetloom.derived.closeness import closeness as compare
+    with importing():
+        from jetloom.derived.closeness import closeness as compare
 
     planned = _planned(name, config)
     if planned.reference is None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from jetloom.cli.app import Option, Set, app
+from jetloom.system.importing import importing
 
 
 @app.command
@@ -53,7 +54,8 @@ def evaluate(
 
     place(1, 1, threads)
     chosen = evaluation_of(config, run) if config and run else evaluation_by_hand(manifest, set_)
-    from jetloom.evaluation.evaluate import evaluate as evaluate_
+    with importing():
+        from jetloom.evaluation.evaluate import evaluate as evaluate_
 
     evaluate_(
         checkpoint,
@@ -107,7 +109,8 @@ def predict(
     threads
         CPU threads.
     """
-    from jetloom.evaluation.predict import predict as run
+    with importing():
+        from jetloom.evaluation.predict import predict as run
 
     run(
         checkpoint,
@@ -185,7 +188,8 @@ def cost(
             partial.write_text(json.dumps(content | {"run": chosen.run}, indent=1) + "\n")
         return
     place(1, 1, threads)
-    from jetloom.evaluation.cost import cost as cost_
+    with importing():
+        from jetloom.evaluation.cost import cost as cost_
 
     cost_(
         chosen.architecture,
@@ -216,6 +220,7 @@ def export(
     threads
         CPU threads.
     """
-    from jetloom.publish.export import export as run
+    with importing():
+        from jetloom.publish.export import export as run
 
     run(checkpoint, output, values=values, threads=threads)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from jetloom.cli.app import Files, Some, mlflow
+from jetloom.system.importing import importing
 
 
 @mlflow.command(name="init")
@@ -24,7 +25,8 @@ def mlflow_init(
     output
         JSON file with the URI and the ids, for `jetloom train --store`.
     """
-    from jetloom.tracking.store import prepare
+    with importing():
+        from jetloom.tracking.store import prepare
 
     prepare(uri, experiments, directory, output, offline=offline)
 
@@ -59,7 +61,8 @@ def mlflow_log(
     output
         JSON file that lists which runs took them.
     """
-    from jetloom.publish.track import track
+    with importing():
+        from jetloom.publish.track import track
 
     track(metrics, costs, figures, output, closeness=closeness, config=config, onnx=onnx)
 
@@ -75,7 +78,8 @@ def mlflow_sync(*places: Path, uri: str | None = None) -> None:
     uri
         Another server than the trainings were told.
     """
-    from jetloom.tracking.sync import sync
+    with importing():
+        from jetloom.tracking.sync import sync
 
     sync(places or (Path("results"),), uri)
 
@@ -93,7 +97,8 @@ def mlflow_export(output: Path, *, uri: str | None = None, directory: Path = Pat
     directory
         Directory of the default store.
     """
-    from jetloom.tracking.table import export
+    with importing():
+        from jetloom.tracking.table import export
 
     export(uri, directory, output)
 

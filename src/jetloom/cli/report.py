@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from jetloom.cli.app import Some, app
 from jetloom.errors import JetloomError
+from jetloom.system.importing import importing
 
 if TYPE_CHECKING:
     from jetloom.results.inputs import Inputs
@@ -89,8 +90,9 @@ def report(
     """
     if threads < 1:
         raise JetloomError(f"report: --threads: expected at least 1, got {threads}")
-    from jetloom.report.build import report as run
-    from jetloom.report.resources import read_jobs, write_jobs
+    with importing():
+        from jetloom.report.build import report as run
+        from jetloom.report.resources import read_jobs, write_jobs
 
     given, measured = _inputs(directory, files or Files())
     if resources:
@@ -118,7 +120,8 @@ def figure(name: str, directory: Path | None = None, *, files: Files | None = No
     output
         Directory of the figures; one figure leaves the others in it as they are, all replace them.
     """
-    from jetloom.report import build
+    with importing():
+        from jetloom.report import build
 
     given, _ = _inputs(directory, files or Files())
     if name == "all":

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jetloom.cli.app import Option, Set, app
 from jetloom.errors import JetloomError
+from jetloom.system.importing import importing
 
 
 @app.command
@@ -80,7 +81,8 @@ def train(
     else:
         choice = training_by_hand(manifest, model, preset, option, task, set_, seed, experiment, dataset, name, title)
     place(choice.recipe.devices, choice.recipe.nodes, threads)
-    from jetloom.training.train import train as train_
+    with importing():
+        from jetloom.training.train import train as train_
 
     train_(
         manifest,
