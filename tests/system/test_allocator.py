@@ -13,11 +13,11 @@ if "keep" in sys.argv:
 
 def step():
     # As in a training step: of several sizes, held for a while, freed in another order.
-    held = [torch.ones(1 << power) for power in range(14, 24)]
+    held = [torch.ones(1 << power) for power in range(14, 25)]
     held += [value + 1 for value in held[::2]]
     del held[::2]
 
-for _ in range(3):
+for _ in range(12):
     step()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(10):
@@ -34,7 +34,7 @@ def faults(*arguments: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 def test_freed_memory_is_used_again():
-    # 66 MB of tensors for each step, in pages of 4 kB: nearly all are new ones, or the heap has grown once more at most.
+    # Blocks above 32 MB are always mapped by themselves: 64 MB and more for each step, in pages of 4 kB.
     few, many = faults("keep"), faults()
-    assert 10_000 < many
+    assert many > 10_000
     assert few < many / 20
