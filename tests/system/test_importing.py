@@ -39,6 +39,11 @@ def test_garbage_is_found_again_afterwards_whatever_happens(fails):
     except ImportError:
         pass
     assert gc.isenabled() and gc.get_freeze_count() > frozen
+    gc.disable()
+    with importing():
+        pass
+    assert not gc.isenabled()
+    gc.enable()
     found = []
     cycle = {"end": type("End", (), {"__del__": lambda self: found.append(1)})()}
     cycle["self"] = cycle

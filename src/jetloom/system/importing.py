@@ -12,9 +12,11 @@ def importing() -> Iterator[None]:
     They leave none, but Python goes through all that it knows again and again while that grows, and twice more at the
     end of the process: more than a third of the time that a process needs to import torch and Lightning and to end.
     """
+    enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if enabled:
+            gc.enable()
