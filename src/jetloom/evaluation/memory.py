@@ -1,19 +1,15 @@
 """Peak memory of a piece of work, on the GPU or in this process."""
 
-import ctypes
 import gc
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from jetloom.system.allocator import keep_freed
+from jetloom.system.allocator import M_MMAP_THRESHOLD, glibc, keep_freed
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
-# glibc's mallopt parameter: larger blocks are mapped, and given back to the system when they are freed.
-_M_MMAP_THRESHOLD = -3
 _SMALL = 64 * 1024
 
 METHODS = {
@@ -30,7 +26,7 @@ def peak_megabytes(work: Callable[[], object], device: torch.device) -> float | 
     Afterwards it keeps what is freed (:func:`jetloom.system.allocator.keep_freed`). So measure times first.
 
     Returns:
-        None where the system cannot tell (not Linux).
+        None where the system cannot tell (not Linux with glibc).
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -39,12 +35,10 @@ def peak_megabytes(work: Callable[[], object], device: torch.device) -> float | 
         work()
         torch.cuda.synchronize(device)
         return (torch.cuda.max_memory_allocated(device) - before) / 1e6
-    if not sys.platform.startswith("linux"):
+    libc = glibc()
+    if libc is None:
         return None
-    libc = ctypes.CDLL(None)
-    if not hasattr(libc, "malloc_trim"):  # musl
-        return None
-    libc.mallopt(_M_MMAP_THRESHOLD, _SMALL)
+    libc.mallopt(M_MMAP_THRESHOLD, _SMALL)
     try:
         # The first call makes buffers that stay: they belong to the library, not to the work.
         work()
