@@ -25,6 +25,11 @@ def per_row(linear: nn.Linear, x: Tensor) -> Tensor:
     return kernel.linear(linear, x) if kernel.serves() else linear(x)
 
 
+def rectified(linear: nn.Linear, x: Tensor) -> Tensor:
+    """max(W x_i + b, 0) of each row, (B, N, D) to (B, N, K)."""
+    return kernel.linear(linear, x, rectified=True) if kernel.serves() else functional.relu(linear(x))
+
+
 class Layout(NamedTuple):
     """Which rows of the sorted sequence (B, N, d) hold particles. Every field is None where nothing is masked."""
 
@@ -69,7 +74,7 @@ class Block(nn.Module):
             # Queries, keys and values have no bias: a zero row adds nothing to any sum and scores zero everywhere.
             x = x * layout.mask[..., None].to(x.dtype)
         x = self.norm1(x + self.attention(x, layout))  # (5)
-        out: Tensor = self.norm2(x + per_row(self.fc2, functional.relu(per_row(self.fc1, x), inplace=True)))  # (6)
+        out: Tensor = self.norm2(x + per_row(self.fc2, rectified(self.fc1, x)))  # (6)
         return out
 
 
@@ -141,7 +146,7 @@ class SmallTagger(Network):
 
     def embedded(self, batch: Batch) -> Tensor:
         """(2): features (B, N, F) to (B, N, d)."""
-        return functional.relu(per_row(self.embed, batch.features), inplace=True)
+        return rectified(self.embed, batch.features)
 
     def arrange(self, batch: Batch) -> tuple[Batch, Layout, Tensor | None]:
         """(1): features and mask in the order in which the network reads them.

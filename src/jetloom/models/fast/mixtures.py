@@ -31,7 +31,7 @@ def attend(attention: "ProjectedAttention", x: Tensor, layout: "Layout") -> Tens
     keys, values = _mixtures(attention, x, layout)
     value = attention.value.weight.unflatten(0, (heads, -1))
     value_to_output = torch.einsum("hev,ohe->hvo", value, attention.out.weight.unflatten(1, (heads, -1)))
-    per_output = values @ value_to_output
+    per_output = _per_head(values, value_to_output)
     weights = _weights(attention, x, keys, layout).flatten(1, 2)
     attended = torch.bmm(per_output.flatten(1, 2).transpose(1, 2), weights.to(per_output.dtype))
     return (attended + attention.out.bias[:, None]).transpose(1, 2)
@@ -54,7 +54,7 @@ def _weights(attention: "ProjectedAttention", x: Tensor, keys: Tensor, layout: "
     heads = attention.heads
     query, key = (linear.weight.unflatten(0, (heads, -1)) for linear in (attention.query, attention.key))
     key_to_score = torch.einsum("hek,heq->hkq", key, query) * (x.shape[2] / heads) ** -0.5
-    per_score = keys @ key_to_score
+    per_score = _per_head(keys, key_to_score)
     scores = torch.bmm(per_score.flatten(1, 2), x.transpose(1, 2)).unflatten(1, (heads, -1))
     scores = attention.refined(scores)
     closed = attention.closed(layout)
@@ -65,6 +65,14 @@ def _weights(attention: "ProjectedAttention", x: Tensor, keys: Tensor, layout: "
         likely = (scores - scores.amax(2, keepdim=True)).exp()
         return likely / likely.sum(2, keepdim=True)
     return scores.softmax(2)
+
+
+def _per_head(x: Tensor, maps: Tensor) -> Tensor:
+    """(B, H, p, d) times a matrix (H, d, k) per head."""
+    if exporting():
+        # onnxruntime needs no copy of the matrices for each jet, and takes longer to bring heads together.
+        return x @ maps
+    return torch.einsum("bhjd,hdk->bhjk", x, maps)
 
 
 def mixed(weight: Tensor, x: Tensor) -> Tensor:
