@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,12 @@ from jetloom.system.allocator import keep_freed
 
 # A process for each core (Makefile): with two threads each they wait for each other, four times as long as they work.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# For each Python that is started, those of the tests themselves too.
+started = str(Path(__file__).parent / "support/started")
+os.environ["PYTHONPATH"] = ":".join(
+    dict.fromkeys([started, *filter(None, os.environ.get("PYTHONPATH", "").split(":"))])
+)
 
 # As in a training: a test that makes large tensors again and again does not wait for the system's pages.
 keep_freed()

@@ -1,4 +1,4 @@
-"""All that is looked at on the pretended GPU, in one process: ``python -m tests.gpu.look FILE`` writes it as JSON."""
+"""What is looked at on the pretended GPU, in one process: ``python -m tests.gpu.look FILE`` writes it as JSON."""
 
 from tests.support import pretended_gpu  # noqa: F401  # isort: skip  (before torch)
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from tests.gpu import evaluation, graphs, rows, runs, trainings
+from tests.gpu import evaluation, graphs, rows, trainings
 
 
 def main(output: Path) -> None:
@@ -20,7 +20,6 @@ def main(output: Path) -> None:
             "trainings": trainings.all_tasks(Path(directory)),
             "recorded": trainings.all_recorded(Path(directory) / "recorded"),
             "graphs": graphs.all_choices(),
-            "runs": runs.all_runs(Path(directory) / "runs"),
             "evaluation": evaluation.all_verbs(Path(directory)),
         }
     output.write_text(json.dumps(found))

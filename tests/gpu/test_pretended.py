@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from jetloom.catalogue import cards
+from tests.support.look import seen
 from tests.support.project import ROOT
 
 pytestmark = pytest.mark.timeout(1800)
@@ -26,6 +27,12 @@ RANDOM = {"reformer"}
 """Rows whose training draws random numbers, which a GPU draws otherwise."""
 WRONG = 0.1
 """Of a gradient in half precision, relative to that in single precision."""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What :mod:`tests.gpu.look` has seen."""
+    return seen("tests.gpu.look", tmp_path_factory.mktemp("pretended_gpu"), OMP_NUM_THREADS="1")
 
 
 @pytest.mark.slow

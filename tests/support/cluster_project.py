@@ -20,15 +20,8 @@ class ClusterProject(Project):
     def environment(self) -> dict[str, str]:
         site, own = self.cluster.environment, super().environment
         shims, *system = site["PATH"].split(":")
-        often = Path(__file__).parent / "often"
-        return (
-            own
-            | site
-            | {
-                "PATH": ":".join([shims, own["PATH"].split(":")[0], *system]),
-                "PYTHONPATH": f"{often}:{own['PYTHONPATH']}",
-            }
-        )
+        path = ":".join([shims, own["PATH"].split(":")[0], *system])
+        return own | site | {"PATH": path, "PYTHONPATH": own["PYTHONPATH"]}
 
     def start(self, *arguments: str, profile: str = "slurm") -> subprocess.Popen[str]:
         """Start a driver; its words go to driver.log."""

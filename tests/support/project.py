@@ -58,7 +58,8 @@ class Project:
     def environment(self) -> dict[str, str]:
         """The clone's own sources come before the installed ones."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return os.environ | {"PYTHONPATH": str(self.path / "src"), "PATH": path, "COLUMNS": "200"}
+        sources = f"{self.path / 'src'}:{os.environ['PYTHONPATH']}"
+        return os.environ | {"PYTHONPATH": sources, "PATH": path, "COLUMNS": "200"}
 
     def write_config(self, config: dict) -> None:
         (self.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))

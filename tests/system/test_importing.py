@@ -13,6 +13,7 @@ import gc, sys
 from contextlib import nullcontext
 from jetloom.system.importing import importing
 passes = []
+gc.set_threshold(700, 10, 10)
 gc.callbacks.append(lambda phase, about: passes.append(about["generation"]) if phase == "start" else None)
 with importing() if "importing" in sys.argv else nullcontext():
     import jetloom.config
