@@ -85,7 +85,8 @@ def _pair_terms(first: Tensor, second: Tensor) -> Tensor:
         distance,
         energy.square() - (px.square() + py.square() + pz.square()),
     )
-    return torch.stack(features, -1).clamp(min=FLOOR).log()
+    # Each in one piece of memory.
+    return torch.stack(features).clamp_(min=FLOOR).log_().movedim(0, -1)
 
 
 @torch.no_grad()

@@ -11,23 +11,26 @@ from jetloom.models.fast import linear_norm_gelu as module
 from jetloom.models.layers.norm import RealBatchNorm, linear_norm_gelu
 
 
-def layer(dtype: torch.dtype) -> nn.Sequential:
-    made = nn.Sequential(nn.Linear(6, 9), RealBatchNorm(9)).to(dtype)
+def layer(dtype: torch.dtype, before: int = 6, after: int = 9) -> nn.Sequential:
+    made = nn.Sequential(nn.Linear(before, after), RealBatchNorm(after)).to(dtype)
     with torch.no_grad():
         for parameter in made[1].parameters():
             parameter += 0.3 * torch.randn_like(parameter)
     return made
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    ("widths", "dtype"),
+    [((6, 9), torch.float32), *((widths, torch.float64) for widths in [(6, 9), (6, 20), (18, 7), (17, 20)])],
+)
 @pytest.mark.parametrize("rows", [2, 33, 100])
-def test_that_of_the_plain_steps(rows, dtype, monkeypatch):
-    monkeypatch.setattr(module, "ROWS", 33)
+def test_that_of_the_plain_steps(rows, widths, dtype, monkeypatch):
+    monkeypatch.setattr(module, "NUMBERS", 33 * max(widths))
     torch.manual_seed(rows)
-    ours = layer(dtype)
+    ours = layer(dtype, *widths)
     theirs = copy.deepcopy(ours)
     # Far from zero, where a variance from sums of squares would lose its digits.
-    x = (20 + torch.randn(rows, 6, dtype=dtype)).requires_grad_()
+    x = (20 + torch.randn(rows, widths[0], dtype=dtype)).requires_grad_()
     found = linear_norm_gelu(x, ours[0].weight, ours[0].bias, ours[1], None)
     expected = gelu(theirs[1](theirs[0](x)))
     tolerance = {} if dtype == torch.float64 else {"rtol": 1e-3, "atol": 1e-3}
