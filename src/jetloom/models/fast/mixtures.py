@@ -96,8 +96,8 @@ def mixed_in_partitions(weight: Tensor, x: Tensor, layout: "Layout", length: int
     rows = _partition(x, layout, partitions, length)
     used, slots = rows.shape[1:3]
     rows = rows.permute(1, 0, 3, 2).reshape(used, -1, slots)
-    mixtures = torch.bmm(rows, weight[:, :used, :slots].permute(1, 2, 0))
-    mixtures = mixtures.view(used, x.shape[0], x.shape[2], len(weight)).permute(1, 3, 0, 2)
+    mixtures = torch.bmm(weight[:, :used, :slots].transpose(0, 1), rows.mT)
+    mixtures = mixtures.view(used, len(weight), x.shape[0], x.shape[2]).permute(2, 1, 0, 3)
     return mixtures if used == partitions else functional.pad(mixtures, (0, 0, 0, partitions - used))
 
 
