@@ -1,5 +1,6 @@
 """Intervals: bootstrap over jets, and the exact binomial one where few jets are left."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -67,3 +68,15 @@ def binomial_interval(passed: int, total: int, confidence: float) -> tuple[float
     low = 0.0 if passed == 0 else float(betaincinv(passed, total - passed + 1, tail))
     high = 1.0 if passed == total else float(betaincinv(passed + 1, total - passed, 1 - tail))
     return low, high
+
+
+def wilson_interval(passed: int, total: int) -> tuple[float, float]:
+    """One standard deviation of an efficiency to both sides, also with few jets and near one.
+
+    Source: E. B. Wilson, J. Am. Stat. Assoc. 22 (1927) 209: the p with (passed / total - p)^2 = p (1 - p) / total.
+    """
+    efficiency = passed / total
+    half = math.sqrt(efficiency * (1 - efficiency) / total + 0.25 / total**2)
+    low, high = ((efficiency + 0.5 / total + way * half) / (1 + 1 / total) for way in (-1, 1))
+    # An end that is 0 or 1 comes out of a difference.
+    return max(low, 0.0) if passed else 0.0, min(high, 1.0) if passed < total else 1.0

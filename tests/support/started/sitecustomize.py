@@ -8,8 +8,13 @@ import sys
 gc.set_threshold(50_000)
 atexit.register(gc.freeze)
 
-if any("snakemake" in argument for argument in sys.orig_argv[:3]) and "slurm" in sys.orig_argv:
-    from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+if any("snakemake" in argument for argument in sys.orig_argv[:3]):
+    from jetloom.system.later import later
 
-    # The driver asks SLURM every two seconds, where the plugin would wait ever longer.
-    RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 2.0, lambda self, value: None)
+    # Of SLURM's plugin, which each job loads, one function needs it.
+    later("pandas")
+    if "slurm" in sys.orig_argv:
+        from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+        # The driver asks SLURM every two seconds, where the plugin would wait ever longer.
+        RemoteExecutor.next_seconds_between_status_checks = property(lambda self: 2.0, lambda self, value: None)

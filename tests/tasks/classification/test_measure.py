@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import beta, norm
+from scipy.stats import beta, binomtest, norm
 
-from jetloom.statistics.bootstrap import binomial_interval
+from jetloom.statistics.bootstrap import binomial_interval, wilson_interval
 from jetloom.tasks.classification.measure import figures_of_merit, rejection
 
 CLASSES = ["QCD", "Hbb"]
@@ -88,6 +88,14 @@ def test_binomial_interval_is_that_of_the_beta_quantiles(passed, total):
     low, high = binomial_interval(passed, total, 0.9)
     assert low == pytest.approx(beta.ppf(0.05, passed, total - passed + 1) if passed else 0)
     assert high == pytest.approx(beta.ppf(0.95, passed + 1, total - passed) if passed < total else 1)
+
+
+@pytest.mark.parametrize(
+    ("passed", "total"), [(0, 1), (1, 1), (3, 7), (0, 50), (50, 50), (611, 3000), (10**6 - 1, 10**6)]
+)
+def test_wilsons_interval_is_that_of_scipy(passed, total):
+    expected = binomtest(passed, total).proportion_ci(2 * norm.cdf(1) - 1, method="wilson")
+    assert wilson_interval(passed, total) == pytest.approx((expected.low, expected.high), rel=1e-9, abs=1e-12)
 
 
 def test_without_working_points_there_is_no_rejection():

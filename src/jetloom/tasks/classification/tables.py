@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, norm
 
 from jetloom.drawing.cells import (
     PARTS,
@@ -24,6 +23,7 @@ from jetloom.drawing.names import in_text
 from jetloom.drawing.numbers import decimals, fixed, significant
 from jetloom.results.collection import DataSet, Entry
 from jetloom.results.over_seeds import mean_value
+from jetloom.statistics.bootstrap import wilson_interval
 from jetloom.statistics.values import Value
 from jetloom.tasks.classification.over_seeds import (
     accuracy_difference,
@@ -44,8 +44,6 @@ from jetloom.tasks.classification.paired import (
 from jetloom.tasks.classification.scores import Scores
 
 BINS = 4
-ONE_SIGMA = float(2 * norm.cdf(1) - 1)
-"""Coverage of one standard deviation, 68 %."""
 
 
 def rejections(dataset: DataSet) -> Table | None:
@@ -203,9 +201,9 @@ def _share(entry: Entry, chosen: NDArray[np.bool_]) -> Value:
     """Accuracy on some of the jets, with Wilson's interval: it holds with few jets and near one."""
     jets, items = int(chosen.sum()), []
     for result in entry.results:
-        right = binomtest(int(result.read(Scores).correct[chosen].sum()), jets)
-        ends = right.proportion_ci(ONE_SIGMA, method="wilson")
-        items.append({"value": right.statistic, "low": ends.low, "high": ends.high})
+        right = int(result.read(Scores).correct[chosen].sum())
+        low, high = wilson_interval(right, jets)
+        items.append({"value": right / jets, "low": low, "high": high})
     return mean_value(items)
 
 
