@@ -10,11 +10,11 @@ from jetloom.models.layers.attention import attend, key_bias
 HEADS = 2
 
 
-def inputs(dtype=torch.float64):
+def inputs(dtype=torch.float64, keys=5, width=8):
     generator = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(3, n, 8, generator=generator, dtype=dtype) for n in (4, 5, 5))
-    bias = torch.randn(3, HEADS, 4, 5, generator=generator, dtype=dtype)
-    mask = torch.arange(5) < torch.tensor([5, 3, 1])[:, None]
+    query, key, value = (torch.randn(3, n, width, generator=generator, dtype=dtype) for n in (4, keys, keys))
+    bias = torch.randn(3, HEADS, 4, keys, generator=generator, dtype=dtype)
+    mask = torch.arange(keys) < torch.tensor([keys, 3, 1])[:, None]
     return [x.requires_grad_() for x in (query, key, value, bias)], mask
 
 
@@ -31,9 +31,11 @@ def with_gradients(result, leaves):
     return [result, *torch.autograd.grad((result * weight).sum(), leaves)]
 
 
+# Products and softmax of fewer than 16 columns are turned over.
+@pytest.mark.parametrize(("keys", "width"), [(5, 8), (5, 40), (20, 8), (20, 40)])
 @pytest.mark.parametrize("with_bias", [True, False])
-def test_without_dropout(with_bias):
-    (query, key, value, bias), mask = inputs()
+def test_without_dropout(with_bias, keys, width):
+    (query, key, value, bias), mask = inputs(keys=keys, width=width)
     leaves = [query, key, value] + [bias] * with_bias
     added = bias + key_bias(mask) if with_bias else None
     ours = attend(query, key, value, HEADS, added)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, autograd
 from torch.nn import functional
 
-from jetloom.models.fast import eager, exporting, full_precision, on, private_operators, values_known, waits
+from jetloom.models.fast import NARROW, eager, exporting, full_precision, on, private_operators, values_known, waits
 from jetloom.models.fast.dropout import applied, kept
 
 MOST = 65_535
@@ -50,10 +50,6 @@ def _by_products_serves(query: Tensor, bias: Tensor | None, dropout: float) -> b
     return not fused and learns and eager() and private_operators()
 
 
-NARROW = 16
-"""A CPU's product with fewer columns takes three times as long as the transposed one; so does a softmax over fewer."""
-
-
 def _product(weights: Tensor, rows: Tensor) -> Tensor:
     """(G, N, M) times (G, M, K) to (G, N, K)."""
     if rows.shape[2] < NARROW <= weights.shape[2]:
@@ -62,7 +58,7 @@ def _product(weights: Tensor, rows: Tensor) -> Tensor:
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    """Over the last axis of (G, N, M)."""
+    """Over the last axis of (G, N, M); over few keys it takes a quarter of the time along the queries."""
     return scores.mT.softmax(1).mT if scores.shape[2] < NARROW else scores.softmax(2)
 
 

@@ -12,18 +12,17 @@ import torch
 from torch import Tensor, autograd
 from torch.nn import functional
 
-from jetloom.models.fast import eager, private_operators
+from jetloom.models.fast import NARROW, eager, private_operators
 
 if TYPE_CHECKING:
     from jetloom.models.layers.norm import RealBatchNorm
 
 NUMBERS = 1 << 19
 """Of a tensor that go through together: two megabytes, 8192 rows of 64 channels."""
-NARROW = 16
-"""Fewer channels lie in memory one by one: a CPU's products with so few columns take up to ten times as long."""
 
 
 def _empty(x: Tensor, channels: int) -> Tensor:
+    """For a product, (n, channels); few of them lie in memory one by one."""
     return x.new_empty(channels, len(x)).T if channels < NARROW else x.new_empty(len(x), channels)
 
 
