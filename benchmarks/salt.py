@@ -62,7 +62,8 @@ def real_jets(arguments: argparse.Namespace) -> Batch:
     def wide(x: Tensor) -> Tensor:
         return pad(x, (0, n - x.shape[1]) if x.dim() == 2 else (0, 0, 0, n - x.shape[1]))
 
-    columns = zip(*(part[:-1] for part in parts), strict=True)
+    # Features to label.
+    columns = zip(*(part[:5] for part in parts), strict=True)
     batch = Batch(*(torch.cat([x if x.dim() == 1 else wide(x) for x in column]) for column in columns))
     order = torch.randperm(len(batch.label), generator=torch.Generator().manual_seed(1))[: arguments.batch]
     return batch.map(lambda x: x[order]).to(torch.device(arguments.device))
