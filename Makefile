@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# The same lock by either; uv, where it is there, takes a fifth of the time. pip would compile with one core.
+# The same lock by either; uv, where it is there, takes a fifth of the time. pip would compile with one core;
+# what compileall complains about are files of other Pythons, which nobody imports.
 UV := $(shell command -v uv)
 ADD := $(if $(UV),uv pip install --quiet --python $(BIN)/python,$(BIN)/pip install --quiet --disable-pip-version-check --no-compile)
 

@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from tests.models.jets import random_jets
+from tests.support.tensors import write_tensors
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -15,7 +17,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("measure", "taggers"):
+    for name in ("measure", "taggers", "salt", "salt_peer"):
         sys.modules.pop(name, None)
 
 
@@ -78,3 +80,16 @@ def test_process_peak(benchmarks, tmp_path):
     )
     found = peak_bytes([str(script)])
     assert 0.9 < (found["peak"] - found["before"]) / 200_000_000 < 1.5
+
+
+def test_the_contest_of_salt_reads_batches_of_all_lengths(benchmarks, tmp_path):
+    """As many as it asks for, padded to its length; what lies behind the particles of a jet is no particle."""
+    from salt import real_jets
+
+    manifest = write_tensors(tmp_path)
+    batch = real_jets(SimpleNamespace(data=manifest, batch=300, particles=50, device="cpu"))
+    assert batch.features.shape[:2] == batch.mask.shape == (300, 50) and batch.vectors.shape == (300, 50, 4)
+    assert len(batch.label) == 300 and batch.label.unique().numel() > 1
+    lengths = batch.mask.sum(1)
+    assert 0 < lengths.min() < lengths.max() < 50
+    assert not batch.mask[:, lengths.max() :].any()

@@ -15,7 +15,7 @@ TESTED = ((2, 11), (2, 15))
 """First and last version of torch whose private operators the kernels were tested with."""
 
 NARROW = 16
-"""Columns: a CPU's product of matrices with fewer takes three to ten times as long as the same one turned over."""
+"""Columns: with fewer, MKL's product takes far longer than the same one turned over (docs/performance.md)."""
 
 _on = True
 
