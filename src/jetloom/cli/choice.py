@@ -51,6 +51,29 @@ class TrainingChoice:
     live_after: float = 0.0
 
 
+def configured(verb: str, config: Path | None, run: str | None, **given: object) -> tuple[Path, str] | None:
+    """CONFIG and RUN, which together say what a verb works on; None: neither was given.
+
+    Args:
+        verb: its name.
+        config: of the option.
+        run: of the option.
+        given: the other options that say so, by name; false: not given.
+
+    Raises:
+        JetloomError: one without the other, or an option beside them that would not count.
+    """
+    if config is None and run is None:
+        return None
+    if config is None or run is None:
+        raise JetloomError(f"{verb}: --config and --run are given together or not at all")
+    if idle := ", ".join(f"--{name}" for name, value in given.items() if value):
+        raise JetloomError(
+            f"{verb}: {idle}: would not count beside --config and --run; leave it out, or change {config}"
+        )
+    return config, run
+
+
 def find_run(config: Path, name: str) -> tuple[Experiment, Run]:
     """A configuration, and one of its trainings.
 

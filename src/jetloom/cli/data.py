@@ -34,7 +34,7 @@ def simulate_jetclass(
     seed
         Same seed, same jets.
     output
-        Directory of the files <PROCESS>_<NUMBER>.root.
+        Directory of the files PROCESS_NUMBER.root.
     class_
         Class to simulate (repeatable); default: all ten.
     number
@@ -67,7 +67,7 @@ def simulate_shapes(
     split: Annotated[tuple[str, ...], Parameter(negative="")] = ("train", "val", "test"),
     about: Of = None,
 ) -> None:
-    """Furniture meshes in the layout of ModelNet10: <class>/<split>/<class>_0001.off.
+    """Furniture meshes in the layout of ModelNet10: CLASS/SPLIT/CLASS_0001.off.
 
     Parameters
     ----------

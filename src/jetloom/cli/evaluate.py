@@ -39,7 +39,7 @@ def evaluate(
     config
         Configuration of an experiment, whose settings count; with RUN.
     run
-        Training of CONFIG: <data set>/<model>/seed<seed>. It must have been trained on the tensors of MANIFEST.
+        Training of CONFIG, such as jetclass-sim/salt/seed1. It must have been trained on the tensors of MANIFEST.
     split
         Split to score.
     truth
@@ -49,11 +49,12 @@ def evaluate(
     threads
         CPU threads.
     """
-    from jetloom.cli.choice import evaluation_by_hand, evaluation_of
+    from jetloom.cli.choice import configured, evaluation_by_hand, evaluation_of
     from jetloom.workflow.machines import place
 
     place(1, 1, threads)
-    chosen = evaluation_of(config, run) if config and run else evaluation_by_hand(manifest, set_)
+    told = configured("evaluate", config, run, set=set_)
+    chosen = evaluation_of(*told) if told else evaluation_by_hand(manifest, set_)
     with importing():
         from jetloom.evaluation.evaluate import evaluate as evaluate_
 
@@ -156,7 +157,7 @@ def cost(
     config
         Configuration of an experiment, whose settings count; with RUN.
     run
-        Model of CONFIG: <data set>/<model>.
+        Model of CONFIG, such as jetclass-sim/salt.
     preset
         Named size of the architecture.
     dataset
@@ -170,12 +171,13 @@ def cost(
     threads
         CPU threads.
     """
-    from jetloom.cli.choice import cost_by_hand, cost_of
+    from jetloom.cli.choice import configured, cost_by_hand, cost_of
     from jetloom.errors import JetloomError
     from jetloom.workflow.machines import place
 
-    if config and run:
-        chosen = cost_of(config, run)
+    by_hand = {"model": model, "preset": preset, "option": option, "set": set_}
+    if told := configured("cost", config, run, **by_hand, dataset=dataset, name=name, title=title):
+        chosen = cost_of(*told)
     elif model is None:
         raise JetloomError("cost: give --config and --run, or --model")
     else:

@@ -46,7 +46,7 @@ def train(
     config
         Configuration of an experiment, as the workflow leaves it in its results.
     run
-        Training of CONFIG: <data set>/<model>/seed<seed>.
+        Training of CONFIG, such as jetclass-sim/salt/seed1.
     preset
         Named size and recipe of the architecture.
     task
@@ -69,13 +69,15 @@ def train(
         Write where the time of so many steps goes to OUTPUT-profile: a trace (for ui.perfetto.dev) and a table. With
         recorded steps on a GPU up to seven more.
     """
-    from jetloom.cli.choice import chosen_training, training_by_hand
+    from jetloom.cli.choice import chosen_training, configured, training_by_hand
     from jetloom.workflow.machines import place
 
     if profile_steps is not None and profile_steps < 1:
         raise JetloomError(f"train: --profile-steps: expected at least 1, got {profile_steps}")
-    if config and run:
-        choice = chosen_training(config, run)
+    by_hand = {"model": model, "preset": preset, "option": option, "task": task, "set": set_, "seed": seed != 1}
+    named = {"experiment": experiment != "by-hand", "dataset": dataset, "name": name, "title": title}
+    if told := configured("train", config, run, **by_hand, **named):
+        choice = chosen_training(*told)
     elif model is None:
         raise JetloomError("train: give --config and --run, or --model")
     else:

@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from jetloom.errors import JetloomError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -79,6 +77,9 @@ def _abandoned(partial: Path, name: str) -> bool:
     """Whether the process is dead that was writing; of one on another host, whether it has not written for a day."""
     host, _, pid = partial.name[len(name) + 2 : -len(".partial")].rpartition("-")
     if host == socket.gethostname() and pid.isdigit():
+        # Seldom asked, and each verb would import it.
+        import psutil
+
         return not psutil.pid_exists(int(pid))
     try:
         return time.time() - partial.stat().st_mtime > ABANDONED

@@ -9,7 +9,7 @@ from jetloom.data.prepare.manifest import Manifest
 from jetloom.data.read.loader import Loader
 from jetloom.training.lightning import LightningDataModule, Trainer
 from jetloom.training.progress import Progress
-from jetloom.training.runs import LONGEST, Runs, whole
+from jetloom.training.runs import LONGEST, Runs, longest_on_a_cpu, whole
 
 VALIDATION_BATCH = 512
 GPU_WORKERS = 2
@@ -27,14 +27,15 @@ class Tensors(LightningDataModule):
         manifest: ``manifest.json``.
         progress: place in the recipe: epoch, batches of it that are done, batch size.
         seed: of the order.
+        watched: on a CPU no runs, so that single steps can be looked at.
     """
 
     trainer: Trainer
     """Lightning sets it before it asks for data."""
 
-    def __init__(self, manifest: Path, progress: Progress, seed: int) -> None:
+    def __init__(self, manifest: Path, progress: Progress, seed: int, watched: bool = False) -> None:
         super().__init__()
-        self.manifest, self.progress, self.seed = manifest, progress, seed
+        self.manifest, self.progress, self.seed, self.watched = manifest, progress, seed, watched
         self._loaders: dict[int, Loader] = {}
         self._validation: Loader | None = None
 
@@ -61,13 +62,22 @@ class Tensors(LightningDataModule):
             }
         loader = self._loaders[size]
         loader.load_state_dict({"epoch": self.progress.epoch, "position": self.progress.position})
-        return Runs(loader, LONGEST if whole(self.trainer, training) else 1)
+        return Runs(loader, self._longest)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Runs of whole steps stay: they are copied beside the steps (:mod:`jetloom.training.copies`)."""
         if self.trainer.training and whole(self.trainer, self.progress.training):
             return batch
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    @property
+    def _longest(self) -> int:
+        """Batches of a run; one where Lightning is needed after each."""
+        if not whole(self.trainer, self.progress.training):
+            return 1
+        if self.trainer.strategy.root_device.type == "cuda":
+            return LONGEST
+        return 1 if self.watched else longest_on_a_cpu(self.progress.training, self.progress.history)
 
     @property
     def _as_many_steps(self) -> int | None:

@@ -67,7 +67,7 @@ class Tagger(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the recipe, with its state if the training goes on."""
-        recorded = whole(self.trainer, self.progress.training)
+        recorded = self.device.type == "cuda" and whole(self.trainer, self.progress.training)
         optimiser = build_optimiser(self.model, self.progress.training, recorded)
         if self._optimiser_state is not None:
             take_state(optimiser, self._optimiser_state)
@@ -85,9 +85,9 @@ class Tagger(LightningModule):
             self._step = _compiled(self.task.step, self.device)
         elif compiled != "off" and self.device.type == "cuda" and self.trainer.world_size == 1:
             self._graphs = Graphs(self._learn, self.model.parameters(), measured=compiled == "auto", plan=self._plan)
-            if whole(self.trainer, self.progress.training):
-                self.automatic_optimization = False
-                self._copies = Copies(self.device)
+        if whole(self.trainer, self.progress.training):
+            self.automatic_optimization = False
+            self._copies = Copies(self.device) if self.device.type == "cuda" else None
 
     def restore(self, weights: dict[str, Tensor]) -> None:
         """Go on from earlier weights of the model; the moments of the optimiser stay, as in Keras."""
@@ -136,9 +136,8 @@ class Tagger(LightningModule):
         if self.automatic_optimization:
             (batch,) = run
             return self._loss(batch)
-        assert self._copies is not None
         # A recorded step writes its loss to where the one before did.
-        return torch.stack([self._loss(batch).clone() for batch in self._copies.of(run)])
+        return torch.stack([self._loss(batch).clone() for batch in (self._copies.of(run) if self._copies else run)])
 
     def _loss(self, batch: Batch) -> Tensor:
         """A step: mean loss of a batch; if it is a whole one, or recorded, with what Lightning would do after it."""

@@ -52,7 +52,9 @@ def skim(name: str, dataset: Dataset, raw: Path, output: Path, *, chunk: int = 2
             if writer is None:
                 writer = opened.enter_context(writer_of(partial, table.schema))
             if len(jets):
-                writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
+                # A cast imports pyarrow's functions, which takes longer than a short skim.
+                same = table.schema.equals(writer.schema, check_metadata=True)
+                writer.write_table(table if same else table.cast(writer.schema), row_group_size=ROW_GROUP)
         if writer is None:
             raise JetloomError(f"{raw}: no jets")
         facts = {

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jetloom.data.simulate.processes import CLASSES, PROCESS_OF, PROCESSES
 from jetloom.errors import JetloomError
+from jetloom.system.importing import importing
 from jetloom.system.workers import shared
 
 __all__ = ["CLASSES", "PROCESS_OF", "simulate", "simulate_set"]
@@ -134,10 +135,11 @@ def _write(
     label: str, jets: int, seed: int, output: Path, number: int, detector: Any, mpi: bool, advance: Advance
 ) -> None:
     try:
-        from jetloom.data.simulate import rootfile
-        from jetloom.data.simulate.detector import detect
-        from jetloom.data.simulate.events import collisions
-        from jetloom.data.simulate.jets import find_jets
+        with importing():
+            from jetloom.data.simulate import rootfile
+            from jetloom.data.simulate.detector import detect
+            from jetloom.data.simulate.events import collisions
+            from jetloom.data.simulate.jets import find_jets
     except ModuleNotFoundError as error:
         if error.name not in ("pythia8mc", "fastjet"):
             raise
