@@ -1,11 +1,10 @@
-"""Snakemake's logger plugin ``jetloom``: one screen on a terminal (:mod:`jetloom.workflow.screen`).
+"""Snakemake's logger plugin ``jetloom``: one screen on a terminal, plain lines elsewhere; see jetloom.workflow.screen.
 
-Without a terminal, in a dry run, with ``--verbose`` or ``--quiet`` it does nothing, and Snakemake says its own words.
-Snakemake finds the package by its name.
+In a dry run, with ``--verbose`` or ``--quiet`` it does nothing, and Snakemake says its own words. Snakemake finds the
+package by its name.
 """
 
 import logging
-import sys
 from typing import Any
 
 from rich.console import Console
@@ -29,7 +28,7 @@ class LogHandler(LogHandlerBase):
 
     def __post_init__(self) -> None:
         told = self.common_settings
-        self.shown = bool(sys.stderr.isatty() and not (told.verbose or told.dryrun or told.quiet or told.debug_dag))
+        self.shown = not (told.verbose or told.dryrun or told.quiet or told.debug_dag)
         self.screen = Screen(Console(stderr=True, no_color=told.nocolor or None))
 
     def emit(self, record: logging.LogRecord) -> None:

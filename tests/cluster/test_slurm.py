@@ -178,7 +178,7 @@ def _told(site: ClusterProject, server: Group) -> Iterator[Story]:
         _trouble(told, drivers[0])
         log = site.path / "driver.log"
         wait_until(
-            lambda: log.read_text().count("(Rule: train_model)") == len(storm) - 1,
+            lambda: len(re.findall(r"^\S+ +\d+ of \d+ +\S+  train_model ", log.read_text(), re.M)) == len(storm) - 1,
             *(600, "end of all trainings but one"),
         )
         drivers[0].kill()

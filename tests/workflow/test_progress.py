@@ -1,4 +1,4 @@
-"""What a user sees while a workflow runs: stages, when it ends, what failed; and Snakemake's own words elsewhere."""
+"""What a user sees while a workflow runs: stages, when it ends, what failed; plain lines where there is no terminal."""
 
 import io
 import os
@@ -231,8 +231,29 @@ def test_on_a_terminal_a_failure_is_shown_with_its_log(tmp_path):
     assert "1 of 3 jobs done in" in said
 
 
-@pytest.mark.parametrize(("arguments", "terminal"), [((), False), (("--verbose",), True), (("--dry-run",), True)])
-def test_elsewhere_snakemake_says_its_own_words(tmp_path, arguments, terminal):
+def test_elsewhere_a_plain_line_for_each_job(tmp_path):
+    status, said = run(tmp_path, "two", terminal=False)
+    assert status == 0, said
+    lines = said.splitlines()
+    assert "3 jobs: skim 2, report 1" in lines
+    ended = [re.fullmatch(r"\d\d:\d\d:\d\d  (\d of 3) +\d:\d\d  (.*)", line) for line in lines]
+    assert [line[1] for line in ended if line] == ["1 of 3", "2 of 3", "3 of 3"]
+    assert sorted(line[2].strip() for line in ended if line) == ["report", "skim one", "skim two"]
+    assert re.search(r"^3 of 3 jobs done in \d:\d\d\.$", said, re.M)
+    assert "\x1b" not in said and "wildcards" not in said
+    assert len(lines) < 15, said
+
+
+def test_elsewhere_a_failure_is_shown_with_its_log_too(tmp_path):
+    status, said = run(tmp_path, "bad", "--keep-going", terminal=False)
+    assert status == 1
+    assert re.search(r"^FAILED skim bad after .*\n  logs/bad\.log:\n    reading bad\n  again, alone: ", said, re.M)
+    assert "1 of 3 jobs done in" in said and "\x1b" not in said
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("arguments", [("--verbose",), ("--dry-run",)])
+def test_snakemake_says_its_own_words_where_they_are_wanted(tmp_path, arguments, terminal):
     status, said = run(tmp_path, "two", *arguments, terminal=terminal)
     assert status == 0
     assert "wildcards: raw=two" in said

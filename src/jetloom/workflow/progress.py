@@ -95,11 +95,12 @@ class Progress:
         # A plan may grow while it is carried out.
         self.total[rule] = max(self.total[rule], self.done[rule] + here)
 
-    def finish(self, number: int) -> None:
-        """A job has ended well."""
+    def finish(self, number: int) -> Work | None:
+        """A job has ended well; what it was, None if it is no work."""
         if work := self.working.pop(number, None):
             self.done[work.rule] += 1
             self._seconds[work.rule].append(self.clock() - work.since)
+        return work
 
     def fail(self, number: int) -> Work | None:
         """A job has failed; what it was, None if that is known already."""

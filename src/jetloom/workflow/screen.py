@@ -1,4 +1,7 @@
-"""One screen while a workflow runs: a bar for each stage, what is at work, and what failed with its last words."""
+"""One screen while a workflow runs: a bar for each stage, what is at work, and what failed with its last words.
+
+Where there is no terminal, a line for each job that has ended instead.
+"""
 
 import re
 import threading
@@ -66,17 +69,28 @@ class Screen:
         """All jobs of the run, by rule."""
         with self._lock:
             self.progress.plan(jobs)
+            stages = self.progress.stages()
+        if not self.console.is_terminal:
+            numbers = ", ".join(f"{line.name} {line.total}" for line in stages)
+            self.say(f"{sum(line.total for line in stages)} jobs: {numbers}")
 
     def start(self, number: int, rule: str, wildcards: Mapping[str, str], logs: Sequence[str]) -> None:
         """A job is started."""
         with self._lock:
             self.progress.start(number, rule, wildcards, logs[0] if logs else None)
-        self._live.start(refresh=True)
+        if self.console.is_terminal:
+            self._live.start(refresh=True)
 
     def finish(self, number: int) -> None:
         """A job has ended well."""
         with self._lock:
-            self.progress.finish(number)
+            work = self.progress.finish(number)
+            done, total = sum(self.progress.done.values()), sum(self.progress.total.values())
+        if work is not None and not self.console.is_terminal:
+            took = duration(self.progress.clock() - work.since)
+            self.say(
+                f"{datetime.now():%H:%M:%S}  {done:{len(str(total))}} of {total}  {took:>7}  {work.rule} {work.what}"
+            )
 
     def fail(self, number: int, logs: Sequence[str], command: str | None, elsewhere: str | None = None) -> None:
         """A job has failed: its last words, and how to repeat it.
