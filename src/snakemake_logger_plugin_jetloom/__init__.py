@@ -1,10 +1,11 @@
 """Snakemake's logger plugin ``jetloom``: one screen on a terminal, plain lines elsewhere; see jetloom.workflow.screen.
 
-In a dry run, with ``--verbose`` or ``--quiet`` it does nothing, and Snakemake says its own words. Snakemake finds the
-package by its name.
+A dry run says on a terminal how many jobs of each stage would run, and why. With ``--verbose`` or ``--quiet``, and in a
+dry run elsewhere, the plugin does nothing, and Snakemake says its own words. Snakemake finds the package by its name.
 """
 
 import logging
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from jetloom.workflow.screen import Failure, Screen
 
 NOISE = (
     "Assuming unrestricted", "Using shell", "Rules claiming", "Select jobs", "host:", "Group jobs: inactive",
-    "Conda environments: ignored", "Singularity containers: ignored", "Elapsed time",
+    "Conda environments: ignored", "Singularity containers: ignored", "Elapsed time", "This was a dry-run",
     # Of failures, which are shown with what the job said.
     "RuleException:\nCalledProcessError", "Exiting because a job execution failed",
     "WorkflowError:\nAt least one job did not complete",
@@ -28,7 +29,9 @@ class LogHandler(LogHandlerBase):
 
     def __post_init__(self) -> None:
         told = self.common_settings
-        self.shown = not (told.verbose or told.dryrun or told.quiet or told.debug_dag)
+        self.planned = bool(told.dryrun)
+        own = told.verbose or told.quiet or told.debug_dag
+        self.shown = not (own or (told.dryrun and not sys.stderr.isatty()))
         self.screen = Screen(Console(stderr=True, no_color=told.nocolor or None))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -42,6 +45,9 @@ class LogHandler(LogHandlerBase):
 
     def _show(self, record: logging.LogRecord) -> None:
         told: dict[str, Any] = record.__dict__
+        if self.planned:
+            self._show_plan(record, told)
+            return
         match told.get("event"):
             case LogEvent.RUN_INFO:
                 self.screen.plan(told["stats"])
@@ -57,8 +63,16 @@ class LogHandler(LogHandlerBase):
             case LogEvent.ERROR | None:
                 self._say(record)
 
+    def _show_plan(self, record: logging.LogRecord, told: dict[str, Any]) -> None:
+        """Of a dry run, which tells the numbers of jobs before each of them and once more behind."""
+        match told.get("event"):
+            case LogEvent.RUN_INFO if not self.screen.progress.total:
+                self.screen.foretell(told["stats"])
+            case LogEvent.ERROR | None:
+                self._say(record)
+
     def _say(self, record: logging.LogRecord) -> None:
-        text = record.getMessage().strip()
+        text = record.getMessage().strip().replace("\n    (check individual jobs above for details)", "")
         if text in ("", "None") or text.startswith(NOISE):
             return
         self.screen.say(text, {logging.ERROR: "red", logging.WARNING: "yellow"}.get(record.levelno, ""))

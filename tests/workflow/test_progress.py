@@ -251,8 +251,22 @@ def test_elsewhere_a_failure_is_shown_with_its_log_too(tmp_path):
     assert "1 of 3 jobs done in" in said and "\x1b" not in said
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-@pytest.mark.parametrize("arguments", [("--verbose",), ("--dry-run",)])
+def test_a_dry_run_fits_on_a_terminal(tmp_path):
+    (tmp_path / "one.parquet").touch()
+    status, said = run(tmp_path, "two", "--dry-run", terminal=True)
+    assert status == 0, said
+    assert re.search(r"^2 jobs would run:\nskim +1 +skim 1 *\nreport +1 +report 1 *\n", said, re.M)
+    assert re.search(r"^Reasons:\n.*\n +all, report", said, re.M)
+    assert "individual jobs" not in said and "wildcards" not in said and "done in" not in said
+    assert len(said.splitlines()) < 15, said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "terminal"),
+    [
+        (("--verbose",), True), (("--verbose",), False), (("--dry-run",), False), (("--dry-run", "--verbose"), True),
+    ],
+)  # fmt: skip
 def test_snakemake_says_its_own_words_where_they_are_wanted(tmp_path, arguments, terminal):
     status, said = run(tmp_path, "two", *arguments, terminal=terminal)
     assert status == 0

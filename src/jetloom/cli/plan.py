@@ -9,7 +9,7 @@ from jetloom.cli.app import Set, app
 def plan(*, config: Path = Path("config.yaml"), rate: float | None = None, set_: Set = ()) -> None:
     """The stages of an experiment on one screen: jobs, what is there already, jets, disk and core-hours.
 
-    Expected figures are those of docs/scale.md, measured on one core. `snakemake -n` says job by job what would run.
+    Expected figures are those of docs/scale.md, measured on one core. `snakemake -n` says which jobs would run.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from jetloom.workflow.progress import Line, Progress, Work
+from jetloom.workflow.progress import Line, Progress, Work, stage_of
 
 LAST = 2_000
 """Bytes of a log that are looked at."""
@@ -73,6 +73,19 @@ class Screen:
         if not self.console.is_terminal:
             numbers = ", ".join(f"{line.name} {line.total}" for line in stages)
             self.say(f"{sum(line.total for line in stages)} jobs: {numbers}")
+
+    def foretell(self, jobs: Mapping[str, int]) -> None:
+        """All jobs of a dry run, by rule: a line for each stage."""
+        with self._lock:
+            self.progress.plan(jobs)
+            stages, self.progress.began = self.progress.stages(), None
+        table = Table.grid(padding=(0, 2))
+        for line in stages:
+            rules = [f"{rule} {number}" for rule, number in self.progress.total.items() if stage_of(rule) == line.name]
+            table.add_row(line.name, Text(str(line.total), justify="right"), Text(", ".join(rules), "dim"))
+        self.say(f"{sum(line.total for line in stages)} jobs would run:", "bold")
+        self.console.print(table)
+        self.say("job by job: --verbose; disk and hours: jetloom plan --config ...", "dim")
 
     def start(self, number: int, rule: str, wildcards: Mapping[str, str], logs: Sequence[str]) -> None:
         """A job is started."""
