@@ -43,7 +43,7 @@ def longest_on_a_cpu(training: Training, history: Sequence[Mapping[str, float]])
     if not history:
         return 1
     before, last = ({"step": 0.0}, *history)[-2:]
-    seconds = last["seconds"] / (last["step"] - before["step"])
+    seconds = last["seconds"] / max(1.0, last["step"] - before["step"])
     return max(1, min(LONGEST, int(min(SHORT, 60 * training.checkpoint_minutes) / max(seconds, 1e-9))))
 
 
