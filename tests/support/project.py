@@ -16,6 +16,9 @@ import yaml
 ROOT = Path(__file__).parents[2]
 TRACKED = ["Snakefile", "workflow", "profiles", "config.yaml", "src", "envs"]
 
+LOCAL = ["--set-threads", "report=1", "--profile", "profiles/local", "--cores", "2"]
+"""How the workflow is called; a small report is drawn before a second process has imported what that needs."""
+
 SMALL = {
     "experiment": "small",
     "datasets": ["jetclass-sim", "shapes-sim"],
@@ -65,7 +68,7 @@ class Project:
         (self.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = ["snakemake", "--profile", "profiles/local", "--cores", "2", *arguments]
+        command = ["snakemake", *LOCAL, *arguments]
         return subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True)
 
     def run(self, *arguments: str) -> str:

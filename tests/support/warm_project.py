@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from tests.support import warm
-from tests.support.project import ROOT, Project
+from tests.support.project import LOCAL, ROOT, Project
 
 REAL = "tests.support.warm_programs"
 """Module with the workflow and the verbs as they are."""
@@ -49,6 +49,6 @@ class WarmProject(Project):
         self._said.close()
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = ["--profile", "profiles/local", "--cores", "2", *arguments]
+        command = [*LOCAL, *arguments]
         status = warm.call(self.socket, "snakemake", command, self.path, self.output)
         return subprocess.CompletedProcess(command, status, "", self.output.read_text())
