@@ -10,7 +10,7 @@ from jetloom.cli import main
 def run() -> None:
     """Do what the command line says, and end the process without taking apart first what it has imported.
 
-    That takes a tenth of a second or two, and the system frees all at once. Threads are waited for, and whatever is
+    That takes a tenth of a second of a skim, and the system frees all at once. Threads are waited for, and whatever is
     registered for the end of the process is called, as ever: this comes last, since it is registered first.
     """
     status: int | None = None

@@ -335,7 +335,7 @@ def _fit(order: _Order, tracker: Tracker | None) -> Tagger:
     if not progress.finished:
         before = signal.getsignal(signal.SIGTERM)
         try:
-            trainer.fit(tagger, datamodule=Tensors(order.manifest, progress, seed, order.profile is not None))
+            trainer.fit(tagger, datamodule=Tensors(order.manifest, progress, seed, watched=order.profile is not None))
         finally:
             signal.signal(signal.SIGTERM, before)
     if not progress.finished:

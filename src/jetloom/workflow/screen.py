@@ -101,9 +101,8 @@ class Screen:
             done, total = sum(self.progress.done.values()), sum(self.progress.total.values())
         if work is not None and not self.console.is_terminal:
             took = duration(self.progress.clock() - work.since)
-            self.say(
-                f"{datetime.now():%H:%M:%S}  {done:{len(str(total))}} of {total}  {took:>7}  {work.rule} {work.what}"
-            )
+            place, what = f"{done:{len(str(total))}} of {total}", f"{work.rule} {work.what}".rstrip()
+            self.say(f"{datetime.now():%H:%M:%S}  {place}  {took:>7}  {what}")
 
     def fail(self, number: int, logs: Sequence[str], command: str | None, elsewhere: str | None = None) -> None:
         """A job has failed: its last words, and how to repeat it.
